@@ -1,0 +1,53 @@
+"""Errors that a user can mend, and how commands report them."""
+
+import functools
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+
+class UserError(Exception):
+    """A mistake in the input: one line with file, frame, found value, expected value and remedy."""
+
+
+class ShortfallError(Exception):
+    """The work ended correctly but short of what was asked for, e.g. the pool ran out before the budget."""
+
+
+def unknown_name(kind: str, found: object, known: list[str]) -> UserError:
+    """Build the error for a misspelt name.
+
+    Args:
+        kind: What the name names, e.g. ``'class'``.
+        found: The name that was given.
+        known: The names that exist.
+    """
+    close = get_close_matches(str(found), known, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else ''
+    return UserError(f"unknown {kind} '{found}': expected one of {', '.join(known)}{hint}")
+
+
+def command(main: Callable[..., int | None]) -> Callable[..., NoReturn]:
+    """Turn a command's ``main`` into a process: exit 0 done, 2 user error, 3 shortfall, 1 (with traceback) a bug."""
+
+    @functools.wraps(main)
+    def run(*args: Any, **kwargs: Any) -> NoReturn:
+        try:
+            sys.exit(main(*args, **kwargs) or 0)
+        except UserError as error:
+            print(f'error: {one_line(error)}', file=sys.stderr)
+            sys.exit(2)
+        except ShortfallError as error:
+            print(f'stopped short: {one_line(error)}', file=sys.stderr)
+            sys.exit(3)
+        except KeyboardInterrupt:
+            print('interrupted; what was finished is kept', file=sys.stderr)
+            sys.exit(130)
+
+    return run
+
+
+def one_line(error: BaseException) -> str:
+    """Fold an error's message to a single line."""
+    return ' '.join(str(error).split())

@@ -1,0 +1,106 @@
+"""State on disk: files appear whole or not at all, and are validated when read."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ssal3d.errors import UserError
+
+SCHEMA = 1
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary name beside ``path`` and rename it to ``path`` when the block succeeds.
+
+    The file (or folder) is fsynced before and its parent after the rename, so a killed or powered-off machine leaves
+    either the old content or the new.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    remove(temporary)
+    try:
+        yield temporary
+        if temporary.is_dir():
+            for child in temporary.rglob('*'):
+                if child.is_file():
+                    _fsync(child)
+            remove(path)
+        _fsync(temporary)
+        os.replace(temporary, path)
+        _fsync(path.parent)
+    finally:
+        remove(temporary)
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write ``content`` atomically as indented JSON."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=False, allow_nan=False) + '\n')
+
+
+def read_json(path: str | os.PathLike, *, schema: bool = True, required: tuple[str, ...] = ()) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        schema: Whether the file must be an object with ``"schema": 1``.
+        required: Keys that must be there.
+
+    Raises:
+        UserError: If the file is missing, is no JSON, has another schema or lacks a key.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UserError(f'{path}: no such file; check the path') from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f'{path}: not valid JSON ({error}); write it again') from None
+    if (schema or required) and not isinstance(content, dict):
+        raise UserError(f'{path}: found {type(content).__name__}, expected a JSON object')
+    if schema and content.get('schema') != SCHEMA:
+        raise UserError(
+            f'{path}: found schema {content.get("schema")!r}, expected {SCHEMA}; this file was written by another '
+            'version of ssal3d or is not one of its files'
+        )
+    missing = [key for key in required if key not in content]
+    if missing:
+        raise UserError(f'{path}: missing key {missing[0]!r}; expected the keys {", ".join(required)}')
+    return content
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with open(path, 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else _digest(file)
+
+
+def remove(path: str | os.PathLike) -> None:
+    """Remove a file or a folder if it is there."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _digest(file: Any) -> str:
+    digest = hashlib.sha256()  # Python 3.10 has no hashlib.file_digest
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

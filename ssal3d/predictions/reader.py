@@ -1,0 +1,194 @@
+"""Reading pool predictions: all parts of a folder, validated, ordered by frame id."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ssal3d.errors import UserError
+from ssal3d.fileio import SCHEMA
+from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Column, Layout, column
+from ssal3d.predictions.table import PoolPredictions, Ragged
+
+
+def read_predictions(folder: str | Path, fields: Sequence[str] = ()) -> PoolPredictions:
+    """Read a folder of ``part-*.parquet`` files.
+
+    The result does not depend on the order of rows or parts. Only the named columns are read from disk.
+
+    Args:
+        folder: The folder.
+        fields: Columns beyond boxes, scores and labels.
+
+    Raises:
+        UserError: If there is no part, parts disagree, a column is missing, a frame appears twice or a value is out of
+            range; the message names the file and the frame.
+    """
+    parts = find_parts(folder)
+    if not parts:
+        raise UserError(f'{folder}: no part-*.parquet found; write predictions with tools/predict_pool.py first')
+    names = list(dict.fromkeys((*REQUIRED, *fields)))
+    for name in names:
+        column(name)
+    metadata = _common_metadata(parts)
+    tables = [_read_part(part, names) for part in parts]
+    for part, table in zip(parts, tables):
+        if table.schema != tables[0].schema:
+            raise UserError(f'{part}: column types differ from those of {parts[0].name}; predict the pool again')
+    table = pa.concat_tables(tables).combine_chunks()
+    order = pc.sort_indices(table['frame_id']).to_numpy()
+    if not np.array_equal(order, np.arange(len(order))):
+        table = table.take(pa.array(order)).combine_chunks()
+    frame_ids = np.array(table['frame_id'].to_pylist(), dtype=np.str_)
+    repeated = np.flatnonzero(frame_ids[1:] == frame_ids[:-1])
+    if len(repeated):
+        raise UserError(
+            f'{folder}: frame {frame_ids[repeated[0]]} appears twice; every frame needs one row, remove one of them'
+        )
+    lists, offsets = _per_box(table, names, frame_ids, str(folder))
+    predictions = PoolPredictions(
+        frame_ids=frame_ids,
+        offsets=offsets,
+        boxes=lists.pop('bboxes_3d'),
+        scores=lists.pop('scores_3d'),
+        labels=lists.pop('labels_3d'),
+        classes=tuple(metadata['classes']),
+        fields={**lists, **_per_frame(table, names)},
+        metadata=metadata,
+        source=str(folder),
+    )
+    _check_values(predictions)
+    return predictions
+
+
+def find_parts(folder: str | Path) -> list[Path]:
+    """Return the prediction files of a folder in a stable order."""
+    return sorted(Path(folder).glob('part-*.parquet'))
+
+
+def read_metadata(part: Path) -> dict[str, Any]:
+    """Return the contract's metadata of one part.
+
+    Raises:
+        UserError: If the file is no Parquet file of this contract.
+    """
+    try:
+        raw = (pq.read_schema(part).metadata or {}).get(METADATA_KEY)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f'{part}: not readable as Parquet ({error}); delete it and predict again') from None
+    if raw is None:
+        raise UserError(f"{part}: found no metadata key 'ssal3d', expected the prediction contract; write it with it")
+    metadata = json.loads(raw)
+    if metadata.get('schema') != SCHEMA or not metadata.get('classes'):
+        raise UserError(f'{part}: found schema {metadata.get("schema")!r}, expected {SCHEMA} with a list of classes')
+    if metadata.get('box', BOX_CONVENTION) != BOX_CONVENTION:
+        raise UserError(f"{part}: found boxes as '{metadata['box']}', expected '{BOX_CONVENTION}'; convert them")
+    return metadata
+
+
+def _common_metadata(parts: list[Path]) -> dict[str, Any]:
+    first = read_metadata(parts[0])
+    for part in parts[1:]:
+        other = read_metadata(part)
+        for key in ('classes', 'checkpoint_sha256'):
+            if other.get(key) != first.get(key):
+                raise UserError(
+                    f'{part}: found {key} {other.get(key)}, expected {first.get(key)} as in {parts[0].name}; '
+                    'one folder holds the predictions of one model'
+                )
+    return first
+
+
+def _read_part(part: Path, names: list[str]) -> pa.Table:
+    available = pq.read_schema(part).names
+    for name in ('frame_id', *names):
+        if name not in available:
+            raise UserError(
+                f"{part}: the field '{name}' is missing, found {', '.join(available)}; predict the pool again with it"
+            )
+    table = pq.read_table(part, columns=['frame_id', *names])
+    for name in names:
+        nulls = np.flatnonzero(pc.is_null(table[name]).to_numpy())
+        if len(nulls):
+            raise UserError(f"{part}: frame {table['frame_id'][nulls[0]]} has no value for '{name}'; predict it again")
+    return table.replace_schema_metadata(None)
+
+
+def _per_box(
+    table: pa.Table, names: list[str], frame_ids: np.ndarray, source: str
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    values, offsets = {}, np.zeros(len(frame_ids) + 1, dtype=np.int64)
+    for name in names:
+        spec = column(name)
+        if spec.layout is not Layout.BOX:
+            continue
+        flat, own_offsets = _lists(table[name])
+        if name == 'bboxes_3d':
+            offsets = own_offsets
+        different = np.flatnonzero(np.diff(own_offsets) != np.diff(offsets))
+        if len(different):
+            frame = different[0]
+            raise UserError(
+                f"{source}: frame {frame_ids[frame]} has {np.diff(own_offsets)[frame]} rows of '{name}', expected "
+                f'{np.diff(offsets)[frame]} as in bboxes_3d'
+            )
+        values[name] = _rows(flat, spec, source)
+    return values, offsets
+
+
+def _per_frame(table: pa.Table, names: list[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in names:
+        spec = column(name)
+        if spec.layout is Layout.FRAME:
+            values[name] = _rows(_one_chunk(table[name]), spec, name)
+        elif spec.layout is Layout.RAGGED:
+            flat, offsets = _lists(table[name])
+            values[name] = Ragged(flat.to_numpy(zero_copy_only=False), offsets)
+    return values
+
+
+def _one_chunk(chunked: pa.ChunkedArray) -> pa.Array:
+    return chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
+
+
+def _lists(chunked: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
+    lists = _one_chunk(chunked)
+    offsets = lists.offsets.to_numpy().astype(np.int64)
+    return lists.flatten(), offsets - offsets[0]
+
+
+def _rows(array: pa.Array, spec: Column, source: str) -> np.ndarray:
+    """Turn an Arrow array of scalars or fixed-size lists into ``(N,)`` or ``(N, width)``."""
+    if spec.width == 1:
+        return array.to_numpy(zero_copy_only=False).astype(spec.dtype, copy=False)
+    if not pa.types.is_fixed_size_list(array.type):
+        raise UserError(f"{source}: '{spec.name}' has type {array.type}, expected a fixed-size list per row")
+    width = array.type.list_size
+    if spec.width and width != spec.width:
+        raise UserError(f"{source}: '{spec.name}' has {width} values per row, expected {spec.width}")
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+
+
+def _check_values(predictions: PoolPredictions) -> None:
+    with np.errstate(invalid='ignore'):
+        checks = (
+            (~np.isfinite(predictions.boxes).all(1), predictions.boxes, 'bboxes_3d', 'finite numbers'),
+            (~((predictions.scores >= 0) & (predictions.scores <= 1)), predictions.scores, 'scores_3d', 'in [0, 1]'),
+            (
+                (predictions.labels < 0) | (predictions.labels >= len(predictions.classes)),
+                predictions.labels,
+                'labels_3d',
+                f'in 0..{len(predictions.classes) - 1}',
+            ),
+        )
+    for wrong, values, name, expected in checks:
+        if wrong.any():
+            box = int(np.flatnonzero(wrong)[0])
+            frame = predictions.frame_ids[np.searchsorted(predictions.offsets, box, side='right') - 1]
+            raise UserError(f'{predictions.source}: frame {frame} has {name} {values[box]}, expected {expected}')

@@ -1,0 +1,67 @@
+"""What a person sees: progress with an ETA, and tables."""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+T = TypeVar('T')
+
+# A pipe or a CI log has no width; tables must not be cut there.
+console = Console(width=None if sys.stdout.isatty() else 140)
+
+
+def track(items: Iterable[T], description: str, total: int | None = None, quiet: bool = False) -> Iterator[T]:
+    """Iterate with a progress bar (terminal) or a line at every tenth (log file).
+
+    Args:
+        items: What to iterate over.
+        description: Shown left of the bar.
+        total: Number of items; taken from ``items`` if it has a length.
+        quiet: Show nothing, e.g. on ranks other than 0.
+    """
+    total = len(items) if total is None and hasattr(items, '__len__') else total
+    if quiet:
+        yield from items
+    elif console.is_terminal:
+        columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, TextColumn('ETA'), TimeRemainingColumn(), console=console) as progress:
+            yield from progress.track(items, total=total, description=description)
+    else:
+        yield from _track_in_log(items, description, total)
+
+
+def _track_in_log(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+    import time
+
+    start, shown = time.monotonic(), 0
+    for done, item in enumerate(items, 1):
+        yield item
+        if total and done * 10 // total > shown:
+            shown = done * 10 // total
+            seconds = time.monotonic() - start
+            console.print(
+                f'{description}: {done}/{total}, {seconds:.0f} s, ETA {seconds / done * (total - done):.0f} s',
+                highlight=False,
+            )
+
+
+def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; numbers are right-aligned."""
+    rows = [[_cell(value) for value in row] for row in rows]
+    table = Table(title=title, title_justify='left', title_style='bold')
+    for column, name in enumerate(header):
+        numeric = all(row[column].replace('.', '').replace('-', '').isdigit() or not row[column] for row in rows)
+        table.add_column(name, justify='right' if numeric and rows else 'left', no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ''
+    return f'{value:.2f}' if isinstance(value, float) else str(value)

@@ -1,0 +1,46 @@
+"""Fixtures shared by all tests: real data, when `SSAL3D_TEST_DATA` names its folder."""
+
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+
+def _real_data(name: str) -> Path:
+    root = os.environ.get('SSAL3D_TEST_DATA')
+    if not root:
+        pytest.skip('set SSAL3D_TEST_DATA to the folder with the real test data to run this test')
+    folder = Path(root).resolve() / name
+    if not folder.is_dir():
+        pytest.skip(f'{folder} is not there; SSAL3D_TEST_DATA must hold the folder {name}')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def kitti_mini() -> Path:
+    """Real LiDAR frames in the official KITTI layout (178 train, 16 val)."""
+    return _real_data('kitti_mini')
+
+
+@pytest.fixture(scope='session')
+def kitti_labels(tmp_path_factory) -> Path:
+    """All official KITTI training labels and calibrations, unpacked, with the split lists."""
+    source = _real_data('kitti_labels')
+    target = tmp_path_factory.mktemp('kitti_labels')
+    for name in ('label_2', 'calib'):
+        with tarfile.open(source / f'{name}.tar.gz') as archive:
+            archive.extractall(target, filter='data')
+    (target / 'ImageSets').symlink_to(source / 'ImageSets')
+    return target
+
+
+@pytest.fixture(scope='session')
+def kitti_eval(tmp_path_factory) -> Path:
+    """Detections on the official val split (`data/`) and the AP they score (`expected.json`)."""
+    source = _real_data('kitti_eval')
+    target = tmp_path_factory.mktemp('kitti_eval')
+    with tarfile.open(source / 'pointgnn_val_detections.tar.gz') as archive:
+        archive.extractall(target, filter='data')
+    (target / 'expected.json').symlink_to(source / 'expected.json')
+    return target
