@@ -1,7 +1,64 @@
 """The registries of what is ours alone; everything else registers in MMDetection3D's own registries."""
 
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
 from mmengine.registry import Registry
 
-ACTIVE_SAMPLERS = Registry('active sampler', scope='ssal3d', locations=['ssal3d.active'])
-ANNOTATORS = Registry('annotator', scope='ssal3d', locations=['ssal3d.loop.annotators'])
-STAGES = Registry('stage', scope='ssal3d', locations=['ssal3d.loop.stages'])
+from ssal3d.errors import UserError, unknown_name
+
+
+def build_checked(cfg: Mapping[str, Any], registry: Registry, default_args: Mapping[str, Any] | None = None) -> Any:
+    """Build a registered class; a misspelt type or option is an error that names the nearest one.
+
+    MMEngine's own `build` is not used because its look-up imports torch, which takes longer than a whole query.
+
+    Args:
+        cfg: ``dict(type=<registered name or class>, **options)``.
+        registry: Where the name is registered.
+        default_args: Options used where ``cfg`` has none.
+
+    Raises:
+        UserError: If ``cfg`` has no type, the type is not registered or an option does not exist.
+    """
+    if not isinstance(cfg, Mapping) or 'type' not in cfg:
+        raise UserError(f'{registry.name}: found {cfg!r}, expected dict(type=..., ...)')
+    options = {**(default_args or {}), **cfg}
+    kind = options.pop('type')
+    if isinstance(kind, str):
+        for location in registry._locations:
+            import_module(location)
+        known = registry.module_dict
+        if kind not in known:
+            raise unknown_name(registry.name, kind, sorted(known))
+        kind = known[kind]
+    accepted = options_of(kind)
+    for name in options:
+        if name not in accepted:
+            raise unknown_name(f'option of {kind.__name__}', name, list(accepted))
+    return kind(**options)
+
+
+def options_of(kind: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the keyword options of a class (or function), those that ``**kwargs`` hands to its bases included."""
+    chain = (
+        [vars(base)['__init__'] for base in kind.__mro__[:-1] if '__init__' in vars(base)]
+        if inspect.isclass(kind)
+        else [kind]
+    )
+    found: dict[str, inspect.Parameter] = {}
+    for function in chain:
+        parameters = inspect.signature(function).parameters
+        for name, parameter in parameters.items():
+            if name != 'self' and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                found.setdefault(name, parameter)
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
+            break
+    return found
+
+
+ACTIVE_SAMPLERS = Registry('active sampler', build_checked, scope='ssal3d', locations=['ssal3d.active'])
+ANNOTATORS = Registry('annotator', build_checked, scope='ssal3d', locations=['ssal3d.loop.annotators'])
+STAGES = Registry('stage', build_checked, scope='ssal3d', locations=['ssal3d.loop.stages'])

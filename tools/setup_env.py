@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument('--spconv', default='auto', choices=('auto', *SPCONV_BUILDS), help='which spconv build to use')
     arguments = parser.parse_args()
     if not (3, 10) <= sys.version_info[:2] < (3, 14):
-        sys.exit(f'error: Python {sys.version.split()[0]} found, 3.10 to 3.13 expected; choose one with PYTHON=python3.11')
+        sys.exit(
+            f'error: Python {sys.version.split()[0]} found, 3.10 to 3.13 expected; choose one with PYTHON=python3.11'
+        )
     stamp = fingerprint(arguments.spconv)
     if STAMP.exists() and STAMP.read_text() == stamp:
         return
@@ -43,7 +45,7 @@ def main() -> None:
     step('torch and build tools')
     pip('install', *pins['build'])
     mmcv = next(pin for pin in pins['install'] if pin.startswith('mmcv=='))
-    if not output('import mmcv, mmcv._ext; print(mmcv.__version__)') == mmcv.split('==')[1]:
+    if output('import mmcv, mmcv._ext; print(mmcv.__version__)') != mmcv.split('==')[1]:
         pip('install', '--no-deps', str(mmcv_wheel(mmcv)))
     spconv = detect_spconv() if arguments.spconv == 'auto' else arguments.spconv
     step(f'remaining dependencies and ssal3d (spconv: {spconv})')

@@ -191,4 +191,6 @@ def _check_values(predictions: PoolPredictions) -> None:
         if wrong.any():
             box = int(np.flatnonzero(wrong)[0])
             frame = predictions.frame_ids[np.searchsorted(predictions.offsets, box, side='right') - 1]
-            raise UserError(f'{predictions.source}: frame {frame} has {name} {values[box]}, expected {expected}')
+            raise UserError(
+                f'{predictions.source}: frame {frame} has {name} {values[box].tolist()}, expected {expected}'
+            )

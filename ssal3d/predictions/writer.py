@@ -44,17 +44,11 @@ class PredictionWriter:
         frames_per_part: int = 256,
     ) -> None:
         self.folder = Path(folder)
-        self.columns = [column(name) for name in dict.fromkeys((*REQUIRED, *fields))]
-        self.metadata = {
-            'schema': SCHEMA,
-            'classes': list(classes),
-            'box': BOX_CONVENTION,
-            **(metadata or {}),
-            'created': datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'),
-        }
+        self.fields = tuple(fields)
+        self.metadata = {'classes': list(classes), **(metadata or {})}
         self.prefix = prefix
         self.frames_per_part = frames_per_part
-        self._rows: list[tuple[str, dict[str, np.ndarray]]] = []
+        self._rows: list[tuple[str, Mapping[str, Any]]] = []
         self._next = len(list(self.folder.glob(f'part-{prefix}-*.parquet')))
 
     def __enter__(self) -> 'PredictionWriter':
@@ -66,7 +60,7 @@ class PredictionWriter:
 
     def add(self, frame_id: str, **values: Any) -> None:
         """Add one frame; every column of this writer must be given."""
-        self._rows.append((frame_id, {spec.name: np.asarray(values[spec.name]) for spec in self.columns}))
+        self._rows.append((frame_id, values))
         if len(self._rows) >= self.frames_per_part:
             self.flush()
 
@@ -74,15 +68,32 @@ class PredictionWriter:
         """Write the collected frames as one part; nothing happens when there are none."""
         if not self._rows:
             return
-        ids = pa.array([frame_id for frame_id, _ in self._rows], pa.string())
-        arrays = [_to_arrow([values[spec.name] for _, values in self._rows], spec) for spec in self.columns]
-        schema = pa.schema([('frame_id', pa.string()), *((s.name, a.type) for s, a in zip(self.columns, arrays))])
-        schema = schema.with_metadata({METADATA_KEY: json.dumps(self.metadata)})
         while (path := self.folder / f'part-{self.prefix}-{self._next:05d}.parquet').exists():
             self._next += 1
-        with atomic_path(path) as temporary:
-            pq.write_table(pa.table([ids, *arrays], schema=schema), temporary, use_dictionary=['frame_id'])
+        write_part(path, self._rows, self.fields, self.metadata)
         self._rows.clear()
+
+
+def write_part(
+    path: Path, rows: Sequence[tuple[str, Mapping[str, Any]]], fields: Sequence[str], metadata: Mapping[str, Any]
+) -> None:
+    """Write one part atomically.
+
+    Args:
+        path: The ``part-*.parquet`` to write.
+        rows: Frame ids with their values by column.
+        fields: Columns beyond boxes, scores and labels.
+        metadata: Facts for the file, among them ``classes``.
+    """
+    columns = [column(name) for name in dict.fromkeys((*REQUIRED, *fields))]
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
+    metadata = {'schema': SCHEMA, 'box': BOX_CONVENTION, **metadata, 'created': now}
+    ids = pa.array([frame_id for frame_id, _ in rows], pa.string())
+    arrays = [_to_arrow([np.asarray(values[spec.name]) for _, values in rows], spec) for spec in columns]
+    schema = pa.schema([('frame_id', pa.string()), *((c.name, a.type) for c, a in zip(columns, arrays))])
+    schema = schema.with_metadata({METADATA_KEY: json.dumps(metadata)})
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table([ids, *arrays], schema=schema), temporary, use_dictionary=['frame_id'])
 
 
 def _to_arrow(values: list[np.ndarray], spec: Column) -> pa.Array:
@@ -92,6 +103,7 @@ def _to_arrow(values: list[np.ndarray], spec: Column) -> pa.Array:
         if spec.width == 1:
             return pa.array(flat[:, 0])
         return pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1])
+    values = [value.reshape(-1) for value in values] if spec.layout is Layout.RAGGED else values
     offsets = np.concatenate(([0], np.cumsum([len(value) for value in values]))).astype(np.int32)
     if spec.layout is Layout.RAGGED or spec.width == 1:
         flat = np.concatenate([value.reshape(-1) for value in values]).astype(spec.dtype)

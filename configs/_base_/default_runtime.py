@@ -1,0 +1,26 @@
+"""What every run shares: registration, hooks, log, environment."""
+
+custom_imports = dict(imports=['ssal3d.register'], allow_failed_imports=False)
+default_scope = 'mmdet3d'
+
+randomness = dict(seed=2025)  # one seed for weights, data, sampling and selection
+launcher = 'none'  # set by --launcher: none, pytorch, slurm or mpi
+log_level = 'INFO'
+resume = False  # set by --resume
+load_from = None  # weights to start from; the stages of an experiment set their own
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),  # iterations between two log lines
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+)
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),  # gloo is chosen by itself on machines without a GPU
+)
+log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
+vis_backends = [dict(type='LocalVisBackend')]  # add TensorboardVisBackend, WandbVisBackend, ... here
+visualizer = dict(type='mmengine.Visualizer', vis_backends=vis_backends)

@@ -1,0 +1,41 @@
+"""The training stages of S-SSAL on KITTI, as released (spec: `docs/concepts.md` lists paper and release side by side)."""
+
+schedule = dict(max_lr=0.01)  # one-cycle: 0.001 -> 0.01 -> 1e-7
+
+stages = dict(
+    normal=dict(  # supervised on the labelled frames
+        type='SupervisedStage',
+        epochs=80,
+        repeat=10,  # times an epoch goes through the labelled frames; the paper says 5
+        schedule=schedule,
+    ),
+    cpsp=dict(  # collaborative pseudo-scene pre-training, from the weights of `normal`
+        type='CPSPStage',
+        epochs=80,
+        repeat=20,
+        schedule=schedule,
+        pseudo_ratio=0.8,  # share of pseudo-scenes among the samples
+        interval=10,  # epochs between two refreshes of the box bank
+        cpsp=dict(
+            profile='released',  # 'paper' keeps the whole top cluster with 20 centres
+            k_first=30,  # k-means centres per class when the bank is built
+            k_next=20,  # and when it is refreshed
+            tau_low=0.2,  # predictions above it are cut out of backgrounds; at or below: likely false positives
+        ),
+    ),
+    supervised=dict(  # final model, from random weights
+        type='SupervisedStage',
+        epochs=80,
+        repeat=5,
+        schedule=schedule,
+    ),
+    semi=dict(  # final model, semi-supervised
+        type='CPSPStage',
+        epochs=80,
+        repeat=10,
+        schedule=schedule,
+        pseudo_ratio=0.8,
+        interval=10,
+        cpsp=dict(profile='released', k_first=30, k_next=20, tau_low=0.15),
+    ),
+)

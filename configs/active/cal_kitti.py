@@ -1,0 +1,32 @@
+"""CAL on KITTI with the settings of the S-SSAL paper."""
+
+budget = 150  # boxes to buy with one query
+seed = 666  # recorded in the query; CAL draws no random numbers
+stop_rule = 'include_crossing'  # or 'exclude_crossing': stop before the budget is crossed, after a look at the counts
+empty_cost = 0  # what a frame without boxes costs
+active_sampler = dict(
+    type='CALSampler',
+    # which boxes are there: the query model's, merged with confident ones of the reference model
+    s_rep=0.5,  # score above which a reference box may replace an overlapping box with a lower score
+    s_add=0.8,  # score above which a reference box that overlaps nothing is added; number or dict by class
+    iou_ens=0.5,  # BEV IoU above which two boxes show the same object
+    iou_rel=0.2,  # BEV IoU with any reference box above which a box is reliable
+    ensemble_nms=None,  # BEV IoU of a final suppression after merging; None: none
+    # how uncertain a frame is
+    entropy='binary_score',  # of the final score; 'rpn_softmax': Eq. 4 on the column class_logits
+    # how much of it is selected already
+    t_sim=0.9,  # similarity from which a frame is rejected
+    div='union',  # closest of all selected features (Eq. 5); 'per_frame': most similar frame (released code)
+    div_reference='query',  # compare with this query only; 'labelled': with the labelled frames, too
+    cluster=None,  # keep at most this many representative features of the selection; None: all
+    # how many boxes of each class to buy before the class counts less
+    caps='manual',  # from class_weights; 'inverse_freq': Eq. 6 from labelled counts; 'none'
+    class_weights=dict(Car=0.3, Pedestrian=1.1, Cyclist=1.6),  # limits 16, 56 and 81 at a budget of 150
+    u_min=None,  # lowest limit with 'inverse_freq'; None: max(1, 0.1 budget / classes)
+    w_full=0.1,  # weight of the uncertainty of a class that reached its limit; number or dict by class
+    s_obj=0.3,  # score above which a reliable box counts as an object; number or dict by class
+    counts='reliable',  # what fills the class counters: predicted boxes; 'annotated': those of bought frames
+    # what else
+    relax=True,  # relax t_sim and s_obj step by step when no frame passes; False: stop there
+    dontcare='paper',  # leave out frames with three boxes in DontCare regions; 'frame': with any region; 'none'
+)

@@ -1,0 +1,32 @@
+"""The whole of S-SSAL in minutes on two CPU cores: a small PV-RCNN on a few hundred real frames.
+
+Run: make demo DATA=<folder in the KITTI layout>
+"""
+
+_base_ = [
+    '../_base_/datasets/kitti.py',
+    '../_base_/models/pvrcnn_kitti_small.py',
+    '../_base_/stages_kitti.py',
+    '../active/cal_kitti.py',
+    '../_base_/default_runtime.py',
+]
+
+budget = 60  # boxes per query
+stages = dict(
+    normal=dict(epochs=8, repeat=4),
+    cpsp=dict(epochs=4, repeat=8, interval=2, cpsp=dict(k_first=5, k_next=5)),
+    supervised=dict(epochs=8, repeat=4),
+    semi=dict(epochs=4, repeat=8, interval=2, cpsp=dict(k_first=5, k_next=5)),
+)
+train_cfg = dict(
+    type='ActiveLearningLoop',
+    initial=dict(sampler=dict(type='RandomSampler'), budget=60),
+    rounds=[dict(pretrain=['normal', 'cpsp'])],
+    final=['supervised', 'semi'],
+    annotator=dict(type='SimulatedAnnotator'),
+    prediction=dict(batch_size=2, num_workers=1, frames_per_part=16),
+    held_out_report=True,  # measures the first and the final model on the frames that stay unlabelled
+)
+val_evaluator = dict(iou_thresholds=dict(Car=dict(bev=0.5)), small_sets=True)
+test_evaluator = val_evaluator
+default_hooks = dict(logger=dict(interval=10))

@@ -1,0 +1,21 @@
+"""Which frames to label next: samplers behind one contract, and the mathematics they share.
+
+Importing this package registers every sampler. Keep heavy imports (torch, scikit-learn) inside functions: a query on
+prediction files should not wait for them.
+"""
+
+from ssal3d.active.cal import CALSampler
+from ssal3d.active.query import Query, pool_of_ids, select
+from ssal3d.active.random_sampler import RandomSampler
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
+
+__all__ = [
+    'ActiveSampler',
+    'CALSampler',
+    'Candidate',
+    'Query',
+    'QueryContext',
+    'RandomSampler',
+    'pool_of_ids',
+    'select',
+]

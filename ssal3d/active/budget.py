@@ -1,0 +1,81 @@
+"""A budget of boxes for any sampler: frames are bought one after another until it is spent (spec 1.5)."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssal3d.active.sampler import Candidate
+
+STOP_RULES = ('include_crossing', 'exclude_crossing')
+
+
+class Purchase(NamedTuple):
+    """A bought frame.
+
+    Attributes:
+        candidate: What the sampler said about it.
+        boxes: ``(C,)`` boxes it was charged for.
+    """
+
+    candidate: Candidate
+    boxes: NDArray[np.int64]
+
+
+class Shopping(NamedTuple):
+    """What a walk bought.
+
+    Attributes:
+        purchases: In the order of purchase.
+        spent: Boxes (and costs of empty frames) paid for.
+        stopped: ``'budget'`` or ``'pool_exhausted'``.
+        refused: Frame whose boxes were looked at but not bought; with 'exclude_crossing' only.
+    """
+
+    purchases: list[Purchase]
+    spent: int
+    stopped: str
+    refused: int | None = None
+
+
+def walk(
+    candidates: Iterable[Candidate],
+    reveal: Callable[[int], NDArray[np.int64]],
+    notify: Callable[[int, NDArray[np.int64]], None],
+    budget: int,
+    stop_rule: str = 'include_crossing',
+    empty_cost: int = 0,
+) -> Shopping:
+    """Buy frames until the budget is spent.
+
+    The next candidate is asked for only after the sampler was told about the last purchase.
+
+    Args:
+        candidates: A sampler's lazy order.
+        reveal: Gives the ``(C,)`` boxes of a frame; called once per frame, when it is bought.
+        notify: Tells the sampler what a bought frame holds.
+        budget: Boxes to spend; 0 buys nothing.
+        stop_rule: ``'include_crossing'``: also buy the frame that crosses the budget, nothing is looked at before it
+            is bought; ``'exclude_crossing'``: stop before the frame that would exceed the budget, after a look at
+            its boxes (released code of random selection, spec 1.3).
+        empty_cost: What a frame without boxes costs.
+
+    Returns:
+        The purchases.
+    """
+    purchases: list[Purchase] = []
+    spent, includes = 0, stop_rule == 'include_crossing'
+    if budget <= 0:
+        return Shopping(purchases, spent, 'budget')
+    for candidate in candidates:
+        boxes = reveal(candidate.frame)
+        cost = int(boxes.sum()) or empty_cost
+        if not includes and spent + cost > budget:
+            return Shopping(purchases, spent, 'budget', candidate.frame)
+        spent += cost
+        purchases.append(Purchase(candidate, boxes))
+        notify(candidate.frame, boxes)
+        if includes and spent >= budget:
+            return Shopping(purchases, spent, 'budget')
+    return Shopping(purchases, spent, 'budget' if spent >= budget else 'pool_exhausted')

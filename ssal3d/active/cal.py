@@ -1,0 +1,162 @@
+"""CAL, Collaborative Active Learning: uncertain, diverse and class-balanced frames (spec section 4).
+
+The uncertainty comes from two models (`ensemble`), diversity from box features (`diversity`), class balance from limits
+per class (`class_balance`); `greedy` puts them together.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssal3d.active.class_balance import inverse_frequency_caps, manual_caps
+from ssal3d.active.class_names import per_class
+from ssal3d.active.detections import Detections
+from ssal3d.active.diversity import Similarity
+from ssal3d.active.ensemble import merge_predictions
+from ssal3d.active.greedy import Limits, collaborative_greedy
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
+from ssal3d.active.selected_features import unit_rows
+from ssal3d.active.uncertainty import binary_entropy, softmax_entropy
+from ssal3d.errors import UserError
+from ssal3d.predictions import PoolPredictions
+from ssal3d.registry import ACTIVE_SAMPLERS
+
+ByClass = Mapping[str, float]
+
+
+@ACTIVE_SAMPLERS.register_module()
+class CALSampler(ActiveSampler):
+    """Selects what the semi-supervised model is unsure of, avoiding what is similar to the selection or frequent.
+
+    Differences between the paper and its code (spec 4.3) are options where both make sense: D-1 ``entropy``, D-4
+    ``div``, D-5 ``cluster``, D-8 ``caps``, D-11 ``counts``, D-27 ``dontcare``, D-31 ``div_reference``. Features are
+    those of the query model's own boxes, also where the ensemble replaces or adds boxes (D-7).
+
+    Args:
+        t_sim: Similarity to the selection from which a frame is rejected.
+        s_rep: Score above which a box of the reference model may replace one of the query model.
+        s_add: Score above which a box of the reference model may be added; one value or one by class.
+        iou_ens: BEV IoU above which boxes of the two models show the same object.
+        iou_rel: BEV IoU with a box of the reference model above which a box is reliable.
+        s_obj: Score above which a reliable box counts as an object; one value or one by class.
+        w_full: Weight of the uncertainty of classes that reached their limit; one value or one by class.
+        caps: Class limits: ``'inverse_freq'`` (Eq. 6, from labelled counts), ``'manual'`` (from ``class_weights``) or
+            ``'none'``.
+        class_weights: Weights by class for manual limits; equal by default.
+        u_min: Lowest limit of a class with Eq. 6; by default ``max(1, 0.1 budget / C)``.
+        counts: What fills the class counters: ``'reliable'`` predicted boxes, or the ``'annotated'`` ones of frames
+            already bought.
+        entropy: ``'binary_score'`` of the final score, or ``'rpn_softmax'`` (Eq. 4 on ``class_logits``).
+        div: Similarity to the ``'union'`` of all selected features (Eq. 5) or the most similar selected frame
+            (``'per_frame'``, released code).
+        div_reference: Similarity to this ``'query'`` alone, or also to the ``'labelled'`` frames.
+        cluster: Number of representative features to keep of the selection; None keeps all.
+        ensemble_nms: BEV IoU of a final suppression after merging; None for none.
+        relax: Relax limits step by step when no frame passes them.
+        dontcare: See `ActiveSampler`; ``'paper'`` for KITTI.
+    """
+
+    required_fields: tuple[str, ...] = ('box_features',)
+    uses_reference = True
+
+    def __init__(
+        self,
+        t_sim: float = 0.9,
+        s_rep: float = 0.5,
+        s_add: float | ByClass = 0.8,
+        iou_ens: float = 0.5,
+        iou_rel: float = 0.2,
+        s_obj: float | ByClass = 0.3,
+        w_full: float | ByClass = 0.1,
+        caps: str = 'inverse_freq',
+        class_weights: ByClass | None = None,
+        u_min: float | None = None,
+        counts: str = 'reliable',
+        entropy: str = 'binary_score',
+        div: str = 'union',
+        div_reference: str = 'query',
+        cluster: int | None = None,
+        ensemble_nms: float | None = None,
+        relax: bool = True,
+        dontcare: str = 'none',
+    ) -> None:
+        super().__init__(dontcare)
+        self.t_sim, self.relax = in_range('t_sim', t_sim, low=1e-6), relax
+        self.s_rep, self.s_add, self.s_obj = in_range('s_rep', s_rep, high=1), s_add, s_obj
+        self.iou_ens, self.iou_rel = in_range('iou_ens', iou_ens, high=1), in_range('iou_rel', iou_rel, high=1)
+        self.ensemble_nms = None if ensemble_nms is None else in_range('ensemble_nms', ensemble_nms, high=1)
+        self.w_full, self.class_weights, self.u_min = w_full, class_weights, u_min
+        self.caps = one_of('caps', caps, ('inverse_freq', 'manual', 'none'))
+        self.counts = one_of('counts', counts, ('reliable', 'annotated'))
+        self.entropy = one_of('entropy', entropy, ('binary_score', 'rpn_softmax'))
+        self.div = one_of('div', div, ('union', 'per_frame'))
+        self.div_reference = one_of('div_reference', div_reference, ('query', 'labelled'))
+        self.cluster = None if cluster is None else int(in_range('cluster', cluster, low=1))
+        if self.cluster and div != 'union':
+            raise UserError(f"cluster: found {cluster} with div='{div}', expected div='union'; clusters mix frames")
+        self.needs_labelled = div_reference == 'labelled'
+        if entropy == 'rpn_softmax':
+            self.required_fields = (*type(self).required_fields, 'class_logits')
+            self.reference_fields = ('class_logits',)
+
+    def detections(self, pool: PoolPredictions, reference: PoolPredictions | None) -> Detections:
+        """Return the ensemble of both models; without a reference model the pool's own boxes, all reliable."""
+        if reference is None:
+            return Detections.of(pool)
+        s_add = per_class(self.s_add, pool.classes, 's_add')
+        return merge_predictions(pool, reference, self.s_rep, s_add, self.iou_ens, self.iou_rel, self.ensemble_nms)
+
+    def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
+        """Yield frames in the order of `collaborative_greedy`."""
+        classes = context.classes
+        limits = Limits(
+            self.t_sim,
+            per_class(self.s_obj, classes, 's_obj'),
+            self._caps(context),
+            per_class(self.w_full, classes, 'w_full'),
+            self.relax,
+        )
+        counted = context.revealed.get if self._counts_annotated(context) else lambda frame: None
+        base = self._base_uncertainty(context.detections.predictions)
+        similarity = self._similarity(pool, context.labelled)
+        yield from collaborative_greedy(base, context.detections, similarity, limits, counted)
+
+    def _base_uncertainty(self, merged: PoolPredictions) -> NDArray[np.float64]:
+        if self.entropy == 'binary_score':
+            return binary_entropy(merged.scores)
+        return softmax_entropy(merged['class_logits']) / (np.log(2) * len(merged.classes))  # Eq. 4, in bits
+
+    def _caps(self, context: QueryContext) -> NDArray[np.float64]:
+        if self.caps == 'none':
+            return np.full(len(context.classes), np.inf)
+        if self.caps == 'inverse_freq':
+            return inverse_frequency_caps(context.labelled_counts, context.budget, self.u_min)
+        weights = per_class(1.0 if self.class_weights is None else self.class_weights, context.classes, 'class_weights')
+        if (weights < 0).any() or not weights.sum() > 0:
+            raise UserError(f'class_weights: found {self.class_weights}, expected weights >= 0 that are not all 0')
+        if abs(weights.sum() - len(weights)) > 1e-6:
+            context.warn(
+                f'class_weights sum to {weights.sum():g}; scaled to sum to {len(weights)}, the number of classes'
+            )
+        return manual_caps(weights, context.budget)
+
+    def _counts_annotated(self, context: QueryContext) -> bool:
+        if self.counts == 'annotated' and context.charged != 'annotated':
+            context.warn("counts='annotated' needs annotated counts; the class counters use reliable predicted boxes")
+            return False
+        return self.counts == 'annotated'
+
+    def _similarity(self, pool: PoolPredictions, labelled: PoolPredictions | None) -> Similarity:
+        features = pool['box_features']
+        similarity = Similarity(features, pool.offsets, pool.frame_ids, self.div, self.cluster)
+        if self.needs_labelled and labelled is not None:
+            known = labelled['box_features']
+            if len(known) and known.shape[1] != features.shape[1]:
+                raise UserError(
+                    f'{labelled.source}: box_features have {known.shape[1]} values, expected {features.shape[1]} as in '
+                    f'{pool.source}; predict both with the same model'
+                )
+            for frame in range(len(labelled)):
+                similarity.add_scene(unit_rows(known[labelled.boxes_of(frame)]))
+        return similarity

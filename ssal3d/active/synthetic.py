@@ -1,0 +1,149 @@
+"""Made-up predictions with every column of the contract: to try a sampler without a detector, to test and to time it.
+
+Sizes follow PV-RCNN on KITTI: a dozen boxes per frame, most of them cars, scores at both ends, ReLU features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssal3d.predictions import PoolPredictions, PredictionWriter
+from ssal3d.predictions.schema import COLUMNS, Layout
+from ssal3d.predictions.table import Ragged
+
+CLASSES = ('Car', 'Pedestrian', 'Cyclist')
+SIZES = np.array([[3.9, 1.6, 1.56], [0.8, 0.6, 1.73], [1.76, 0.6, 1.73]])
+ROIS, PASSES = 8, 5
+
+
+def synthetic_pool(
+    frames: int,
+    *,
+    seed: int = 0,
+    fields: Sequence[str] = (),
+    classes: Sequence[str] = CLASSES,
+    boxes_per_frame: float = 12,
+    width: int = 16,
+    noise: float = 0.8,
+) -> PoolPredictions:
+    """Return random predictions; most frames are alike in classes and features, some are empty.
+
+    Args:
+        frames: Number of frames F.
+        seed: Seed.
+        fields: Columns of the contract beyond boxes, scores and labels.
+        classes: Class names; the first is the most frequent.
+        boxes_per_frame: Mean number of boxes.
+        width: Feature dimension D.
+        noise: Spread of a box's features around those of its class; the lower, the more alike frames are.
+    """
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(boxes_per_frame, frames)
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    total = int(offsets[-1])
+    frequency = 0.2 ** np.arange(len(classes))
+    labels = rng.choice(len(classes), total, p=frequency / frequency.sum()).astype(np.int16)
+    place = np.stack((rng.uniform(2, 70, total), rng.uniform(-38, 38, total), rng.uniform(-1.2, -0.4, total)), 1)
+    size = SIZES[labels % len(SIZES)] * rng.uniform(0.85, 1.15, (total, 3))
+    boxes = np.concatenate((place, size, rng.uniform(-np.pi, np.pi, (total, 1))), 1)
+    pool = PoolPredictions(
+        frame_ids=np.array([f'{number:06d}' for number in range(frames)], dtype=np.str_),
+        offsets=offsets,
+        boxes=boxes.astype(np.float32),
+        scores=(0.1 + 0.9 * rng.beta(0.6, 0.7, total)).astype(np.float32),
+        labels=labels,
+        classes=tuple(classes),
+        metadata={'score_threshold': 0.1, 'nms_iou': 0.1, 'mc_passes': PASSES},
+        source='synthetic pool',
+    )
+    return replace(pool, fields={name: _column(name, pool, width, noise, rng) for name in fields})
+
+
+def second_model(pool: PoolPredictions, seed: int = 1) -> PoolPredictions:
+    """Return what another model might predict: 70 % of the boxes, moved a little, and new ones with other scores."""
+    rng = np.random.default_rng(seed)
+    found = rng.random(len(pool.scores)) < 0.7
+    kept = np.flatnonzero(found)
+    new = np.flatnonzero(rng.random(len(pool.scores)) < 0.25)
+    frame = pool.frame_of_box
+    source = np.concatenate((kept, new))
+    order = np.argsort(frame[source], kind='stable')
+    boxes = pool.boxes[source].astype(np.float64)
+    boxes[:, :2] += rng.normal(0, 0.1, (len(source), 2))
+    boxes[len(kept) :, 0] += rng.uniform(3, 9, len(new))
+    counts = np.bincount(frame[source], minlength=len(pool))
+    return replace(
+        pool,
+        offsets=np.concatenate(([0], np.cumsum(counts))),
+        boxes=boxes[order].astype(np.float32),
+        scores=(0.1 + 0.9 * rng.beta(0.6, 0.7, len(source))).astype(np.float32),
+        labels=pool.labels[source][order],
+        fields={},
+        source='synthetic second model',
+    )
+
+
+def annotated_boxes(pool: PoolPredictions, seed: int = 2, share: float = 0.39) -> dict[str, dict[str, int]]:
+    """Return made-up annotations: by frame id, ``share`` of the predicted boxes of each class."""
+    rng = np.random.default_rng(seed)
+    cell = pool.frame_of_box * len(pool.classes) + pool.labels
+    predicted = np.bincount(cell, minlength=len(pool) * len(pool.classes)).reshape(len(pool), -1)
+    counts = rng.binomial(predicted, share).tolist()
+    return {str(frame): dict(zip(pool.classes, row)) for frame, row in zip(pool.frame_ids.tolist(), counts)}
+
+
+def write_predictions(pool: PoolPredictions, folder: str | Path, frames_per_part: int = 1024) -> None:
+    """Write predictions as a folder of the contract."""
+    with PredictionWriter(
+        folder, pool.classes, tuple(pool.fields), metadata=pool.metadata, frames_per_part=frames_per_part
+    ) as writer:
+        for frame, frame_id in enumerate(pool.frame_ids.tolist()):
+            part = pool.boxes_of(frame)
+            more = {name: _of_frame(name, values, frame, part) for name, values in pool.fields.items()}
+            writer.add(
+                frame_id,
+                bboxes_3d=pool.boxes[part],
+                scores_3d=pool.scores[part],
+                labels_3d=pool.labels[part],
+                **more,
+            )
+
+
+def _of_frame(name: str, values: Any, frame: int, boxes: slice) -> NDArray[Any]:
+    if isinstance(values, Ragged):
+        return values.of(frame)
+    return values[boxes] if COLUMNS[name].layout is Layout.BOX else values[frame]
+
+
+def _column(name: str, pool: PoolPredictions, width: int, noise: float, rng: np.random.Generator) -> Any:
+    total, frames, classes = len(pool.scores), len(pool), len(pool.classes)
+    if name == 'box_features':
+        prototypes = rng.normal(0, 1, (classes, width)).astype(np.float32)
+        features = prototypes[pool.labels]
+        features += noise * rng.standard_normal((total, width), dtype=np.float32)
+        return np.maximum(features, 0, out=features).astype(np.float16)
+    if name == 'lidar2img':  # KITTI's left colour camera, looking along x
+        matrix = [[610, -721, 0, 45], [173, 0, -721, 0.2], [1, 0, 0, 0.003], [0, 0, 0, 1]]
+        return np.tile(np.array(matrix, dtype=np.float32).reshape(1, 16), (frames, 1))
+    if name == 'image_shape':
+        return np.tile(np.array([[375, 1242]], dtype=np.float32), (frames, 1))
+    makers = {
+        'class_logits': lambda: rng.normal(0, 2, (total, classes)).astype(np.float32),
+        'num_points': lambda: rng.integers(0, 400, total, dtype=np.int32),
+        'roi_index': lambda: np.zeros(total, dtype=np.int32),
+        'roi_features': lambda: np.abs(rng.normal(0, 1, (frames, ROIS * width))).astype(np.float16),
+        'roi_valid': lambda: _ragged(np.ones((frames, ROIS), dtype=bool)),
+        'mc_scores': lambda: _ragged(rng.random((frames, PASSES * ROIS), dtype=np.float32)),
+        'mc_residuals': lambda: _ragged(rng.normal(0, 1, (frames, PASSES * ROIS * 7)).astype(np.float32)),
+        'gradient': lambda: rng.normal(0, 1, (frames, 4 * width)).astype(np.float32),
+        'predicted_loss': lambda: rng.random(frames, dtype=np.float32),
+    }
+    return makers[name]()
+
+
+def _ragged(rows: NDArray[Any]) -> Ragged:
+    return Ragged(rows.reshape(-1), np.arange(len(rows) + 1) * rows.shape[1])

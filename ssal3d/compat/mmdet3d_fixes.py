@@ -1,0 +1,183 @@
+"""Defects of MMDetection3D and MMDetection: frames without points, objects or proposals; a wrong index."""
+
+import inspect
+from functools import wraps
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssal3d.compat.fix import Fix
+
+
+def _empty_frames_are_lost() -> bool:
+    from mmdet3d.models.detectors import PointVoxelRCNN
+
+    return "voxel_dict['coors'][-1, 0]" in inspect.getsource(PointVoxelRCNN.extract_feat)
+
+
+def _give_empty_frames_a_point() -> None:
+    from mmdet3d.models.data_preprocessors import Det3DDataPreprocessor
+
+    collate = Det3DDataPreprocessor.collate_data
+
+    @wraps(collate)
+    def collate_frames(self: Any, data: dict) -> dict:
+        data = collate(self, data)
+        if getattr(self, 'voxel', False) and self.voxel_type == 'hard' and 'points' in data['inputs']:
+            limits = self.voxel_layer.point_cloud_range
+            data['inputs']['points'] = [with_point_in_range(points, limits) for points in data['inputs']['points']]
+        return data
+
+    Det3DDataPreprocessor.collate_data = collate_frames
+
+
+def with_point_in_range(points: Tensor, limits: list[float]) -> Tensor:
+    """Return the points, with one of zero features at the centre of the range if none lies in it.
+
+    Args:
+        points: ``(N, C)`` points, x, y, z first.
+        limits: Low x, y, z and high x, y, z.
+    """
+    low, high = points.new_tensor(limits[:3]), points.new_tensor(limits[3:])
+    if ((points[:, :3] >= low) & (points[:, :3] < high)).all(dim=1).any():
+        return points
+    single = points.new_zeros((1, points.shape[1]))
+    single[0, :3] = (low + high) / 2
+    return torch.cat((points, single))
+
+
+def _frames_without_proposals_are_lost() -> bool:
+    from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
+
+    return 'roi_batch_id.max()' in inspect.getsource(PVRCNNBBoxHead.get_results)
+
+
+def _keep_frames_without_proposals() -> None:
+    from mmdet3d.models.roi_heads import PVRCNNRoiHead
+    from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
+
+    get_results, forward = PVRCNNBBoxHead.get_results, PVRCNNRoiHead._bbox_forward
+
+    @wraps(get_results)
+    def get_results_of_all(
+        self: Any, rois: Tensor, cls_preds: Tensor, bbox_reg: Tensor, class_labels: list, input_metas: list, *args: Any, **kwargs: Any
+    ) -> list:
+        results = []
+        if len(rois):
+            results = get_results(self, rois, cls_preds, bbox_reg, class_labels, input_metas, *args, **kwargs)
+        results += [_no_boxes(rois, meta, self.bbox_coder.code_size) for meta in input_metas[len(results) :]]
+        for result in results:
+            result.labels_3d = result.labels_3d.long()  # the proposal head gives float labels to no boxes
+        return results
+
+    @wraps(forward)
+    def forward_any_number(self: Any, features: Tensor, keypoints: Tensor, rois: Tensor) -> dict:
+        if len(rois):
+            return forward(self, features, keypoints, rois)
+        head = self.bbox_head
+        return {
+            'bbox_scores': rois.new_zeros((0, head.cls_out_channels)),
+            'bbox_reg': rois.new_zeros((0, head.reg_out_channels)),
+        }
+
+    PVRCNNBBoxHead.get_results, PVRCNNRoiHead._bbox_forward = get_results_of_all, forward_any_number
+
+
+def _no_boxes(like: Tensor, meta: dict, code_size: int) -> Any:
+    from mmengine.structures import InstanceData
+
+    return InstanceData(
+        bboxes_3d=meta['box_type_3d'](like.new_zeros((0, code_size)), code_size),
+        scores_3d=like.new_zeros(0),
+        labels_3d=like.new_zeros(0, dtype=torch.long),
+    )
+
+
+def _no_targets_have_four_columns() -> bool:
+    return _sampling_result(torch.zeros(0, 7)).pos_gt_bboxes.shape[1] != 7
+
+
+def _sampling_result(gt_boxes: Tensor) -> Any:
+    from mmdet.models.task_modules import AssignResult, SamplingResult
+
+    none = torch.zeros(0, dtype=torch.long)
+    assigned = AssignResult(len(gt_boxes), torch.zeros(1, dtype=torch.long), torch.zeros(1), torch.zeros(1))
+    return SamplingResult(none, none, torch.zeros(1, 7), gt_boxes, assigned, torch.zeros(1, dtype=torch.bool))
+
+
+def _keep_columns_of_no_targets() -> None:
+    from mmdet.models.task_modules import SamplingResult
+
+    init = SamplingResult.__init__
+
+    @wraps(init)
+    def init_any_width(self: Any, pos_inds: Tensor, neg_inds: Tensor, priors: Tensor, gt_bboxes: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, pos_inds, neg_inds, priors, gt_bboxes, *args, **kwargs)
+        if isinstance(gt_bboxes, Tensor) and gt_bboxes.ndim == 2 and len(gt_bboxes) == 0:
+            self.pos_gt_bboxes = gt_bboxes
+
+    SamplingResult.__init__ = init_any_width
+
+
+def _negatives_are_indexed_twice() -> bool:
+    """One positive proposal, then one negative: asking for two negatives must give proposal 1 twice."""
+    from mmdet3d.models.task_modules.samplers import IoUNegPiecewiseSampler
+
+    sampler = IoUNegPiecewiseSampler(2, 0.5, neg_piece_fractions=[0.8, 0.2], neg_iou_piece_thrs=[0.55, 0.1])
+    assigned = SimpleNamespace(gt_inds=torch.tensor([1, 0]), max_overlaps=torch.tensor([0.9, 0.0]))
+    return sampler._sample_neg(assigned, 2).tolist() != [1, 1]
+
+
+def _index_negatives_once() -> None:
+    """Show the sampler the negatives alone, where position and index are the same, and translate its choice."""
+    from mmdet3d.models.task_modules.samplers import IoUNegPiecewiseSampler
+
+    sample_neg = IoUNegPiecewiseSampler._sample_neg
+
+    @wraps(sample_neg)
+    def sample_among_negatives(self: Any, assign_result: Any, num_expected: int, **kwargs: Any) -> Tensor:
+        negatives = (assign_result.gt_inds == 0).nonzero().view(-1)
+        alone = SimpleNamespace(
+            gt_inds=assign_result.gt_inds[negatives], max_overlaps=assign_result.max_overlaps[negatives]
+        )
+        return negatives[sample_neg(self, alone, num_expected, **kwargs)]
+
+    IoUNegPiecewiseSampler._sample_neg = sample_among_negatives
+
+
+FIXES = (
+    Fix(
+        name='frames-without-points',
+        problem='The number of frames is read off the last voxel: a last frame without points in range stops the run.',
+        link='https://github.com/open-mmlab/OpenPCDet/issues/1518',
+        needs=('mmdet3d', 'mmcv._ext'),
+        is_needed=_empty_frames_are_lost,
+        apply=_give_empty_frames_a_point,
+    ),
+    Fix(
+        name='frames-without-proposals',
+        problem='PV-RCNN reads the number of frames off the last proposal: frames without proposals are lost or fail.',
+        link='https://github.com/open-mmlab/mmdetection3d/pull/1957',
+        needs=('mmdet3d', 'mmcv._ext'),
+        is_needed=_frames_without_proposals_are_lost,
+        apply=_keep_frames_without_proposals,
+    ),
+    Fix(
+        name='frames-without-objects',
+        problem='No target boxes get four columns instead of seven: PV-RCNN fails on a batch with a frame without objects.',
+        link='https://github.com/open-mmlab/mmdetection/blob/v3.3.0/mmdet/models/task_modules/samplers/sampling_result.py#L101',
+        needs=('mmdet3d', 'mmcv._ext'),
+        is_needed=_no_targets_have_four_columns,
+        apply=_keep_columns_of_no_targets,
+    ),
+    Fix(
+        name='negative-proposals',
+        problem='With too few negative proposals the sampler takes positions among the negatives for proposal indices.',
+        link='https://github.com/open-mmlab/mmdetection3d/blob/v1.4.0/mmdet3d/models/task_modules/samplers/iou_neg_piecewise_sampler.py#L113',
+        needs=('mmdet3d', 'mmcv._ext'),
+        is_needed=_negatives_are_indexed_twice,
+        apply=_index_negatives_once,
+    ),
+)

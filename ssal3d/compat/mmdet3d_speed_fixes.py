@@ -1,0 +1,85 @@
+"""Modules of MMDetection3D that are needlessly slow on the CPU; the results are the same up to float rounding."""
+
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ssal3d.compat.fix import Fix
+from ssal3d.ops.set_abstraction import set_abstraction
+
+
+def _all_repetitions_are_computed() -> bool:
+    return True  # true of every release so far; the test of this fix measures it
+
+
+def _compute_neighbours_once() -> None:
+    from mmdet3d.models.layers.pointnet_modules.stack_point_sa_module import StackedSAModuleMSG
+
+    forward = StackedSAModuleMSG.forward
+
+    @wraps(forward)
+    def forward_by_device(
+        self: Any, xyz: Tensor, xyz_batch_cnt: Tensor, new_xyz: Tensor, new_xyz_batch_cnt: Tensor, features: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        if not _is_plain(self, xyz, new_xyz, features):
+            return forward(self, xyz, xyz_batch_cnt, new_xyz, new_xyz_batch_cnt, features)
+        pooled = [
+            set_abstraction(
+                xyz,
+                xyz_batch_cnt,
+                new_xyz,
+                new_xyz_batch_cnt,
+                features,
+                grouper.radius,
+                grouper.sample_nums,
+                [(layer.conv.weight.flatten(1), layer.norm) for layer in network],
+            )
+            for grouper, network in zip(self.groupers, self.mlps, strict=True)
+        ]
+        return new_xyz, torch.cat(pooled, dim=1)
+
+    StackedSAModuleMSG.forward = forward_by_device
+
+
+def _is_plain(module: Any, points: Tensor, centres: Tensor, features: Any) -> bool:
+    """Whether the input and the layers of a set abstraction module are those that `set_abstraction` computes."""
+    return (
+        isinstance(features, Tensor)
+        and features.device.type == 'cpu'
+        and features.dtype in (torch.float32, torch.float64)
+        and not torch.is_autocast_enabled('cpu')
+        and not (points.requires_grad or centres.requires_grad)
+        and len(centres) > 0
+        and module.pool_mod == 'max'
+        and all(grouper.use_xyz for grouper in module.groupers)
+        and all(_is_plain_layer(layer) for network in module.mlps for layer in network)
+    )
+
+
+def _is_plain_layer(layer: Any) -> bool:
+    norm = getattr(layer, 'norm', None)
+    hooks = [part._forward_hooks or part._forward_pre_hooks for part in layer.modules()]
+    return (
+        layer.order == ('conv', 'norm', 'act')
+        and layer.conv.bias is None
+        and layer.conv.kernel_size == (1, 1)
+        and type(norm) is nn.BatchNorm2d
+        and norm.affine
+        and norm.track_running_stats
+        and isinstance(getattr(layer, 'activate', None), nn.ReLU)
+        and not any(hooks)
+    )
+
+
+FIXES = (
+    Fix(
+        name='fast-cpu-set-abstraction',
+        problem='Set abstraction computes each neighbour as often as padding repeats it: most of a PV-RCNN step on the CPU.',
+        link='https://github.com/open-mmlab/mmdetection3d/blob/v1.4.0/mmdet3d/models/layers/pointnet_modules/stack_point_sa_module.py',
+        needs=('mmdet3d', 'mmcv._ext'),
+        is_needed=_all_repetitions_are_computed,
+        apply=_compute_neighbours_once,
+    ),
+)

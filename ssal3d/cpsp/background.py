@@ -1,0 +1,231 @@
+"""One frame of the bank: which points stay in its background, and the points of the objects cut from it."""
+
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ssal3d.cpsp.confidence import uncertainty
+from ssal3d.cpsp.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT, PREDICTION
+from ssal3d.cpsp.membership import Members, points_of_boxes
+from ssal3d.cpsp.refine import Detections, Refinement, refine
+from ssal3d.cpsp.settings import CPSPSettings
+from ssal3d.errors import UserError
+from ssal3d.ops.boxes import bev_iou
+
+CHANGES = ('kept', 'missed', 'replaced', 'class_changed', 'deleted', 'duplicate', 'added', 'fp_checked', 'fp_true')
+
+
+class Rules(NamedTuple):
+    """What one refresh applies to every frame.
+
+    Attributes:
+        settings: The settings.
+        tau: ``(C,)`` confident thresholds in the order of the bank's classes.
+        tau_low: ``(C,)`` low thresholds, float32 like the scores: a score of 0.2 is not above a threshold of 0.2.
+        number: Number of the generation.
+    """
+
+    settings: CPSPSettings
+    tau: NDArray[np.float64]
+    tau_low: NDArray[np.float32]
+    number: int
+
+
+class FrameUpdate(NamedTuple):
+    """What a frame contributes to a generation.
+
+    Attributes:
+        objects: ``(k,)`` of `OBJECT` without ``uid``, ``frame`` and ``offset``.
+        points: ``(p, C)`` their points minus the box centres, in the same order.
+        mask: Packed background mask.
+        num_points: Points of the frame.
+        checksum: CRC-32 of the points.
+        changes: ``(len(CHANGES), C)`` counts by class.
+    """
+
+    objects: NDArray
+    points: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+    num_points: int
+    checksum: int
+    changes: NDArray[np.int64]
+
+
+def update_unlabelled(points: NDArray[np.float32], preds: NDArray, bank: NDArray, rules: Rules) -> FrameUpdate:
+    """Refine the bank objects of an unlabelled frame and cut objects and background from its cloud.
+
+    The points are tested against each box once. Afterwards no background point lies in an object of the bank or in a
+    prediction above the low threshold (C10).
+
+    Args:
+        points: ``(N, C)`` cloud.
+        preds: ``(P,)`` of `PREDICTION`.
+        bank: ``(B,)`` of `OBJECT`, the confident objects so far.
+        rules: Thresholds and settings.
+    """
+    settings, labels, scores = rules.settings, preds['label'], preds['score']
+    boxes = np.concatenate((preds['box'], bank['box']))
+    members = points_of_boxes(points, boxes)
+    num_points = members.counts[: len(preds)]
+    is_low = scores <= rules.tau_low[labels]
+    confident = (scores >= rules.tau[labels]) & ~is_low  # a class with bad scores only has a low threshold, too
+    result = refine(_detections(bank, settings), bank['miss'], _detections(preds, settings), confident,
+                    num_points > 0, settings)  # fmt: skip
+    new = result.free & confident & (num_points > 0)
+    rows, chosen = _refined_rows(result, bank, preds, rules)
+    entries = np.concatenate((chosen, np.flatnonzero(new)))
+    false = np.zeros(len(preds), np.bool_)
+    if settings.fp_source == 'unlabelled':
+        false = is_low & result.free & (num_points >= settings.fp_min_points)
+        if settings.fp_clear_of_bank:
+            false[false] = ~_touches(preds['box'][false], boxes[entries])
+    blocked = np.concatenate((~is_low, np.zeros(len(bank), np.bool_)))
+    blocked[entries] |= settings.mask_bank_boxes
+    rows = _joined(rows, _entries(preds[new], CONFIDENT, rules), _entries(preds[false], FALSE_POSITIVE, rules))
+    chosen = np.concatenate((entries, np.flatnonzero(false)))
+    return _frame_update(points, boxes, members, rows, chosen, blocked, _count(result, bank, preds, new, rules))
+
+
+def update_labelled(points: NDArray[np.float32], annotations: NDArray, preds: NDArray, rules: Rules) -> FrameUpdate:
+    """Cut the annotated objects of a labelled frame; the points of every annotated box leave the background.
+
+    Args:
+        points: ``(N, C)`` cloud.
+        annotations: ``(K,)`` of `ANNOTATION`; other classes have label -1.
+        preds: ``(P,)`` of `PREDICTION` on this frame, if any: those that touch no annotated box are true false
+            positives, kept above ``fp_min_score`` where `CPSPSettings.fp_source` says so, and the share of true ones
+            among the low scores is counted.
+        rules: Thresholds and settings.
+    """
+    settings, count = rules.settings, len(annotations)
+    boxes = np.concatenate((annotations['box'], preds['box']))
+    members = points_of_boxes(points, boxes)
+    pasted = annotations['usable'] & (annotations['label'] >= 0) & (members.counts[:count] > 0)
+    enough = members.counts[count:] >= settings.fp_min_points
+    is_false = ~_touches(preds['box'], annotations['box']) & enough
+    false = is_false & (preds['score'] > settings.fp_min_score) & (settings.fp_source == 'labelled')
+    truth = np.zeros(pasted.sum(), PREDICTION)
+    truth['box'], truth['label'], truth['score'] = annotations['box'][pasted], annotations['label'][pasted], 1.0
+    rows = _joined(_entries(truth, GROUND_TRUTH, rules), _entries(preds[false], FALSE_POSITIVE, rules))
+    chosen = np.concatenate((np.flatnonzero(pasted), count + np.flatnonzero(false)))
+    changes = np.zeros((len(CHANGES), len(rules.tau)), np.int64)
+    checked = enough & (preds['score'] <= rules.tau_low[preds['label']])
+    for kind, which in (('fp_checked', checked), ('fp_true', checked & is_false)):
+        changes[CHANGES.index(kind)] = np.bincount(preds['label'][which], minlength=len(rules.tau))
+    blocked = np.arange(len(boxes)) < count
+    return _frame_update(points, boxes, members, rows, chosen, blocked, changes)
+
+
+def check_points(points: NDArray[np.float32], frame_id: str) -> NDArray[np.float32]:
+    """Return the cloud, contiguous.
+
+    Raises:
+        UserError: If it is no ``(N, C)`` float32 array with at least three columns.
+    """
+    if not isinstance(points, np.ndarray) or points.ndim != 2 or points.shape[1] < 3 or points.dtype != np.float32:
+        found = f'{getattr(points, "dtype", type(points).__name__)} {getattr(points, "shape", "")}'
+        raise UserError(f'frame {frame_id}: load_points returned {found}, expected (N, C) float32 with C >= 3')
+    return np.ascontiguousarray(points)
+
+
+def _refined_rows(result: Refinement, bank: NDArray, preds: NDArray, rules: Rules) -> tuple[NDArray, NDArray[np.int64]]:
+    """Return the objects that survive, with the positions of their boxes among predictions, then bank."""
+    rows, position = bank.copy(), len(preds) + np.arange(len(bank))
+    rows['miss'] = result.miss
+    rows['seen'][result.partner >= 0] = rules.number
+    replaced = result.replaced
+    rows[replaced] = _entries(preds[result.partner[replaced]], CONFIDENT, rules)
+    position[replaced] = result.partner[replaced]
+    survives = result.stays | replaced
+    return rows[survives], position[survives]
+
+
+def _entries(preds: NDArray, source: int, rules: Rules) -> NDArray:
+    """Return new objects made of predictions (or of annotations in that form)."""
+    rows = np.zeros(len(preds), OBJECT)
+    for name in ('box', 'score', 'label'):
+        rows[name] = preds[name]
+    rows['unc'] = uncertainty(preds['score'], rules.settings.measure)
+    rows['source'], rows['born'], rows['seen'] = source, rules.number, rules.number
+    return rows
+
+
+def _joined(*parts: NDArray) -> NDArray:
+    """Concatenate rows of `OBJECT`; np.concatenate promotes structured types field by field in Python."""
+    rows, start = np.empty(sum(map(len, parts)), OBJECT), 0
+    for part in parts:
+        rows[start : start + len(part)] = part
+        start += len(part)
+    return rows
+
+
+def _detections(rows: NDArray, settings: CPSPSettings) -> Detections:
+    offsets = np.array([0, len(rows)])
+    return Detections(rows['box'], rows['label'], uncertainty(rows['score'], settings.measure), offsets)
+
+
+def _touches(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return which boxes have a positive BEV IoU with any of the others."""
+    return (bev_iou(boxes, others) > 0).any(1)
+
+
+def _count(
+    result: Refinement, bank: NDArray, preds: NDArray, new: NDArray[np.bool_], rules: Rules
+) -> NDArray[np.int64]:
+    """Count by class what happened to bank objects, and what was added."""
+    counts = np.zeros((len(CHANGES), len(rules.tau)), np.int64)
+    supported, stays, replaced = result.partner >= 0, result.stays, result.replaced
+    changed = replaced.copy()
+    changed[replaced] = bank['label'][replaced] != preds['label'][result.partner[replaced]]
+    dropped = ~stays & ~replaced
+    which = (stays & supported, stays & ~supported, replaced, changed, dropped & ~supported, dropped & supported)
+    for kind, mask in enumerate(which):
+        np.add.at(counts[kind], bank['label'][mask], 1)
+    np.add.at(counts[CHANGES.index('added')], preds['label'][new], 1)
+    return counts
+
+
+def _frame_update(
+    points: NDArray[np.float32],
+    boxes: NDArray[np.float32],
+    members: Members,
+    rows: NDArray,
+    chosen: NDArray[np.int64],
+    blocked: NDArray[np.bool_],
+    changes: NDArray[np.int64],
+) -> FrameUpdate:
+    rows['n_pts'] = members.counts[chosen]
+    keep = _keep_mask(len(points), members.points, members.offsets, blocked)
+    cut = _cut(points, boxes, members.points, members.offsets, chosen)
+    packed = np.packbits(keep, bitorder='little')
+    return FrameUpdate(rows, cut, packed, len(points), zlib.crc32(points.data), changes)
+
+
+@njit(cache=True, nogil=True)
+def _keep_mask(num_points, members, offsets, blocked):  # noqa: ANN001, ANN202
+    keep = np.ones(num_points, dtype=np.bool_)
+    for box in range(blocked.shape[0]):
+        if blocked[box]:
+            for k in range(offsets[box], offsets[box + 1]):
+                keep[members[k]] = False
+    return keep
+
+
+@njit(cache=True, nogil=True)
+def _cut(points, boxes, members, offsets, chosen):  # noqa: ANN001, ANN202
+    """Copy the points of the chosen boxes, in their order, minus the centres."""
+    total = 0
+    for box in chosen:
+        total += offsets[box + 1] - offsets[box]
+    cut = np.empty((total, points.shape[1]), dtype=np.float32)
+    row = 0
+    for box in chosen:
+        for k in range(offsets[box], offsets[box + 1]):
+            cut[row] = points[members[k]]
+            for axis in range(3):
+                cut[row, axis] -= boxes[box, axis]
+            row += 1
+    return cut

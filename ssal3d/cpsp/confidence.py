@@ -1,0 +1,143 @@
+"""Which predictions are confident: a threshold per class from k-means on the scores (spec section 2.2 b)."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+from ssal3d.active.uncertainty import binary_entropy
+from ssal3d.cpsp.settings import CPSPSettings
+from ssal3d.ops.boxes import _bev_iou
+
+
+def thresholds(
+    scores: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    classes: Sequence[str],
+    settings: CPSPSettings,
+    stable: NDArray[np.bool_] | None = None,
+    previous: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Return by class the score from which a prediction is confident.
+
+    The result depends on the set of scores alone, not on their order.
+
+    Args:
+        scores: ``(K,)`` scores in [0, 1] of all predictions of the unlabelled frames.
+        labels: ``(K,)`` indices into ``classes``.
+        classes: Class names.
+        settings: Number of clusters, measure, selection.
+        stable: ``(K,)`` which predictions take part (see `repeated`); all if not given.
+        previous: Thresholds of the previous generation, None at the first build. A class without a score that takes
+            part keeps its previous threshold, or gets infinity, so that nothing of it is confident.
+    """
+    tau = {}
+    for label, name in enumerate(classes):
+        own = labels == label if stable is None else (labels == label) & stable
+        value = class_threshold(scores[own], settings.clusters(name, previous is None), settings)
+        tau[name] = value if value is not None else (previous or {}).get(name, math.inf)
+    return tau
+
+
+def class_threshold(scores: NDArray[np.floating], clusters: int, settings: CPSPSettings) -> float | None:
+    """Return the confident threshold of one class, None without any score that may be confident.
+
+    Entropy is symmetric about 0.5, so the entropy route looks at scores above 0.5 only: a score of 0.1 is certainly
+    background, not a certain object.
+
+    Args:
+        scores: ``(n,)`` scores.
+        clusters: Number of clusters; fewer if there are fewer distinct scores.
+        settings: Measure, selection, seed and starts.
+
+    >>> scores = np.array([0.10, 0.12, 0.50, 0.52, 0.90, 0.92])
+    >>> round(class_threshold(scores, 3, CPSPSettings()), 2)
+    0.91
+    >>> class_threshold(scores, 3, CPSPSettings(select='top_cluster'))
+    0.9
+    """
+    scores = np.sort(scores.astype(np.float64))
+    by_entropy = settings.measure == 'entropy'
+    if by_entropy:
+        scores = scores[scores > 0.5]
+    if not len(scores):
+        return None
+    values = uncertainty(scores, settings.measure)
+    best = _lowest_cluster(values, clusters, settings)
+    if settings.select == 'top_cluster':
+        return float(scores[best].min())
+    mean = values[best].mean()
+    centre = _score_of_entropy(mean) if by_entropy else float(scores[best].mean())
+    return min(centre, float(scores[best].max()))  # rounding of the mean must not exclude the whole cluster
+
+
+def uncertainty(scores: NDArray[np.floating], measure: str) -> NDArray[np.float64]:
+    """Return the uncertainty of detections, decreasing in the score.
+
+    Args:
+        scores: ``(K,)`` scores in [0, 1].
+        measure: ``'score'`` for one minus the score, ``'entropy'`` for the binary entropy in bits that active
+            learning uses, continued below 0.5 as 2 minus it: a low score never counts as certain (spec C01).
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    if measure == 'score':
+        return 1.0 - scores
+    entropy = binary_entropy(scores)
+    return np.where(scores >= 0.5, entropy, 2.0 - entropy)
+
+
+def repeated(
+    boxes: NDArray[np.floating],
+    offsets: NDArray[np.int64],
+    previous_boxes: NDArray[np.floating],
+    previous_offsets: NDArray[np.int64],
+    iou: float,
+) -> NDArray[np.bool_]:
+    """Return which boxes overlap a box of the same frame in an earlier set, whatever its class.
+
+    Args:
+        boxes: ``(K, 7)`` boxes.
+        offsets: ``(F + 1,)`` first box of every frame.
+        previous_boxes: ``(M, 7)`` boxes of the earlier set.
+        previous_offsets: ``(F + 1,)`` first box of every frame, same frames.
+        iou: BEV IoU that must be exceeded.
+    """
+    return _repeated(_float64(boxes), offsets, _float64(previous_boxes), previous_offsets, iou)
+
+
+def _lowest_cluster(values: NDArray[np.float64], clusters: int, settings: CPSPSettings) -> NDArray[np.bool_]:
+    """Return which values belong to the k-means cluster with the lowest centre."""
+    clusters = min(clusters, len(np.unique(values)))
+    means = KMeans(clusters, n_init=settings.n_init, random_state=settings.seed)
+    with threadpool_limits(1):  # threads would add up in any order, so not to the same last bit
+        means.fit(values[:, None])
+    return means.labels_ == np.argmin(means.cluster_centers_[:, 0])
+
+
+def _score_of_entropy(entropy: float) -> float:
+    """Return the score in [0.5, 1] with a given binary entropy, by bisection to the last bit."""
+    low, high = 0.5, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if binary_entropy(middle) > entropy else (low, middle)
+    return high
+
+
+def _float64(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.ascontiguousarray(boxes, dtype=np.float64).reshape(-1, 7)
+
+
+@njit(cache=True, nogil=True)
+def _repeated(boxes, offsets, previous, previous_offsets, iou):  # noqa: ANN001, ANN202
+    result = np.zeros(boxes.shape[0], dtype=np.bool_)
+    for frame in range(offsets.shape[0] - 1):
+        for i in range(offsets[frame], offsets[frame + 1]):
+            for j in range(previous_offsets[frame], previous_offsets[frame + 1]):
+                if _bev_iou(boxes[i], previous[j]) > iou:
+                    result[i] = True
+                    break
+    return result

@@ -1,0 +1,255 @@
+"""Hooks that build the box bank: once for supervised training, refreshed for CPSP."""
+
+import copy
+import hashlib
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmdet3d.registry import DATASETS, HOOKS
+from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from ssal3d.cpsp.annotations import LabelledObjects
+from ssal3d.cpsp.box_bank import BoxBank
+from ssal3d.cpsp.generation import Generation
+from ssal3d.cpsp.refresh import refresh
+from ssal3d.cpsp.settings import CPSPSettings, cpsp_settings
+from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.views import FrameView, LabelledView
+from ssal3d.errors import UserError
+from ssal3d.fileio import remove
+from ssal3d.predictions import read_predictions
+from ssal3d.predictions.pool_inference import predict_pool
+
+
+@HOOKS.register_module()
+class PasteBankHook(Hook):
+    """Cuts the paste database from the labelled frames, and only from them, before supervised training.
+
+    Args:
+        bank: Folder of the bank that the `PasteObjects` of the pipeline reads.
+        labelled: Config of the `LabelledView` to cut from.
+    """
+
+    priority = 'HIGH'
+
+    def __init__(self, bank: str | Path, labelled: dict[str, Any]) -> None:
+        self.bank = BoxBank(bank)
+        self.labelled = labelled
+
+    def before_train(self, runner: Runner) -> None:
+        """Build and publish the bank; doing it again gives the same bytes.
+
+        Args:
+            runner: The runner.
+        """
+        if is_main_process():
+            view = DATASETS.build(self.labelled)
+            generation = build_generation(view.metainfo['classes'], cpsp_settings(), labelled=view)
+            self.bank.publish(generation)
+            runner.logger.info(f'paste database: {describe(generation)}')
+        barrier()
+
+
+@HOOKS.register_module()
+class CPSPHook(Hook):
+    """Builds the box bank before the first epoch and refreshes it every ``interval`` epochs (spec/semi_supervised.md 2.4).
+
+    Generation g belongs to epochs ``g * interval`` to ``(g + 1) * interval - 1``, so a resumed run knows which one it
+    needs. Each refresh predicts the unlabelled frames once, sharded over the ranks; rank 0 builds and publishes, then
+    all ranks go on with the new generation.
+
+    Args:
+        bank: Folder of the bank that the transforms of the pipelines read.
+        labelled: Config of the view of the labelled frames.
+        unlabelled: Config of the view of the unlabelled frames with the test pipeline.
+        initial_predictions: Predictions of the weights that training starts from; made here if not given.
+        interval: Epochs between two refreshes.
+        settings: Arguments of `cpsp_settings`.
+        prediction: ``batch_size`` and ``num_workers`` of `predict_pool`.
+    """
+
+    priority = 'HIGH'
+
+    def __init__(
+        self,
+        bank: str | Path,
+        labelled: dict[str, Any],
+        unlabelled: dict[str, Any],
+        initial_predictions: str | Path | None = None,
+        interval: int = 10,
+        settings: Mapping[str, Any] | None = None,
+        prediction: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.bank = BoxBank(bank)
+        self.labelled: LabelledView = DATASETS.build(labelled)
+        self.unlabelled: FrameView = DATASETS.build(unlabelled)
+        self.initial_predictions = initial_predictions
+        self.interval = interval
+        self.settings: CPSPSettings = cpsp_settings(**(settings or {}))
+        self.prediction = dict(prediction or {})
+
+    def before_train(self, runner: Runner) -> None:
+        """Go back to the generation of the epoch that a resumed run starts in.
+
+        Args:
+            runner: The runner.
+        """
+        if runner.epoch % self.interval == 0:
+            return  # before_train_epoch builds it
+        number = runner.epoch // self.interval
+        if number not in self.bank.generations():
+            raise UserError(
+                f'{self.bank.path(number)}: the generation of epoch {runner.epoch} is missing; restore it, or delete '
+                'the checkpoints of this stage to train it again'
+            )
+        if is_main_process():
+            self.bank.publish(self.bank.open(number))
+        barrier()
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Build the epoch's generation if it is the first of one.
+
+        Args:
+            runner: The runner.
+        """
+        if runner.epoch % self.interval == 0:
+            self._next_generation(runner, runner.epoch // self.interval)
+
+    def _next_generation(self, runner: Runner, number: int) -> None:
+        weights = weights_sha256(runner.model)
+        if _on_all_ranks(number in self.bank.generations() and self._belongs_to(number, weights)):
+            if is_main_process():
+                self.bank.publish(self.bank.open(number))
+        else:
+            folder, own = self._predict(runner, number, weights)
+            if is_main_process():
+                generation = build_generation(
+                    self.unlabelled.metainfo['classes'],
+                    self.settings,
+                    labelled=self.labelled,
+                    unlabelled=self.unlabelled,
+                    predictions=folder,
+                    previous=self.bank.open(number - 1) if number else None,
+                    provenance={'weights_sha256': weights, 'epoch': runner.epoch},
+                )
+                self.bank.publish(generation)
+                if own:
+                    remove(folder)  # the generation keeps them
+        barrier()
+        generation = self.bank.open(number)
+        runner.logger.info(f'box bank, generation {number}: {describe(generation)}')
+        for name, tau in generation.meta['tau'].items():
+            if tau is not None:
+                runner.message_hub.update_scalar(f'cpsp/tau_{name}', tau)
+
+    def _predict(self, runner: Runner, number: int, weights: str) -> tuple[Path, bool]:
+        """Return the folder with predictions of the current weights, and whether it was made here."""
+        if number == 0 and self.initial_predictions:
+            return Path(self.initial_predictions), False
+        folder = self.bank.folder.with_name(f'{self.bank.folder.name}_predictions') / f'gen-{number:06d}-{weights[:12]}'
+        timing = predict_pool(
+            runner.model,
+            self.unlabelled,
+            folder,
+            metadata={'checkpoint_sha256': weights},
+            description=f'predicting for generation {number}',
+            **self.prediction,
+        )
+        runner.logger.info(f'box bank, generation {number}: {timing}')
+        return folder, True
+
+    def _belongs_to(self, number: int, weights: str) -> bool:
+        return self.bank.open(number).meta.get('provenance', {}).get('weights_sha256') == weights
+
+
+def build_generation(
+    classes: tuple[str, ...],
+    settings: CPSPSettings,
+    *,
+    labelled: LabelledView,
+    unlabelled: FrameView | None = None,
+    predictions: Path | None = None,
+    previous: Generation | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> Generation:
+    """Build a generation from views: the mm side of `ssal3d.cpsp.refresh.refresh`.
+
+    Args:
+        classes: Class names.
+        settings: Settings.
+        labelled: View of the labelled frames.
+        unlabelled: View of the unlabelled frames; None for a paste database.
+        predictions: Folder of their predictions.
+        previous: The generation before.
+        provenance: Facts for the meta data.
+    """
+    views = [view for view in (labelled, unlabelled) if view is not None]
+    where = {frame_id: (view, index) for view in views for index, frame_id in enumerate(view.frame_ids)}
+    threads = min(4, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as executor:  # the kernels release the GIL
+        return refresh(
+            lambda frame_id: where[frame_id][0].load_points(where[frame_id][1]),
+            classes,
+            settings,
+            predictions=read_predictions(predictions) if predictions else None,
+            labelled=labelled_objects(labelled),
+            previous=previous,
+            provenance=provenance,
+            shards=threads * 4,
+            executor=executor,
+        )
+
+
+def labelled_objects(view: LabelledView) -> LabelledObjects:
+    """Return every annotated box of the labelled frames, those of neighbour classes (Van, ...) included.
+
+    Args:
+        view: The labelled frames.
+    """
+    view.full_init()
+    names = np.array(view.dataset.METAINFO['classes'])
+    parser = copy.copy(view.dataset)
+    parser.label_mapping = {label: label for label in range(-1, len(names))}  # keep what training does not know
+    parser.num_ins_per_cat = [0] * len(names)
+    frames = []
+    for index, frame_id in enumerate(view.frame_ids):
+        annotations = parser.parse_ann_info(view.get_data_info(index))
+        boxes = gravity_centred(annotations['gt_bboxes_3d'])
+        usable = np.asarray(annotations.get('difficulty', np.zeros(len(boxes)))) >= 0
+        frames.append((frame_id, boxes, names[annotations['gt_labels_3d']], usable))
+    return LabelledObjects.from_frames(frames)
+
+
+def describe(generation: Generation) -> str:
+    """Return one line for the log: objects by class and source, and the scores from which a box is confident."""
+    parts = []
+    for name, sources in generation.meta['objects'].items():
+        counts = ', '.join(f'{count} {source.replace("_", " ")}' for source, count in sources.items() if count)
+        tau = generation.meta['tau'][name]
+        parts.append(f'{name}: {counts or "none"}' + ('' if tau is None else f' (confident from {tau:.2f})'))
+    return '; '.join(parts)
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """Return the SHA-256 of a model's parameters and buffers."""
+    network = model.module if is_model_wrapper(model) else model
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _on_all_ranks(value: bool) -> bool:
+    """Return what rank 0 says."""
+    values = [value]
+    broadcast_object_list(values)
+    return bool(values[0])

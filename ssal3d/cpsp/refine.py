@@ -1,0 +1,165 @@
+"""What new predictions do to the bank objects of their frame (paper equations 1 to 3, spec section 2.2 f)."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ssal3d.cpsp.settings import CPSPSettings
+from ssal3d.ops.boxes import _bev_iou
+
+KEEP, REPLACE, DELETE, DUPLICATE = range(4)
+
+
+class Detections(NamedTuple):
+    """Boxes of F frames: bank objects or predictions.
+
+    Attributes:
+        boxes: ``(K, 7)`` boxes.
+        labels: ``(K,)`` class indices.
+        uncertainty: ``(K,)`` uncertainties.
+        offsets: ``(F + 1,)`` first box of every frame.
+    """
+
+    boxes: NDArray[np.floating]
+    labels: NDArray[np.integer]
+    uncertainty: NDArray[np.floating]
+    offsets: NDArray[np.int64]
+
+
+class Refinement(NamedTuple):
+    """What becomes of B bank objects and P predictions.
+
+    Attributes:
+        action: ``(B,)`` of KEEP, REPLACE (by ``partner``), DELETE (without support), DUPLICATE (dropped because its
+            prediction stands for another object).
+        partner: ``(B,)`` prediction that supports the object, -1 if none does.
+        miss: ``(B,)`` refreshes in a row without support, this one included.
+        free: ``(P,)`` predictions that meet no bank object and may become new entries.
+    """
+
+    action: NDArray[np.int8]
+    partner: NDArray[np.int64]
+    miss: NDArray[np.uint8]
+    free: NDArray[np.bool_]
+
+    @property
+    def stays(self) -> NDArray[np.bool_]:
+        """``(B,)`` objects that stay as they are."""
+        return self.action == KEEP
+
+    @property
+    def replaced(self) -> NDArray[np.bool_]:
+        """``(B,)`` objects whose place their partner takes."""
+        return self.action == REPLACE
+
+
+def refine(
+    bank: Detections,
+    miss: NDArray[np.uint8],
+    predictions: Detections,
+    confident: NDArray[np.bool_],
+    has_points: NDArray[np.bool_],
+    settings: CPSPSettings,
+) -> Refinement:
+    """Compare the bank objects of F frames with new predictions.
+
+    A bank object is supported by the prediction of largest BEV IoU above ``match_iou``. Supported, it gives way to a
+    prediction that is less uncertain and holds points (equation 1), else it stays and its misses are forgotten.
+    Without support it counts a miss and is deleted at the ``del_after``-th in a row (equation 2). Where two objects
+    share a prediction, the one of larger IoU is treated so and the other is dropped. O(B_f P_f) per frame.
+
+    Args:
+        bank: Confident bank objects.
+        miss: ``(B,)`` their misses so far.
+        predictions: All predictions of the same frames.
+        confident: ``(P,)`` whether a prediction reaches its class's confident threshold.
+        has_points: ``(P,)`` whether a prediction holds at least one point.
+        settings: Matching and deletion.
+    """
+    options = (
+        settings.match_iou,
+        settings.match_same_class,
+        settings.support == 'confident',
+        settings.del_after,
+        settings.replace_on_tie,
+        settings.one_per_prediction,
+        settings.keep_in_empty_frames,
+    )
+    return Refinement(
+        *_refine(_typed(bank), miss.astype(np.uint8), _typed(predictions), confident, has_points, options)
+    )
+
+
+def _typed(detections: Detections) -> Detections:
+    """Give the kernel the same types every time."""
+    return Detections(
+        np.ascontiguousarray(detections.boxes, dtype=np.float64).reshape(-1, 7),
+        np.ascontiguousarray(detections.labels, dtype=np.int64),
+        np.ascontiguousarray(detections.uncertainty, dtype=np.float64),
+        np.ascontiguousarray(detections.offsets, dtype=np.int64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _refine(bank, miss, predictions, confident, has_points, options):  # noqa: ANN001, ANN202
+    iou, same_class, confident_only, del_after, on_tie, one_per_prediction, keep_in_empty = options
+    action = np.zeros(bank.boxes.shape[0], dtype=np.int8)
+    miss = miss.copy()
+    free = np.ones(predictions.boxes.shape[0], dtype=np.bool_)
+    support = confident if confident_only else np.ones_like(confident)
+    partner, quality = _match(bank, predictions, support, iou, same_class)
+    for frame in range(bank.offsets.shape[0] - 1):
+        start, stop = bank.offsets[frame], bank.offsets[frame + 1]
+        is_empty = predictions.offsets[frame] == predictions.offsets[frame + 1]
+        for b in range(start, stop):
+            p = partner[b]
+            if p < 0:
+                miss[b] += 1
+                action[b] = KEEP if miss[b] < del_after and (keep_in_empty or not is_empty) else DELETE
+            elif one_per_prediction and _is_duplicate(b, start, stop, partner, quality, bank.uncertainty):
+                action[b] = DUPLICATE
+            else:
+                new, old = predictions.uncertainty[p], bank.uncertainty[b]
+                action[b] = REPLACE if has_points[p] and (new < old or (on_tie and new == old)) else KEEP
+                miss[b] = 0
+        for p in range(predictions.offsets[frame], predictions.offsets[frame + 1]):
+            for b in range(start, stop):
+                may_match = support[p] and not (same_class and bank.labels[b] != predictions.labels[p])
+                if (may_match or action[b] == KEEP) and _bev_iou(bank.boxes[b], predictions.boxes[p]) > iou:
+                    free[p] = False
+                    break
+    return action, partner, miss, free
+
+
+@njit(cache=True, nogil=True)
+def _match(bank, predictions, support, iou, same_class):  # noqa: ANN001, ANN202
+    """Return for every bank object its prediction of largest BEV IoU above ``iou``, or -1, and that IoU."""
+    partner = np.full(bank.boxes.shape[0], -1, dtype=np.int64)
+    quality = np.full(bank.boxes.shape[0], iou)
+    for frame in range(bank.offsets.shape[0] - 1):
+        for b in range(bank.offsets[frame], bank.offsets[frame + 1]):
+            for p in range(predictions.offsets[frame], predictions.offsets[frame + 1]):
+                if not support[p] or (same_class and bank.labels[b] != predictions.labels[p]):
+                    continue
+                overlap = _bev_iou(bank.boxes[b], predictions.boxes[p])
+                if overlap > quality[b]:
+                    partner[b], quality[b] = p, overlap
+    return partner, quality
+
+
+@njit(cache=True, nogil=True)
+def _is_duplicate(b, start, stop, partner, quality, uncertainty):  # noqa: ANN001, ANN202
+    """Whether another object of the frame has the better claim to b's prediction: IoU, then certainty, then order."""
+    for other in range(start, stop):
+        if other != b and partner[other] == partner[b]:
+            if quality[other] != quality[b]:
+                better = quality[other] > quality[b]
+            elif uncertainty[other] != uncertainty[b]:
+                better = uncertainty[other] < uncertainty[b]
+            else:
+                better = other < b
+            if better:
+                return True
+    return False

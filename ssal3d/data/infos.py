@@ -1,0 +1,165 @@
+"""MMDetection3D's annotation files ("infos", format v2): one dictionary per frame, read without trusting the file.
+
+The usual way to read these pickles runs any code that the file names. Here only containers, numbers, strings and NumPy
+arrays can come out; everything else is refused.
+"""
+
+import io
+import json
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.core import multiarray, numeric  # private names: exactly those that pickles of arrays call
+
+from ssal3d.errors import UserError, one_line
+from ssal3d.fileio import atomic_path
+
+# What a frame's sensors deliver. Everything else in a frame is annotation, or might be.
+SENSOR_KEYS = frozenset(
+    {
+        *('sample_idx', 'token', 'timestamp', 'context_name', 'ego2global', 'plane'),
+        *('images', 'image_sweeps', 'lidar_points', 'lidar_sweeps', 'radar_points'),
+    }
+)
+
+_BUILTINS = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
+_ALLOWED: dict[tuple[str, str], Any] = {
+    **{(module, kind.__name__): kind for kind in _BUILTINS for module in ('builtins', '__builtin__')},
+    ('numpy', 'ndarray'): np.ndarray,
+    ('numpy', 'dtype'): np.dtype,
+}
+for _core in ('numpy.core', 'numpy._core'):  # NumPy 1 and 2 spell the same functions differently
+    for _module, _function in ((multiarray, '_reconstruct'), (multiarray, 'scalar'), (numeric, '_frombuffer')):
+        _ALLOWED[f'{_core}.{_module.__name__.rpartition(".")[2]}', _function] = getattr(_module, _function)
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ('_codecs', 'encode'):
+            return _encode
+        if (module, name) not in _ALLOWED:
+            raise UserError(
+                f"found the object '{module}.{name}', expected only lists, dictionaries, numbers, strings and NumPy "
+                'arrays; the file may be hostile, do not open it with other tools; convert the data again'
+            )
+        return _ALLOWED[module, name]
+
+
+def read_infos(path: str | Path) -> dict[str, Any]:
+    """Read an annotation file, a pickle or (ending in ``.json``) the same content as JSON.
+
+    Args:
+        path: For instance ``data/kitti/kitti_infos_train.pkl``.
+
+    Returns:
+        ``{'metainfo': {...}, 'data_list': [one dictionary per frame]}``.
+
+    Raises:
+        UserError: If the file is missing, is damaged, has another format or names anything but plain data.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        infos = json.loads(content) if path.suffix == '.json' else _Unpickler(io.BytesIO(content)).load()
+    except FileNotFoundError:
+        raise UserError(f'{path}: no such file; make it with tools/create_data.py') from None
+    except UserError as error:
+        raise UserError(f'{path}: {error}') from None
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise UserError(
+            f'{path}: not a readable annotation file ({type(error).__name__}: {one_line(error)}); convert the data again'
+        ) from None
+    _check_layout(path, infos)
+    return infos
+
+
+def write_infos(path: str | Path, infos: dict[str, Any]) -> None:
+    """Write an annotation file atomically, as plain builtins; equal content gives equal bytes.
+
+    Args:
+        path: A name ending in ``.pkl``, or ``.json`` for JSON.
+        infos: ``{'metainfo': {...}, 'data_list': [...]}``; NumPy arrays and scalars become lists and numbers.
+    """
+    path, plain = Path(path), _plain(infos, {})
+    _check_layout(path, plain)
+    with atomic_path(path) as temporary:
+        if path.suffix == '.json':
+            temporary.write_text(json.dumps(plain) + '\n')
+        else:
+            temporary.write_bytes(pickle.dumps(plain, protocol=4))
+
+
+def frame_id(info: dict[str, Any]) -> str:
+    """Return a frame's id: the stem of its LiDAR file name.
+
+    >>> frame_id({'lidar_points': {'lidar_path': 'training/velodyne_reduced/000123.bin'}})
+    '000123'
+    """
+    return Path(info['lidar_points']['lidar_path']).stem
+
+
+def frame_ids(infos: dict[str, Any], source: str | Path = 'infos') -> list[str]:
+    """Return the ids of all frames in file order.
+
+    Raises:
+        UserError: If an id occurs twice.
+    """
+    ids = [frame_id(info) for info in infos['data_list']]
+    if len(set(ids)) < len(ids):
+        seen: set[str] = set()
+        twice = next(name for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise UserError(f'{source}: frame {twice} is listed twice; LiDAR file names must be unique')
+    return ids
+
+
+def without_annotations(info: dict[str, Any], keep: Iterable[str] = ()) -> dict[str, Any]:
+    """Return a frame with nothing but its sensors' data (`SENSOR_KEYS`) and the keys in ``keep``."""
+    allowed = SENSOR_KEYS.union(keep)
+    return {key: value for key, value in info.items() if key in allowed}
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Stand in for ``codecs.encode``, with which NumPy arrays in old pickles restore their bytes."""
+    if not isinstance(text, str) or encoding != 'latin1':
+        raise UserError(f"found text in the encoding '{encoding}', expected 'latin1'; convert the data again")
+    return text.encode('latin1')
+
+
+def _check_layout(path: Path, infos: object) -> None:
+    if isinstance(infos, list):
+        raise UserError(
+            f'{path}: found a bare list, expected metainfo and data_list; this is the format before MMDetection3D 1.1 '
+            '(or OpenPCDet), make the file again with tools/create_data.py'
+        )
+    if not isinstance(infos, dict) or not {'metainfo', 'data_list'} <= set(infos):
+        found = sorted(map(str, infos))[:5] if isinstance(infos, dict) else type(infos).__name__
+        raise UserError(f'{path}: found {found}, expected a dictionary with metainfo and data_list; convert it again')
+    for position, info in enumerate(infos['data_list']):
+        if not isinstance(info, dict) or not isinstance(_lidar_path(info), str):
+            raise UserError(f'{path}: entry {position} has no lidar_points.lidar_path; convert the data again')
+
+
+def _lidar_path(info: dict[str, Any]) -> object:
+    points = info.get('lidar_points')
+    return points.get('lidar_path') if isinstance(points, dict) else None
+
+
+def _plain(value: Any, strings: dict[str, str]) -> Any:
+    """Copy ``value`` into builtins, with one object per distinct string.
+
+    The pickle of equal content would otherwise depend on which equal strings happen to be the same object.
+    """
+    if isinstance(value, str):
+        return strings.setdefault(value, str(value))
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist(), strings)
+    if isinstance(value, dict):
+        return {_plain(key, strings): _plain(entry, strings) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry, strings) for entry in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    raise TypeError(f'infos hold plain data only, found {type(value).__name__}')

@@ -1,0 +1,224 @@
+"""KITTI object lines, one file or many frames at once, as flat columns.
+
+A label line has 15 fields, a detection line a 16th, the score:
+``type truncated occluded alpha x1 y1 x2 y2 height width length x y z rotation_y [score]``.
+Locations are the bottom centre in the rectified camera frame (x right, y down, z forward), in metres.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssal3d.errors import UserError
+
+Array = NDArray[np.float64]
+
+LABEL_FIELDS = 15
+DETECTION_FIELDS = 16
+_OCCLUDED = 1  # its column after the name has been cut off
+
+
+@dataclass(frozen=True)
+class KittiObjects:
+    """N objects as columns.
+
+    Attributes:
+        names: ``(N,)`` class names.
+        truncated: ``(N,)`` share of the object outside the image in [0, 1]; -1 where unknown.
+        occluded: ``(N,)`` 0 visible, 1 partly, 2 largely occluded, 3 unknown; -1 where it does not apply.
+        alpha: ``(N,)`` observation angle in radians.
+        bbox: ``(N, 4)`` image box x1, y1, x2, y2 in pixels; NaN for an object that no camera can see.
+        dimensions: ``(N, 3)`` height, width, length in metres.
+        location: ``(N, 3)`` bottom centre in the camera frame in metres.
+        rotation_y: ``(N,)`` rotation about the camera's y axis in radians; 0 points along x, clockwise from above.
+        scores: ``(N,)`` confidences; NaN for labels.
+    """
+
+    names: NDArray[np.str_]
+    truncated: Array
+    occluded: NDArray[np.int64]
+    alpha: Array
+    bbox: Array
+    dimensions: Array
+    location: Array
+    rotation_y: Array
+    scores: Array
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, rows: slice | NDArray) -> 'KittiObjects':
+        return KittiObjects(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def upright_boxes(self) -> Array:
+        """Return ``(N, 7)`` gravity-centre boxes for `ssal3d.ops.boxes`, in the right-handed frame (x, z, -y).
+
+        The frame's third axis points up; its ground plane is KITTI's x-z plane, in which `rotation_y` turns clockwise.
+        """
+        x, y, z = self.location.T
+        height, width, length = self.dimensions.T
+        return np.stack((x, z, height / 2 - y, length, width, height, -self.rotation_y), axis=1)
+
+
+@dataclass(frozen=True)
+class KittiFrames:
+    """The objects of F frames, one after the other.
+
+    Attributes:
+        objects: All objects.
+        offsets: ``(F + 1,)`` frame ``f`` owns the rows ``offsets[f]:offsets[f + 1]``.
+    """
+
+    objects: KittiObjects
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, frame: int) -> KittiObjects:
+        return self.objects[slice(self.offsets[frame], self.offsets[frame + 1])]
+
+
+def parse_objects(text: str, source: str | Path, *, allowed: Sequence[int] = (15, 16)) -> KittiObjects:
+    """Parse the text of one file; blank lines are skipped and an empty text holds no object.
+
+    Args:
+        text: KITTI object lines.
+        source: File name for error messages.
+        allowed: Numbers of fields a line may have.
+
+    Raises:
+        UserError: If a line has another number of fields or one is not a finite number; names file and line.
+    """
+    return _parse_frames([text], [source], allowed).objects
+
+
+def read_objects(path: str | Path, *, allowed: Sequence[int] = (15, 16)) -> KittiObjects:
+    """Read one file; see `parse_objects`.
+
+    Raises:
+        UserError: If the file is missing, is not text, or has a bad line.
+    """
+    return parse_objects(_read_text(Path(path), 'check the path'), path, allowed=allowed)
+
+
+def read_frames(folder: str | Path, frame_ids: Iterable[str], *, detections: bool = False) -> KittiFrames:
+    """Read ``folder/<frame id>.txt`` of every frame.
+
+    Args:
+        folder: Folder of label or detection files.
+        frame_ids: The frames, in the order of the result.
+        detections: Whether every line must have a score.
+
+    Raises:
+        UserError: If a frame has no file (an empty file means no objects) or a line is bad.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f'{folder}: no such folder; expected one <frame id>.txt for every frame')
+    kind = 'detection' if detections else 'label'
+    paths = {frame: folder / f'{frame}.txt' for frame in frame_ids}
+    remedy = f'frame {{}} has no {kind} file; write an empty file if it has no {kind}s, or take it out of the split'
+    texts = [_read_text(path, remedy.format(frame)) for frame, path in paths.items()]
+    allowed = (DETECTION_FIELDS,) if detections else (LABEL_FIELDS, DETECTION_FIELDS)
+    return _parse_frames(texts, list(paths.values()), allowed)
+
+
+def concatenate(frames: Sequence[KittiObjects]) -> KittiFrames:
+    """Put the objects of frames behind each other."""
+    some = frames or [parse_objects('', '')]
+    columns = (np.concatenate([getattr(objects, field.name) for objects in some]) for field in fields(KittiObjects))
+    return KittiFrames(KittiObjects(*columns), np.cumsum([0, *map(len, frames)]))
+
+
+def format_objects(objects: KittiObjects) -> str:
+    """Return objects as KITTI lines: 15 fields for labels, 16 where there is a score; unknown image boxes as -1."""
+    boxes = np.where(np.isnan(objects.bbox), -1.0, objects.bbox)
+    numbers = np.column_stack((objects.alpha, boxes, objects.dimensions, objects.location, objects.rotation_y))
+    lines = []
+    for name, truncated, occluded, row, score in zip(
+        objects.names, objects.truncated, objects.occluded, numbers.tolist(), objects.scores.tolist(), strict=True
+    ):
+        ending = '' if np.isnan(score) else f' {score:.9g}'
+        lines.append(f'{name} {truncated:.4g} {occluded} ' + ' '.join(f'{value:.4f}' for value in row) + ending + '\n')
+    return ''.join(lines)
+
+
+def _read_text(path: Path, remedy: str) -> str:
+    try:
+        with open(path, 'rb') as file:  # half the time of Path.read_text, over thousands of small files
+            return file.read().decode()
+    except FileNotFoundError:
+        raise UserError(f'{path}: no such file; {remedy}') from None
+    except UnicodeDecodeError as error:
+        raise UserError(f'{path}: not a text file ({error}); expected KITTI object lines') from None
+
+
+def _parse_frames(texts: Sequence[str], sources: Sequence[str | Path], allowed: Sequence[int]) -> KittiFrames:
+    """Parse all texts with one conversion to numbers; only a bad line costs a second, slow look."""
+    rows: list[list[str]] = []
+    offsets = [0]
+    for text in texts:
+        rows.extend(row for line in text.splitlines() if (row := line.split()))
+        offsets.append(len(rows))
+    numbers = np.full((len(rows), DETECTION_FIELDS - 1), np.nan)
+    widths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    try:
+        if not np.isin(widths, allowed).all():
+            raise ValueError
+        for width in np.unique(widths):
+            chosen = np.flatnonzero(widths == width)
+            numbers[chosen, : width - 1] = _to_numbers([rows[row] for row in chosen], width - 1)
+    except ValueError:
+        raise _first_bad_line(texts, sources, allowed) from None
+    names = np.array([row[0] for row in rows], dtype=np.str_)
+    return KittiFrames(_from_columns(names, numbers), np.array(offsets, dtype=np.int64))
+
+
+def _to_numbers(rows: list[list[str]], count: int) -> Array:
+    numbers = np.array([float(value) for row in rows for value in row[1:]]).reshape(-1, count)
+    if not np.isfinite(numbers).all() or (numbers[:, _OCCLUDED] % 1).any():
+        raise ValueError
+    return numbers
+
+
+def _from_columns(names: NDArray[np.str_], numbers: Array) -> KittiObjects:
+    return KittiObjects(
+        names=names,
+        truncated=numbers[:, 0],
+        occluded=numbers[:, _OCCLUDED].astype(np.int64),
+        alpha=numbers[:, 2],
+        bbox=numbers[:, 3:7],
+        dimensions=numbers[:, 7:10],
+        location=numbers[:, 10:13],
+        rotation_y=numbers[:, 13],
+        scores=numbers[:, 14],
+    )
+
+
+def _first_bad_line(texts: Sequence[str], sources: Sequence[str | Path], allowed: Sequence[int]) -> UserError:
+    for text, source in zip(texts, sources, strict=True):
+        for number, line in enumerate(text.splitlines(), 1):
+            row = line.split()
+            where = f'{source}, line {number}'
+            if not row:
+                continue
+            if len(row) not in allowed:
+                expected = ' or '.join(map(str, allowed))
+                return UserError(f'{where}: found {len(row)} fields, expected {expected} as in a KITTI object line')
+            for position, value in enumerate(row[1:], 2):
+                if not _is_finite_number(value):
+                    return UserError(f"{where}: found '{value}' as field {position}, expected a finite number")
+            if float(row[2]) % 1:
+                return UserError(f"{where}: found occlusion '{row[2]}', expected a whole number from -1 to 3")
+    raise AssertionError('no line is bad')
+
+
+def _is_finite_number(value: str) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))
+    except ValueError:
+        return False

@@ -1,0 +1,198 @@
+"""The experiment as an mmengine loop: initial frames, rounds of pre-training and querying, final training."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmdet3d.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
+from mmengine.registry import LOOPS
+from mmengine.runner import BaseLoop, Runner
+from torch import nn
+
+from ssal3d.errors import UserError, unknown_name
+from ssal3d.fileio import sha256
+from ssal3d.loop.journal import Journal
+from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames
+from ssal3d.loop.stages import StageInputs, SupervisedStage, pool_view
+from ssal3d.loop.summary import summarise
+from ssal3d.loop.training import last_checkpoint, train_stage
+from ssal3d.models.loading import load_detector
+from ssal3d.predictions.pool_inference import predict_pool
+from ssal3d.registry import STAGES
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A finished stage.
+
+    Attributes:
+        name: Step of the journal, e.g. ``'round_1/normal'``.
+        checkpoint: Its last checkpoint.
+        predictions: Its predictions on the frames that were unlabelled when it was trained.
+    """
+
+    name: str
+    checkpoint: Path
+    predictions: Path
+
+
+@LOOPS.register_module()
+class ActiveLearningLoop(BaseLoop):
+    """Runs a semi-supervised active-learning experiment (spec/active_learning.md 1.1).
+
+    Each round trains its ``pretrain`` stages one from another, the first from random weights; the query sees the
+    predictions of the last one, and those of the first one for samplers that compare two models. The ``final`` stages
+    start from random weights again. Every stage is an ordinary run in its own folder.
+
+    Args:
+        runner: The runner that drives the experiment.
+        dataloader: Data loader config of the stages; nothing is loaded from it here.
+        initial: ``sampler`` and ``budget`` of the random start.
+        rounds: One dict per query: ``pretrain`` (stage names) and, where they differ from the config's
+            ``active_sampler`` and ``budget``, ``sampler`` and ``budget``.
+        final: Stage names of the final training.
+        annotator: Config of who reveals labels.
+        prediction: Arguments of `predict_pool`, ``batch_size``, ``num_workers``, ``frames_per_part``.
+        held_out_report: Measure the first and the final model on the frames that stay unlabelled. Needs their ground
+            truth, so it is for simulations; nothing is learnt or chosen from it.
+    """
+
+    max_epochs = max_iters = 1
+    epoch = iter = 0
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Mapping[str, Any],
+        initial: Mapping[str, Any],
+        rounds: Sequence[Mapping[str, Any]],
+        final: Sequence[str],
+        annotator: Mapping[str, Any],
+        prediction: Mapping[str, Any] | None = None,
+        held_out_report: bool = False,
+    ) -> None:
+        self._runner = runner
+        self.dataloader = dataloader
+        self.config: Config = runner.cfg
+        self.work_dir = Path(runner.work_dir).resolve()
+        self.initial = initial
+        self.rounds = rounds
+        self.final = final
+        self.annotator = annotator
+        self.prediction = dict(prediction or {})
+        self.held_out_report = held_out_report
+        self.stages = self._build_stages()
+        identity = {key: self.config.get(key) for key in ('train_cfg', 'stages', 'model', 'randomness', 'pool_dataset')}
+        self.journal = Journal(self.work_dir / 'journal.json', identity)
+        if self.journal.steps and not self.config.get('resume'):
+            raise UserError(
+                f'{self.work_dir}: holds an experiment; add --resume to go on, or choose another --work-dir'
+            )
+
+    def run(self) -> nn.Module:
+        """Do every step that the journal does not list yet, then print the summary."""
+        labels = self._path(self._step('initial', self._buy_initial)['labels'])
+        trained: list[TrainedModel] = []
+        for number, entry in enumerate(self.rounds, 1):
+            fields = build_sampler(self.config, entry).fields_to_read()
+            models = self._train(f'round_{number}', entry['pretrain'], labels, fields)
+            step = self._step(f'round_{number}/query', lambda: self._buy(number, entry, models, labels))  # noqa: B023
+            labels = self._path(step['labels'])
+            trained += models
+        trained += self._train('final', self.final, labels, (), predict_last=self.held_out_report)
+        barrier()
+        if is_main_process():
+            held_out = {m.name: m.predictions for m in (trained[0], trained[-1])} if self.held_out_report else None
+            summarise(self.config, self.journal, self.work_dir, labels, held_out)
+        return self.runner.model
+
+    def _train(
+        self, group: str, names: Sequence[str], labels: Path, fields: Sequence[str], predict_last: bool = True
+    ) -> list[TrainedModel]:
+        """Train stages one from another and predict the unlabelled pool after each, with the columns in ``fields``."""
+        models: list[TrainedModel] = []
+        for name in names:
+            previous = models[-1] if models else None
+            inputs = StageInputs(
+                self.work_dir / group / name,
+                labels,
+                previous.checkpoint if previous else None,
+                previous.predictions if previous else None,
+            )
+            config = self.stages[name].build_config(self.config, inputs)
+            step = self._step(f'{group}/{name}', lambda: self._train_stage(config, f'{group}/{name}'))  # noqa: B023
+            checkpoint, folder = self._path(step['checkpoint']), self.work_dir / group / f'predictions_{name}'
+            if predict_last or name != names[-1]:
+                self._step(
+                    f'{group}/predictions_{name}',
+                    lambda: self._predict(config, inputs, checkpoint, folder, fields),  # noqa: B023
+                )
+            models.append(TrainedModel(f'{group}/{name}', checkpoint, folder))
+        return models
+
+    def _buy_initial(self) -> dict[str, Any]:
+        return buy_initial_frames(self.config, self.initial, self.annotator, self.work_dir)
+
+    def _buy(
+        self, number: int, entry: Mapping[str, Any], models: Sequence[TrainedModel], labels: Path
+    ) -> dict[str, Any]:
+        return buy_frames(
+            self.config,
+            number,
+            entry,
+            self.annotator,
+            self.work_dir,
+            labels,
+            predictions=models[-1].predictions,
+            reference=models[0].predictions if len(models) > 1 else None,
+        )
+
+    def _train_stage(self, config: Config, name: str) -> dict[str, Any]:
+        metrics = train_stage(config, f'{self.runner.experiment_name}/{name}')
+        return {'files': {'checkpoint': last_checkpoint(config)}, 'metrics': metrics}
+
+    def _predict(
+        self, config: Config, inputs: StageInputs, checkpoint: Path, folder: Path, fields: Sequence[str]
+    ) -> dict[str, Any]:
+        timing = predict_pool(
+            load_detector(config, checkpoint),
+            DATASETS.build(pool_view(config, inputs)),
+            folder,
+            fields=fields,
+            metadata={'detector': config.model.type, 'checkpoint_sha256': sha256(checkpoint)},
+            description=f'predicting {folder.relative_to(self.work_dir)}',
+            **self.prediction,
+        )
+        self.runner.logger.info(f'{folder.relative_to(self.work_dir)}: {timing}')
+        return {'files': {}, 'timing': vars(timing)}
+
+    def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Do a step unless the journal has it, and record it: ``files`` by role, and further facts."""
+        barrier()
+        entry = self.journal.find(name)
+        if entry is None:
+            self.runner.logger.info(f'--- {name}')
+            start = time.monotonic()
+            facts = work()
+            barrier()
+            entry = self.journal.record(
+                name, seconds=round(time.monotonic() - start, 1), write=is_main_process(), **facts
+            )
+            barrier()
+        return entry
+
+    def _path(self, relative: str) -> Path:
+        return self.work_dir / relative
+
+    def _build_stages(self) -> dict[str, SupervisedStage]:
+        configs = self.config.get('stages', {})
+        stages = {}
+        for name in [name for entry in self.rounds for name in entry['pretrain']] + list(self.final):
+            if name not in configs:
+                raise unknown_name('stage', name, list(configs))
+            stages[name] = STAGES.build(dict(configs[name]))
+        return stages

@@ -1,0 +1,123 @@
+"""The steps of an experiment in which labels are bought."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmdet3d.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from ssal3d.active.query import Query, pool_of_ids, select
+from ssal3d.active.sampler import ActiveSampler
+from ssal3d.data.label_state import LabelState
+from ssal3d.errors import UserError
+from ssal3d.loop.annotators import build_annotator
+from ssal3d.predictions import PoolPredictions, read_predictions
+from ssal3d.registry import ACTIVE_SAMPLERS
+
+
+def build_sampler(config: Config, entry: Mapping[str, Any]) -> ActiveSampler:
+    """Return the sampler of a query: the entry's own, else the config's ``active_sampler``."""
+    sampler = entry.get('sampler') or config.get('active_sampler')
+    if sampler is None:
+        raise UserError('train_cfg: a round has no sampler; set its sampler, or active_sampler for all rounds')
+    return ACTIVE_SAMPLERS.build(dict(sampler))
+
+
+def buy_initial_frames(
+    config: Config, entry: Mapping[str, Any], annotator: Mapping[str, Any], work_dir: Path
+) -> dict[str, Any]:
+    """Buy the initial frames, for which there are no predictions yet.
+
+    Args:
+        config: The experiment's config.
+        entry: ``sampler`` and ``budget``.
+        annotator: The annotator's config.
+        work_dir: The experiment's folder.
+
+    Returns:
+        Facts for the journal, the label state among its ``files``.
+    """
+    view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
+    classes = view.metainfo['classes']
+    state = LabelState.empty(classes, Path(config.pool_dataset.ann_file).stem, view.frame_ids)
+    return _buy(config, entry, annotator, work_dir, state, 0, pool_of_ids(view.frame_ids, classes))
+
+
+def buy_frames(
+    config: Config,
+    number: int,
+    entry: Mapping[str, Any],
+    annotator: Mapping[str, Any],
+    work_dir: Path,
+    labels: Path,
+    predictions: Path,
+    reference: Path | None,
+) -> dict[str, Any]:
+    """Query the pool with the predictions of the round's models and buy what the sampler asks for.
+
+    Args:
+        config: The experiment's config.
+        number: Number of the round, from 1.
+        entry: The round's config.
+        annotator: The annotator's config.
+        work_dir: The experiment's folder.
+        labels: Label state before the query.
+        predictions: Predictions of the round's last model.
+        reference: Predictions of the round's first model, if that is another one.
+
+    Returns:
+        Facts for the journal, the new label state and the query among its ``files``.
+    """
+    sampler = build_sampler(config, entry)
+    pool = read_predictions(predictions, sampler.fields_to_read())
+    other = read_predictions(reference, sampler.reference_fields) if reference and sampler.uses_reference else None
+    return _buy(config, entry, annotator, work_dir, LabelState.read(labels), number, pool, other)
+
+
+def _buy(
+    config: Config,
+    entry: Mapping[str, Any],
+    annotator: Mapping[str, Any],
+    work_dir: Path,
+    state: LabelState,
+    number: int,
+    pool: PoolPredictions,
+    reference: PoolPredictions | None = None,
+) -> dict[str, Any]:
+    """Run one query on rank 0 and write its results; the other ranks only learn where they are."""
+    folder = work_dir / (f'round_{number}' if number else 'initial')
+    files = {'labels': work_dir / 'labels' / f'round_{number}.json', 'query': folder / 'query.json'}
+    if not is_main_process():
+        return {'files': {}, **{role: str(path.relative_to(work_dir)) for role, path in files.items()}}
+    data = config.pool_dataset
+    oracle = build_annotator(
+        annotator,
+        ann_file=Path(data.data_root) / data.ann_file,
+        classes=state.classes,
+        log=work_dir / 'annotations.jsonl',
+    )
+    sampler = build_sampler(config, entry)
+    query: Query = select(
+        sampler,
+        pool,
+        state,
+        budget=entry.get('budget', config.get('budget')),
+        seed=config.randomness.seed,
+        reference=reference,
+        dontcare=oracle.dontcare_regions() if sampler.dontcare != 'none' else None,
+        annotate=oracle.annotate,
+        stop_rule=entry.get('stop_rule', config.get('stop_rule', 'include_crossing')),
+        empty_cost=entry.get('empty_cost', config.get('empty_cost', 0)),
+        round_number=number,
+    )
+    query.write(files['query'])
+    state.buy(number, query.purchases).write(files['labels'])
+    return {
+        'files': files,
+        'frames': len(query.frames),
+        'spent': query.spent,
+        'spent_per_class': dict(query.spent_per_class),
+        'stopped': query.stopped,
+    }

@@ -1,0 +1,10 @@
+"""Detectors that fill the prediction contract."""
+
+from ssal3d.models.pvrcnn import (
+    ActivePartA2RPNHead,
+    ActivePointVoxelRCNN,
+    ActivePVRCNNBBoxHead,
+    ActivePVRCNNRoiHead,
+)
+
+__all__ = ['ActivePVRCNNBBoxHead', 'ActivePVRCNNRoiHead', 'ActivePartA2RPNHead', 'ActivePointVoxelRCNN']

@@ -1,0 +1,59 @@
+"""Building a trained detector for inference."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet3d.registry import MODELS
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from torch import nn
+
+from ssal3d.errors import UserError
+
+
+def load_detector(config: Config, checkpoint: str | Path, device: str | None = None) -> nn.Module:
+    """Build the model of a config and load a checkpoint strictly.
+
+    Args:
+        config: A config with ``model``.
+        checkpoint: The checkpoint; read with ``weights_only`` through the allow-list of `ssal3d.compat`.
+        device: Where the model goes; the best available device by default.
+
+    Raises:
+        UserError: If the checkpoint is missing or belongs to another model.
+    """
+    if not Path(checkpoint).is_file():
+        raise UserError(f'{checkpoint}: no such checkpoint; check the path')
+    init_default_scope(config.get('default_scope', 'mmdet3d'))
+    model = MODELS.build(config.model)
+    try:
+        load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
+    except RuntimeError as error:
+        raise UserError(
+            f'{checkpoint}: does not fit the model of the config ({str(error).splitlines()[-1].strip()}); use the '
+            'config that it was trained with'
+        ) from None
+    return model.to(torch.device(device or get_device())).eval()
+
+
+def newest_checkpoint(folder: str | Path) -> Path | None:
+    """Return the newest ``epoch_*.pth`` of a folder that can be read, or None.
+
+    A file that a power failure cut short is passed over, so that a run goes on from the one before.
+    """
+    for path in sorted(Path(folder).glob('epoch_*.pth'), key=lambda path: -int(path.stem.split('_')[1])):
+        if is_readable(path):
+            return path
+    return None
+
+
+def is_readable(checkpoint: Path) -> bool:
+    """Return whether a checkpoint can be loaded safely."""
+    try:
+        content: dict[str, Any] = torch.load(checkpoint, map_location='cpu', weights_only=True)
+    except Exception:
+        return False
+    return 'state_dict' in content

@@ -1,0 +1,114 @@
+"""Overlap and non-maximum suppression (NMS) of rotated BEV boxes for torch tensors on the CPU.
+
+Boxes are ``(x, y, w, h, angle)``, the angle in radians counter-clockwise from x to y, as mmcv passes them.
+"""
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ssal3d.ops.boxes import _bev_iou, _overlap_area
+
+_SMALLEST_AREA = 1e-14  # mmcv gives boxes below it no overlap
+
+
+def box_iou_rotated(boxes_a: Tensor, boxes_b: Tensor, *, mode: str = 'iou', aligned: bool = False) -> Tensor:
+    """Return the overlap of rotated boxes.
+
+    Args:
+        boxes_a: ``(N, 5)`` boxes.
+        boxes_b: ``(M, 5)`` boxes.
+        mode: ``'iou'``, or ``'iof'`` for the overlap over the area of the first box.
+        aligned: Pair the boxes row by row (N = M) instead of each with each.
+
+    Returns:
+        ``(N, M)``, or ``(N,)`` if aligned, of the type of the first boxes. Distant pairs cost two comparisons.
+    """
+    overlap = _overlap_aligned if aligned else _overlap_matrix
+    result = overlap(_table(boxes_a), _table(boxes_b), mode == 'iof')
+    return torch.from_numpy(result).to(boxes_a.dtype)
+
+
+def nms_rotated(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+    """Keep the boxes that no better box overlaps.
+
+    Args:
+        boxes: ``(N, >=5)`` boxes.
+        scores: ``(N,)`` scores.
+        threshold: IoU above which the box with the lower score is dropped (strictly above, as mmcv's CUDA kernel has
+            it; mmcv's CPU kernel also drops at equality).
+
+    Returns:
+        ``(K,)`` int64 indices of the kept boxes, best first. Each box is compared with the kept ones only; the overlap
+        of the axis-aligned outlines rejects most pairs.
+    """
+    order = scores.sort(0, descending=True)[1]
+    return order[torch.from_numpy(_suppress(_table(boxes[order]), float(threshold)))]
+
+
+def _table(boxes: Tensor) -> NDArray[np.float64]:
+    """Return the boxes as float64 ``(N, 7)`` rows of the layout of ssal3d.ops.boxes."""
+    values = boxes.detach().double().numpy()
+    table = np.zeros((len(values), 7))
+    table[:, [0, 1, 3, 4, 6]] = values[:, :5]
+    return table
+
+
+@njit(cache=True, nogil=True)
+def _relative_overlap(a, b, over_first):  # noqa: ANN001, ANN202
+    area_a, area_b = a[3] * a[4], b[3] * b[4]
+    if area_a < _SMALLEST_AREA or area_b < _SMALLEST_AREA:
+        return 0.0
+    overlap = _overlap_area(a, b)
+    return overlap / (area_a if over_first else area_a + area_b - overlap)
+
+
+@njit(cache=True, nogil=True)
+def _overlap_matrix(boxes_a, boxes_b, over_first):  # noqa: ANN001, ANN202
+    result = np.zeros((boxes_a.shape[0], boxes_b.shape[0]))
+    for i in range(boxes_a.shape[0]):
+        for j in range(boxes_b.shape[0]):
+            result[i, j] = _relative_overlap(boxes_a[i], boxes_b[j], over_first)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def _overlap_aligned(boxes_a, boxes_b, over_first):  # noqa: ANN001, ANN202
+    result = np.zeros(boxes_a.shape[0])
+    for i in range(boxes_a.shape[0]):
+        result[i] = _relative_overlap(boxes_a[i], boxes_b[i], over_first)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def _suppress(boxes, threshold):  # noqa: ANN001, ANN202
+    """Return the indices of the kept ones of boxes sorted by falling score."""
+    count = boxes.shape[0]
+    # Outlines of the kept boxes, and their areas, column by column for one pass per candidate.
+    left, right = np.empty(count), np.empty(count)
+    lower, upper, areas = np.empty(count), np.empty(count), np.empty(count)
+    kept = np.empty(count, dtype=np.int64)
+    size = 0
+    for i in range(count):
+        box = boxes[i]
+        cos, sin = abs(np.cos(box[6])), abs(np.sin(box[6]))
+        half_x, half_y = 0.5 * (box[3] * cos + box[4] * sin), 0.5 * (box[3] * sin + box[4] * cos)
+        x0, x1, y0, y1 = box[0] - half_x, box[0] + half_x, box[1] - half_y, box[1] + half_y
+        area = box[3] * box[4]
+        suppressed = False
+        for k in range(size):
+            width = min(x1, right[k]) - max(x0, left[k])
+            height = min(y1, upper[k]) - max(y0, lower[k])
+            if width > 0.0 and height > 0.0:
+                most = min(width * height, area, areas[k])
+                # IoU grows with the overlap, so the largest possible overlap decides whether to look closer.
+                if most > 0.999999 * threshold * (area + areas[k] - most) and _bev_iou(boxes[kept[k]], box) > threshold:
+                    suppressed = True
+                    break
+        if not suppressed:
+            left[size], right[size], lower[size], upper[size], areas[size] = x0, x1, y0, y1, area
+            kept[size] = i
+            size += 1
+    return kept[:size]

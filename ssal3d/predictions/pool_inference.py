@@ -1,0 +1,215 @@
+"""Predicting a pool with an MMDetection3D model: batched, sharded over ranks, resumable part by part.
+
+The pool is cut into fixed parts of whole batches. A part is one file, made by one rank in one go, so the files do not
+depend on the number of ranks or on interruptions.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import all_reduce_dict, barrier, get_dist_info
+from mmengine.model import is_model_wrapper
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.label_state import pool_digest
+from ssal3d.errors import UserError
+from ssal3d.ops.boxes import points_per_box
+from ssal3d.predictions.reader import read_metadata
+from ssal3d.predictions.schema import REQUIRED, Layout, column
+from ssal3d.predictions.writer import write_part
+from ssal3d.terminal import track
+
+DEFAULT_FIELDS = ('class_logits', 'box_features', 'num_points', 'roi_index', 'lidar2img', 'image_shape')
+# What identifies a pass; parts written under other values must not be mixed.
+IDENTITY = ('classes', 'fields', 'checkpoint_sha256', 'frames_sha256', 'frames_per_part', 'batch_size')
+
+
+@dataclass
+class PassTiming:
+    """Where the time of a pass over the pool went, in seconds (mean over ranks).
+
+    Attributes:
+        frames: Frames predicted in this pass; frames of finished parts are not predicted again.
+        load: Waiting for the data loader.
+        forward: Inside the model, voxelisation and NMS included.
+        write: Turning results into rows and writing parts.
+    """
+
+    frames: int = 0
+    load: float = 0.0
+    forward: float = 0.0
+    write: float = 0.0
+
+    @property
+    def outside_share(self) -> float:
+        """Share of the pass spent outside the model's forward, in [0, 1]."""
+        total = self.load + self.forward + self.write
+        return (self.load + self.write) / total if total else 0.0
+
+    def __str__(self) -> str:
+        rate = self.frames / max(self.load + self.forward + self.write, 1e-9)
+        return (
+            f'{self.frames} frames, {rate:.2f} frames/s: forward {self.forward:.1f} s, loading {self.load:.1f} s, '
+            f'writing {self.write:.1f} s ({self.outside_share:.1%} outside the model)'
+        )
+
+
+def predict_pool(
+    model: nn.Module,
+    view: Any,
+    out: str | Path,
+    *,
+    fields: Sequence[str] = DEFAULT_FIELDS,
+    metadata: Mapping[str, Any] | None = None,
+    batch_size: int = 1,
+    num_workers: int = 1,
+    frames_per_part: int = 64,
+    description: str = 'predicting the pool',
+) -> PassTiming:
+    """Predict every frame of a view and write the prediction contract.
+
+    Args:
+        model: A detector; its training mode and parameters are left as they were.
+        view: A dataset view with ``frame_ids``, ``get_data_info(i)`` and a test pipeline.
+        out: Folder of the parts. Finished parts of the same model and pool are kept.
+        fields: Columns beyond boxes, scores and labels.
+        metadata: Facts for the files, e.g. ``checkpoint_sha256``.
+        batch_size: Frames per forward.
+        num_workers: Loader processes.
+        frames_per_part: Frames per file, rounded up to whole batches; what a killed pass may lose per rank.
+        description: Shown beside the progress bar.
+
+    Raises:
+        UserError: If the folder holds predictions of another model, pool or layout.
+    """
+    out = Path(out)
+    frames_per_part = -(-frames_per_part // batch_size) * batch_size
+    metadata = {
+        'classes': list(view.metainfo['classes']),
+        'fields': list(fields),
+        'frames_sha256': pool_digest(view.frame_ids),
+        'frames_per_part': frames_per_part,
+        'batch_size': batch_size,
+        **(metadata or {}),
+    }
+    parts = _missing_parts(out, len(view.frame_ids), frames_per_part, metadata)
+    rank, world_size = get_dist_info()
+    timing = PassTiming()
+    network = model.module if is_model_wrapper(model) else model
+    was_training = network.training
+    network.eval()
+    try:
+        batches = _predicted_batches(network, view, parts[rank::world_size], batch_size, num_workers, timing)
+        total = sum(len(part) for part in parts[rank::world_size])
+        progress = track(batches, description, -(-total // batch_size), quiet=rank != 0)
+        rows: list[tuple[str, dict[str, np.ndarray]]] = []
+        for positions, results, points in progress:
+            start = time.perf_counter()
+            for position, sample, cloud in zip(positions, results, points):
+                rows.append((view.frame_ids[position], _row(sample, cloud, view, position, fields)))
+            if len(rows) == frames_per_part or positions[-1] == len(view.frame_ids) - 1:
+                number = positions[-1] // frames_per_part
+                write_part(out / f'part-{number:05d}.parquet', rows, fields, metadata)
+                rows.clear()
+            timing.write += time.perf_counter() - start
+    finally:
+        network.train(was_training)
+    barrier()
+    return _over_ranks(timing)
+
+
+def _missing_parts(out: Path, frames: int, size: int, metadata: Mapping[str, Any]) -> list[range]:
+    """Return the positions of every part that is not on disk yet, after checking those that are."""
+    missing = []
+    for number, first in enumerate(range(0, frames, size)):
+        path = out / f'part-{number:05d}.parquet'
+        if not path.exists():
+            missing.append(range(first, min(first + size, frames)))
+            continue
+        found = read_metadata(path)
+        for key in IDENTITY:
+            if found.get(key) != metadata.get(key):
+                raise UserError(
+                    f'{path}: found {key} {found.get(key)!r}, expected {metadata.get(key)!r}; these are predictions of '
+                    'another run, choose another folder or delete this one'
+                )
+    return missing
+
+
+def _predicted_batches(
+    network: nn.Module, view: Any, parts: Sequence[range], batch_size: int, num_workers: int, timing: PassTiming
+) -> Iterator[tuple[list[int], list, list]]:
+    """Yield positions, data samples and point clouds of every batch; no batch crosses a part."""
+    batches = [list(part[k : k + batch_size]) for part in parts for k in range(0, len(part), batch_size)]
+    loader = DataLoader(view, batch_sampler=batches, num_workers=num_workers, collate_fn=pseudo_collate)
+    start = time.perf_counter()
+    for positions, batch in zip(batches, loader):
+        loaded = time.perf_counter()
+        timing.load += loaded - start
+        with torch.no_grad():
+            results = network.test_step(batch)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        timing.forward += time.perf_counter() - loaded
+        timing.frames += len(positions)
+        yield positions, results, batch['inputs']['points']
+        start = time.perf_counter()
+
+
+def _row(sample: Any, points: torch.Tensor, view: Any, position: int, fields: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the contract's columns of one predicted frame."""
+    instances = sample.pred_instances_3d
+    boxes = gravity_centred(instances.bboxes_3d)
+    values = {
+        'bboxes_3d': boxes,
+        'scores_3d': _numpy(instances.scores_3d).clip(0, 1),
+        'labels_3d': _numpy(instances.labels_3d),
+    }
+    extras = getattr(sample, 'frame_predictions', {})
+    for name in fields:
+        if name == 'num_points':
+            values[name] = points_per_box(_numpy(points)[:, :3], boxes)
+        elif name in ('lidar2img', 'image_shape'):
+            values[name] = _camera(view.get_data_info(position), view.frame_ids[position], name)
+        elif column(name).layout is Layout.BOX and name in instances:
+            values[name] = _numpy(instances[name])
+        elif name in extras:
+            values[name] = _numpy(extras[name])
+        elif name not in REQUIRED:
+            raise UserError(
+                f"frame {view.frame_ids[position]}: the detector gives no '{name}'; it gives "
+                f'{", ".join(sorted({*instances.keys(), *extras}))}. Switch it on in the model config or leave it out'
+            )
+    return values
+
+
+def _camera(info: Mapping[str, Any], frame_id: str, name: str) -> np.ndarray:
+    """Return the projection or the (height, width) of the frame's camera; NaN where the frame has none."""
+    camera = next(iter(info.get('images', {}).values()), {})
+    if name == 'image_shape':
+        return np.array([camera.get('height', np.nan), camera.get('width', np.nan)], dtype=np.float32)
+    if 'lidar2img' in camera:
+        return np.array(camera['lidar2img'], dtype=np.float32)
+    if 'cam2img' in camera and 'lidar2cam' in camera:
+        return (np.array(camera['cam2img']) @ np.array(camera['lidar2cam'])).astype(np.float32)
+    return np.full((4, 4), np.nan, dtype=np.float32)
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy()
+
+
+def _over_ranks(timing: PassTiming) -> PassTiming:
+    frames = {'frames': torch.tensor(float(timing.frames))}
+    seconds = {name: torch.tensor(getattr(timing, name)) for name in ('load', 'forward', 'write')}
+    all_reduce_dict(frames, op='sum')
+    all_reduce_dict(seconds, op='mean')
+    return PassTiming(int(frames['frames']), *(float(seconds[name]) for name in ('load', 'forward', 'write')))

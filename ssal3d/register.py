@@ -1,0 +1,21 @@
+"""Registers everything of ssal3d; configs name this module in ``custom_imports``."""
+
+from importlib import import_module
+
+from ssal3d import compat
+
+MODULES = (
+    'ssal3d.cpsp.dataset',
+    'ssal3d.cpsp.hook',
+    'ssal3d.cpsp.transforms',
+    'ssal3d.data.determinism',
+    'ssal3d.data.kitti_dataset',
+    'ssal3d.data.views',
+    'ssal3d.evaluation.kitti_metric',
+    'ssal3d.loop.active_learning_loop',
+    'ssal3d.models',
+)
+
+compat.apply_all()  # before anything of MMDetection3D is built
+for module in MODULES:
+    import_module(module)

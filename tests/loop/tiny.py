@@ -1,0 +1,41 @@
+"""The smallest experiment that goes through every step: 12 frames, 12.8 m, two epochs a stage."""
+
+_base_ = ['../../configs/ssal/pvrcnn_kitti_mini.py']
+
+near = [0, -6.4, -3, 12.8, 6.4, 1]
+metainfo = dict(classes=['Pedestrian', 'Cyclist', 'Car'])
+
+
+def _in_range(pipeline):
+    return [dict(s, point_cloud_range=near) if 'point_cloud_range' in s else dict(s) for s in pipeline]
+
+
+model = dict(
+    data_preprocessor=dict(voxel_layer=dict(point_cloud_range=near)),
+    middle_encoder=dict(sparse_shape=[41, 128, 128]),
+    points_encoder=dict(num_keypoints=128, point_cloud_range=near),
+    rpn_head=dict(
+        anchor_generator=dict(
+            ranges=[
+                [0, -6.4, -1.7, 12.8, 6.4, -1.7],
+                [0, -6.4, -1.7, 12.8, 6.4, -1.7],
+                [0, -6.4, -1.7, 12.8, 6.4, -1.7],
+            ]
+        )
+    ),
+    train_cfg=dict(rpn_proposal=dict(nms_pre=256, nms_post=32, max_num=32), rcnn=dict(sampler=dict(num=16))),
+    test_cfg=dict(rpn=dict(nms_pre=64, nms_post=16, max_num=16), rcnn=dict(score_thr=0.05)),
+)
+train_dataloader = dict(num_workers=0, persistent_workers=False)
+val_dataloader = dict(num_workers=0, persistent_workers=False)
+budget = 4
+stages = dict(
+    normal=dict(epochs=2, repeat=1),
+    cpsp=dict(epochs=3, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2)),
+    supervised=dict(epochs=2, repeat=1),
+    semi=dict(epochs=2, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2)),
+)
+train_cfg = dict(
+    initial=dict(budget=5),
+    prediction=dict(batch_size=2, num_workers=0, frames_per_part=2),
+)

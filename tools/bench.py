@@ -1,0 +1,42 @@
+"""Measure one part of the toolkit on this machine; the rows say what was timed and the figure to beat.
+
+Example:
+    python tools/bench.py selection --frames 3612 --json selection.json
+"""
+
+import argparse
+import importlib
+import platform
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from ssal3d.errors import command
+from ssal3d.fileio import write_json
+from ssal3d.terminal import print_table
+
+NAMES = tuple(sorted(path.stem.replace('_', '-') for path in (Path(__file__).parent / 'benchmarks').glob('[a-z]*.py')))
+
+
+@command
+def main() -> None:
+    """Run one benchmark and print (and optionally write) its rows."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('name', choices=NAMES)
+    parser.add_argument('--frames', type=int, help='size of the synthetic pool (default: the size of the benchmark)')
+    parser.add_argument('--json', type=Path, help='also write the rows here')
+    arguments = parser.parse_args()
+    module = importlib.import_module(f'benchmarks.{arguments.name.replace("-", "_")}')
+    rows = module.run(arguments.frames or module.DEFAULT_FRAMES)
+    print_table(
+        f'{arguments.name} ({platform.processor() or platform.machine()})',
+        ('part', 'value', 'unit', 'at most'),
+        [(row['part'], f'{row["value"]:.4g}', row['unit'], row.get('target', '')) for row in rows],
+    )
+    if arguments.json:
+        write_json(arguments.json, {'schema': 1, 'benchmark': arguments.name, 'rows': rows})
+
+
+if __name__ == '__main__':
+    main()
