@@ -36,7 +36,7 @@ def main() -> None:
         budget=config['budget'],
         seed=config.get('seed', 0),
         reference=read_predictions(reference, sampler.reference_fields) if reference else None,
-        labelled=read_predictions(labelled, sampler.required_fields) if labelled else None,
+        labelled=read_predictions(labelled, sampler.labelled_fields) if labelled else None,
         dontcare=read_by_frame(arguments.dontcare) if arguments.dontcare else None,
         annotate=annotator(arguments.annotations) if arguments.annotations else None,
         stop_rule=config.get('stop_rule', 'include_crossing'),
@@ -133,11 +133,12 @@ def show(query: Query, path: str) -> None:
     """Print what was bought."""
     for warning in query.warnings:
         console.print(f'warning: {warning}', highlight=False, markup=False)
-    print_table(
+    console.print(
         f'{len(query.frames)} frames, {query.spent} of {query.budget} {query.cost} boxes; written to {path}',
-        ('class', 'boxes'),
-        list(query.spent_per_class.items()),
+        highlight=False,
+        markup=False,
     )
+    print_table('bought', ('class', 'boxes'), query.spent_per_class.items())
 
 
 if __name__ == '__main__':

@@ -95,7 +95,8 @@ class CALSampler(ActiveSampler):
         self.cluster = None if cluster is None else int(in_range('cluster', cluster, low=1))
         if self.cluster and div != 'union':
             raise UserError(f"cluster: found {cluster} with div='{div}', expected div='union'; clusters mix frames")
-        self.needs_labelled = div_reference == 'labelled'
+        if div_reference == 'labelled':
+            self.needs_labelled, self.labelled_fields = True, ('box_features',)
         if entropy == 'rpn_softmax':
             self.required_fields = (*type(self).required_fields, 'class_logits')
             self.reference_fields = ('class_logits',)

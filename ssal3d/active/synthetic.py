@@ -63,7 +63,7 @@ def synthetic_pool(
     return replace(pool, fields={name: _column(name, pool, width, noise, rng) for name in fields})
 
 
-def second_model(pool: PoolPredictions, seed: int = 1) -> PoolPredictions:
+def second_model(pool: PoolPredictions, seed: int = 1, fields: Sequence[str] = ()) -> PoolPredictions:
     """Return what another model might predict: 70 % of the boxes, moved a little, and new ones with other scores."""
     rng = np.random.default_rng(seed)
     found = rng.random(len(pool.scores)) < 0.7
@@ -76,7 +76,7 @@ def second_model(pool: PoolPredictions, seed: int = 1) -> PoolPredictions:
     boxes[:, :2] += rng.normal(0, 0.1, (len(source), 2))
     boxes[len(kept) :, 0] += rng.uniform(3, 9, len(new))
     counts = np.bincount(frame[source], minlength=len(pool))
-    return replace(
+    other = replace(
         pool,
         offsets=np.concatenate(([0], np.cumsum(counts))),
         boxes=boxes[order].astype(np.float32),
@@ -85,6 +85,7 @@ def second_model(pool: PoolPredictions, seed: int = 1) -> PoolPredictions:
         fields={},
         source='synthetic second model',
     )
+    return replace(other, fields={name: _column(name, other, width=16, noise=0.8, rng=rng) for name in fields})
 
 
 def annotated_boxes(pool: PoolPredictions, seed: int = 2, share: float = 0.39) -> dict[str, dict[str, int]]:

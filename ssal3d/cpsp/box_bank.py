@@ -28,7 +28,9 @@ META_KEYS = ('generation', 'parent', 'classes', 'tau', 'rows')
 
 
 class BoxBank:
-    """A folder of generations. It holds paths only until something is opened, so it may be sent to worker processes.
+    """A folder of generations, which one process writes and any number read.
+
+    It may be sent to worker processes: only the path goes, and they open what they need.
 
     Args:
         folder: The folder; made when something is published.
@@ -86,7 +88,7 @@ class BoxBank:
     def _is_replaced(self, generation: Generation) -> bool:
         """Whether other content was published under an open generation's number; a deleted one stays readable."""
         try:
-            return not _names(self.path(generation.number), generation.pin)
+            return not _leads_to(self.path(generation.number), generation.pin)
         except FileNotFoundError:
             return False
 
@@ -171,7 +173,7 @@ def _load(path: Path, existing: list[int]) -> Generation:
         lock = _shared_lock(path)
         meta = read_json(path / 'meta.json', required=META_KEYS)
         arrays = {name: _map(path / f'{name}.npy') for name in FILES}
-        if not _names(path, lock):  # replaced in between: the arrays may be those of its successor
+        if not _leads_to(path, lock):  # replaced in between: the arrays may be those of its successor
             return _load(path, existing)
     except FileNotFoundError:
         found = ', '.join(f'gen-{number:06d}' for number in existing) or 'none'
@@ -179,6 +181,10 @@ def _load(path: Path, existing: list[int]) -> Generation:
             f'{path}: no such generation, found {found}; resume from a checkpoint of an existing one, or start the run '
             'again without resuming'
         ) from None
+    if path.name != f'gen-{meta["generation"]:06d}':
+        raise UserError(
+            f'{path}/meta.json: found generation {meta["generation"]}, expected that of the folder; move it'
+        )
     generation = Generation(**arrays, meta=meta, source=str(path), pin=lock)
     check(generation)
     return generation
@@ -201,19 +207,24 @@ def _shared_lock(path: Path) -> BinaryIO:
         file = (path / 'meta.json').open('rb')
         with suppress(OSError):  # some network file systems cannot lock; there `keep_last` alone protects readers
             fcntl.flock(file, fcntl.LOCK_SH)
-        if _names(path, file):
+        if _leads_to(path, file):
             return file
         file.close()
 
 
-def _names(path: Path, file: BinaryIO) -> bool:
+def _leads_to(path: Path, file: BinaryIO) -> bool:
     """Whether a generation's path still leads to an open ``meta.json``; raises FileNotFoundError if to nothing."""
     return os.path.samestat(os.fstat(file.fileno()), os.stat(path / 'meta.json'))
 
 
 def _delete(path: Path) -> bool:
     """Delete a generation unless somebody holds it; return whether it is gone."""
-    with suppress(FileNotFoundError), (path / 'meta.json').open('rb') as file:
+    try:
+        file = (path / 'meta.json').open('rb')
+    except FileNotFoundError:  # damaged: nobody can open it
+        remove(path)
+        return True
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -221,7 +232,6 @@ def _delete(path: Path) -> bool:
         except OSError:  # no locks here, see `_shared_lock`
             pass
         _hide(path)
-    remove(path)
     return True
 
 

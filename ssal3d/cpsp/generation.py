@@ -170,17 +170,17 @@ def check(generation: Generation) -> None:
     Raises:
         UserError: If a type or a length is wrong; the message names the file.
     """
-    expected = {'objects': OBJECT, 'points': np.dtype('<f4'), 'masks': np.dtype('u1'), 'preds': PREDICTION}
-    expected['frames'] = frame_dtype(np.array(generation.frames['frame_id']).dtype.itemsize // 4)
     remedy = 'delete this generation and build it again'
-    for name in FILES:
-        found = getattr(generation, name)
-        if found.dtype != expected[name]:
-            raise UserError(f'{generation.source}/{name}.npy: found {found.dtype}, expected {expected[name]}; {remedy}')
-        if len(found) != generation.meta['rows'][name]:
+    found_type = generation.frames.dtype
+    id_length = found_type['frame_id'].itemsize // 4 if 'frame_id' in (found_type.names or ()) else 1
+    expected = {'objects': OBJECT, 'points': np.dtype('<f4'), 'masks': np.dtype('u1'), 'preds': PREDICTION}
+    for name, dtype in {**expected, 'frames': frame_dtype(id_length)}.items():
+        found, rows = getattr(generation, name), generation.meta['rows'].get(name)
+        if found.dtype != dtype:
+            raise UserError(f'{generation.source}/{name}.npy: found {found.dtype}, expected {dtype}; {remedy}')
+        if len(found) != rows:
             raise UserError(
-                f'{generation.source}/{name}.npy: found {len(found)} rows, expected {generation.meta["rows"][name]} as '
-                f'in meta.json; {remedy}'
+                f'{generation.source}/{name}.npy: found {len(found)} rows, expected {rows} as in meta.json; {remedy}'
             )
     objects, frames = generation.objects, generation.frames
     sizes = {

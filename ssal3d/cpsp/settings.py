@@ -33,7 +33,8 @@ class CPSPSettings:
         stability_iou: BEV IoU above which a prediction counts as repeated.
         seed: Seed of k-means.
         n_init: Starts of k-means.
-        tau_low: Score up to which a prediction counts as background (KITTI final model 0.15, Waymo 0.3).
+        tau_low: Score up to which a prediction counts as background and is never confident (KITTI final model 0.15,
+            Waymo 0.3).
         tau_low_quantile: Take ``tau_low`` as this quantile of each class's scores instead.
         match_iou: BEV IoU above which a prediction supports a bank object.
         match_same_class: Whether only predictions of the same class support a bank object.
@@ -79,6 +80,8 @@ class CPSPSettings:
                 raise unknown_name(name, getattr(self, name), list(known))
         if not 1 <= self.del_after <= 255:
             raise UserError(f'found del_after {self.del_after}, expected 1 to 255')
+        if self.tau_low_quantile is not None and not 0 <= self.tau_low_quantile <= 1:
+            raise UserError(f'found tau_low_quantile {self.tau_low_quantile}, expected a share in [0, 1]')
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -86,7 +89,11 @@ class CPSPSettings:
 
     def clusters(self, name: str, first: bool) -> int:
         """Return the number of clusters for a class at the first build or at a refresh."""
-        return int(per_class(self.k_first if first else self.k_next, name, 'k_first' if first else 'k_next'))
+        setting = 'k_first' if first else 'k_next'
+        clusters = int(per_class(getattr(self, setting), name, setting))
+        if clusters < 1:
+            raise UserError(f"found {setting} {clusters} for class '{name}', expected at least 1")
+        return clusters
 
 
 PROFILES: dict[str, dict[str, Any]] = {

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.data.kitti_objects import KittiObjects
@@ -180,12 +181,8 @@ def in_camera_view(points: Array, calibration: Calibration, image_size: tuple[in
     Returns:
         ``(N,)`` True where 0 < u < width, 0 < v < height and 0.001 m < depth < 100 m.
     """
-    scaled = transform(calibration.lidar_to_image, points)
-    depth = scaled[:, 2]
-    inside = (depth > _FRUSTUM_DEPTH[0]) & (depth < _FRUSTUM_DEPTH[1])
-    for axis in range(2):
-        inside &= (scaled[:, axis] > 0) & (scaled[:, axis] < image_size[axis] * depth)
-    return inside
+    (width, height), (near, far) = image_size, _FRUSTUM_DEPTH
+    return _in_view(np.asarray(points), calibration.lidar_to_image, float(width), float(height), near, far)
 
 
 def camera_boxes_to_lidar(objects: KittiObjects, calibration: Calibration) -> Array:
@@ -244,6 +241,19 @@ def require_kitti(path: str | Path, infos: str | None = None) -> None:
         )
     if infos is not None:
         raise UserError(f'{path / infos}: no such file; the raw data is there but not converted, run: {command}')
+
+
+@njit(cache=True, nogil=True)
+def _in_view(points: Array, matrix: Array, width: float, height: float, near: float, far: float) -> NDArray[np.bool_]:
+    inside = np.zeros(points.shape[0], dtype=np.bool_)
+    for i in range(points.shape[0]):
+        x, y, z = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
+        depth = x * matrix[2, 0] + y * matrix[2, 1] + z * matrix[2, 2] + matrix[2, 3]
+        if near < depth < far:
+            u = x * matrix[0, 0] + y * matrix[0, 1] + z * matrix[0, 2] + matrix[0, 3]
+            v = x * matrix[1, 0] + y * matrix[1, 1] + z * matrix[1, 2] + matrix[1, 3]
+            inside[i] = 0.0 < u < width * depth and 0.0 < v < height * depth
+    return inside
 
 
 def _read_lines(path: Path, remedy: str) -> list[str]:

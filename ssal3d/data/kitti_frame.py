@@ -171,7 +171,7 @@ def _reduce(
             return task.previous, None
     points = read_scan(path, NUM_POINT_FEATURES)
     finite = check_plausible(points, path)
-    good = points[finite]
+    good = points if finite.all() else points[finite]
     if calibration is not None and image_size is not None:
         good = good[in_camera_view(good, calibration, image_size)]
     if len(good) == 0:

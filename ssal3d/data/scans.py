@@ -80,7 +80,7 @@ def check_plausible(points: NDArray[np.float32], path: str | Path) -> NDArray[np
     count = int(finite.sum())
     if count == 0:
         raise UserError(f'{path}: none of {len(points)} points is finite; restore the scan or leave the frame out')
-    good = points[finite]
+    good = points if count == len(points) else points[finite]
     far = np.logical_or.reduce([np.abs(column) > FARTHEST_POINT for column in good.T[:3]])
     _check_share(path, far, f'lie beyond {FARTHEST_POINT:.0f} m')
     if points.shape[1] > 3:

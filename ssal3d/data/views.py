@@ -45,7 +45,7 @@ class FrameView(Dataset):
     def dataset(self) -> Det3DDataset:
         """The inner data set; it holds the frames of the view only, once `full_init` has run."""
         if self._dataset is None:
-            self._dataset = _build_lazily(self._config)
+            self._dataset, self._config = _build_lazily(self._config), {}  # a built one may hold every label
             self._dataset.filter_empty_gt = False  # a frame without objects is data, not a reason to draw another
             self._prepare(self._dataset)
         return self._dataset

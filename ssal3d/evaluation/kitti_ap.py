@@ -5,7 +5,8 @@ The rules are those of the official development kit (Geiger et al., CVPR 2012; 4
 * A ground truth counts at a difficulty if it is tall enough in the image and not too occluded or truncated; harder
   difficulties include easier ones. What does not count may still be detected without harm.
 * A Van is neither hit nor miss for Car, nor a Person_sitting for Pedestrian. Class names ignore case.
-* Detections lower than the minimum height, of whatever class, are ignored.
+* Detections lower than the minimum height, of whatever class, are ignored: they are no error, and a ground truth that
+  takes one is neither hit nor missed. A ground truth must be taller than the minimum.
 * In the image metric, a detection without partner is ignored if a DontCare region covers more of it than the IoU
   threshold. DontCare regions have no 3D box, so BEV and 3D know no such excuse.
 * Precision is read at the scores whose recall comes nearest to 0, 1/40, ..., 1 and made monotone. R40 averages the

@@ -167,12 +167,12 @@ def as_text(metrics: Mapping[str, Any]) -> str:
     """Return a table for log files."""
     lines = [
         f'KITTI AP in percent, {metrics["frames"]} frames',
-        ' ' * 19 + ''.join(f'{key:>14}' for key in SUMMARY_HEADER[3:]),
+        ' ' * 24 + ''.join(f'{key:>14}' for key in SUMMARY_HEADER[3:]),
     ]
     for name, metric, threshold, *values in summary(metrics):
         what = f'{name} {metric}' + ('' if threshold is None else f'@{threshold:.2f}')
         lines.append(
-            f'{what:19}' + ''.join(f'{"-" if value is None else format(value, ".2f"):>14}' for value in values)
+            f'{what:24}' + ''.join(f'{"-" if value is None else format(value, ".2f"):>14}' for value in values)
         )
     return '\n'.join(lines)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ssal3d.data.kitti_format import DONT_CARE, transform
 from ssal3d.data.kitti_objects import KittiObjects
+from ssal3d.errors import UserError
 from ssal3d.ops.boxes import corners_3d
 
 Array = NDArray[np.floating]
@@ -86,6 +87,9 @@ def annotated_objects(info: Mapping[str, Any], names: Mapping[int, str], view: C
         view: The frame's camera; without one, ``bbox_3d`` is a gravity-centre box in the LiDAR frame and the stored
             ``difficulty`` (0 easy, 1 moderate, 2 hard, -1 none) decides where the object counts; at every difficulty
             if there is none either.
+
+    Raises:
+        UserError: If a label has no name.
     """
     instances = info.get('instances') or []
 
@@ -95,8 +99,8 @@ def annotated_objects(info: Mapping[str, Any], names: Mapping[int, str], view: C
 
     labels = column('bbox_label', np.nan)
     labels = np.where(np.isnan(labels), column('bbox_label_3d', -1), labels).astype(np.int64)
-    known = np.array([names.get(label, DONT_CARE) if label >= 0 else DONT_CARE for label in labels.tolist()], np.str_)
-    boxes = column('bbox_3d', [0.0] * 7)[:, :7]
+    known = np.array([_name(label, names) for label in labels.tolist()], dtype=np.str_)
+    boxes = np.array([row['bbox_3d'][:7] for row in instances], dtype=np.float64).reshape(-1, 7)
     if view is None:
         # Without height and truncation, the occlusion alone decides, and its levels are those of the difficulty.
         level = column('difficulty', 0)
@@ -139,6 +143,14 @@ def image_boxes(objects: KittiObjects, projection: Array, size: tuple[float, flo
     boxes = np.concatenate((low, high), axis=1)
     boxes[~(low < high).all(axis=1)] = np.nan
     return boxes
+
+
+def _name(label: int, names: Mapping[int, str]) -> str:
+    if label < 0:
+        return DONT_CARE
+    if label not in names:
+        raise UserError(f'found the label {label}, expected one of the categories {names}; convert the data again')
+    return names[label]
 
 
 def _in_camera(boxes: Array, names: NDArray[np.str_], view: CameraView | None) -> KittiObjects:

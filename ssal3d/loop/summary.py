@@ -35,7 +35,7 @@ def summarise(
     names = [*config.pool_dataset.metainfo['classes'], 'mean']
     stages = {step['step']: step for step in journal.steps if 'metrics' in step}
     purchases = {step['step']: step for step in journal.steps if 'spent_per_class' in step}
-    header = ('stage', 'minutes', *(f'{name} {metric[:3]}' for metric in SHOWN for name in names))
+    header = ('stage', 'minutes', *(f'{name} {metric.split("_")[0]}' for metric in SHOWN for name in names))
     print_table(
         'AP (R40, moderate, %) on the val split',
         header,

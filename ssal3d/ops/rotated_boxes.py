@@ -31,7 +31,7 @@ def box_iou_rotated(boxes_a: Tensor, boxes_b: Tensor, *, mode: str = 'iou', alig
     return torch.from_numpy(result).to(boxes_a.dtype)
 
 
-def nms_rotated(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
+def nms_rotated(boxes: Tensor, scores: Tensor, threshold: float, max_kept: int | None = None) -> Tensor:
     """Keep the boxes that no better box overlaps.
 
     Args:
@@ -39,13 +39,15 @@ def nms_rotated(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
         scores: ``(N,)`` scores.
         threshold: IoU above which the box with the lower score is dropped (strictly above, as mmcv's CUDA kernel has
             it; mmcv's CPU kernel also drops at equality).
+        max_kept: Stop when so many boxes are kept.
 
     Returns:
-        ``(K,)`` int64 indices of the kept boxes, best first. Each box is compared with the kept ones only; the overlap
-        of the axis-aligned outlines rejects most pairs.
+        ``(K,)`` int64 indices of the kept boxes, best first. O(N K): each box is compared with the kept ones, and the
+        overlap of the axis-aligned outlines decides most pairs.
     """
     order = scores.sort(0, descending=True)[1]
-    return order[torch.from_numpy(_suppress(_table(boxes[order]), float(threshold)))]
+    kept = _suppress(_table(boxes[order]), float(threshold), len(boxes) if max_kept is None else max_kept)
+    return order[torch.from_numpy(kept)]
 
 
 def _table(boxes: Tensor) -> NDArray[np.float64]:
@@ -83,27 +85,26 @@ def _overlap_aligned(boxes_a, boxes_b, over_first):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _suppress(boxes, threshold):  # noqa: ANN001, ANN202
-    """Return the indices of the kept ones of boxes sorted by falling score."""
+def _suppress(boxes, threshold, max_kept):  # noqa: ANN001, ANN202
+    """Return the indices of the first kept ones of boxes sorted by falling score."""
     count = boxes.shape[0]
-    # Outlines of the kept boxes, and their areas, column by column for one pass per candidate.
-    left, right = np.empty(count), np.empty(count)
+    left, right = np.empty(count), np.empty(count)  # outlines of the kept boxes
     lower, upper, areas = np.empty(count), np.empty(count), np.empty(count)
     kept = np.empty(count, dtype=np.int64)
     size = 0
     for i in range(count):
+        if size == max_kept:
+            break
         box = boxes[i]
         cos, sin = abs(np.cos(box[6])), abs(np.sin(box[6]))
         half_x, half_y = 0.5 * (box[3] * cos + box[4] * sin), 0.5 * (box[3] * sin + box[4] * cos)
-        x0, x1, y0, y1 = box[0] - half_x, box[0] + half_x, box[1] - half_y, box[1] + half_y
-        area = box[3] * box[4]
+        x0, x1, y0, y1, area = box[0] - half_x, box[0] + half_x, box[1] - half_y, box[1] + half_y, box[3] * box[4]
         suppressed = False
         for k in range(size):
-            width = min(x1, right[k]) - max(x0, left[k])
-            height = min(y1, upper[k]) - max(y0, lower[k])
+            width, height = min(x1, right[k]) - max(x0, left[k]), min(y1, upper[k]) - max(y0, lower[k])
             if width > 0.0 and height > 0.0:
+                # IoU grows with the overlap, and the outlines bound the overlap from above.
                 most = min(width * height, area, areas[k])
-                # IoU grows with the overlap, so the largest possible overlap decides whether to look closer.
                 if most > 0.999999 * threshold * (area + areas[k] - most) and _bev_iou(boxes[kept[k]], box) > threshold:
                     suppressed = True
                     break

@@ -80,3 +80,41 @@ def test_projection_columns_are_asked_for_by_name():
     del pool.fields['lidar2img']
     with pytest.raises(UserError, match="'lidar2img' is missing"):
         frames_to_exclude(pool, detections, {'a': [[0, 0, 1, 1]]}, 'paper')
+
+
+def read_kitti(folder, frame_id):
+    """Return the Car, Pedestrian and Cyclist boxes of a KITTI label file in the LiDAR frame, their 2D boxes and P."""
+    lines = (
+        line.split(':')
+        for line in (folder / 'training' / 'calib' / f'{frame_id}.txt').read_text().splitlines()
+        if ':' in line
+    )
+    calibration = {name: np.array(values.split(), dtype=np.float64) for name, values in lines}
+    rectify, to_camera = np.eye(4), np.eye(4)
+    rectify[:3, :3] = calibration['R0_rect'].reshape(3, 3)
+    to_camera[:3] = calibration['Tr_velo_to_cam'].reshape(3, 4)
+    camera = np.vstack((calibration['P2'].reshape(3, 4), [0, 0, 0, 1]))
+    boxes, rectangles = [], []
+    for line in (folder / 'training' / 'label_2' / f'{frame_id}.txt').read_text().splitlines():
+        name, truncated, _, _, *numbers = line.split()
+        if name in ('Car', 'Pedestrian', 'Cyclist') and float(truncated) == 0:
+            left, top, right, bottom, height, width, length, x, y, z, turn = map(float, numbers)
+            centre = np.linalg.inv(rectify @ to_camera) @ [x, y - height / 2, z, 1]
+            boxes.append([*centre[:3], length, width, height, -turn - np.pi / 2])
+            rectangles.append([left, top, right, bottom])
+    return np.array(boxes).reshape(-1, 7), np.array(rectangles).reshape(-1, 4), camera @ rectify @ to_camera
+
+
+def test_rectangles_are_those_that_kitti_annotated(kitti_labels):
+    overlaps = []
+    for number in range(200):
+        boxes, annotated, lidar2img = read_kitti(kitti_labels, f'{number:06d}')
+        projection = np.tile(lidar2img, (len(boxes), 1, 1))
+        found = image_rectangles(boxes, projection, np.tile([375, 1242], (len(boxes), 1)))
+        shared = np.minimum(found[:, 2:], annotated[:, 2:]) - np.maximum(found[:, :2], annotated[:, :2])
+        areas = [(part[:, 2:] - part[:, :2]).prod(axis=1) for part in (found, annotated)]
+        shared = shared.clip(0).prod(axis=1)
+        overlaps.extend(shared / (sum(areas) - shared))
+    assert len(overlaps) > 500
+    assert np.median(overlaps) > 0.98
+    assert np.mean(np.array(overlaps) > 0.5) > 0.99  # people were drawn around in the image, not projected

@@ -342,10 +342,11 @@ class TestDamage:
         with pytest.raises(UserError, match=rf'{name}\.npy: found \d+ rows, expected \d+ as in meta\.json'):
             bank.open(1)
 
-    def test_wrong_type(self, bank):
-        path = bank.path(1) / 'points.npy'
-        np.save(path, np.load(path).astype(np.float64))
-        with pytest.raises(UserError, match=r'points\.npy: found float64, expected float32'):
+    @pytest.mark.parametrize('name', ['objects', 'points', 'frames', 'masks', 'preds'])
+    def test_wrong_type(self, bank, name):
+        path = bank.path(1) / f'{name}.npy'
+        np.save(path, np.zeros(len(np.load(path))))
+        with pytest.raises(UserError, match=rf'{name}\.npy: found float64, expected .*; delete this generation'):
             bank.open(1)
 
     def test_objects_of_a_pickle_are_not_loaded(self, bank):
@@ -370,9 +371,17 @@ class TestDamage:
         path.write_text(json.dumps({key: value for key, value in meta.items() if key != 'tau'}))
         with pytest.raises(UserError, match="missing key 'tau'"):
             bank.open(1)
+        path.write_text(json.dumps({**meta, 'generation': 4}))
+        with pytest.raises(UserError, match=r'gen-000001/meta\.json: found generation 4, expected that of the folder'):
+            bank.open(1)
         path.unlink()
         with pytest.raises(UserError, match='no such generation'):
             bank.open(1)
+
+    def test_damaged_generation_is_collected(self, bank):
+        (bank.path(0) / 'meta.json').unlink()
+        assert bank.collect_garbage(keep_last=1) == [0]
+        assert bank.generations() == [1]
 
     def test_damaged_generation_is_replaced_by_publishing_it_again(self, bank, generations):
         (bank.path(1) / 'points.npy').write_bytes(b'')

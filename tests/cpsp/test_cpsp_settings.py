@@ -58,11 +58,17 @@ def test_quantile_of_each_class():
         ({'fp_source': 'all'}, "unknown fp_source 'all'"),
         ({'del_after': 0}, 'found del_after 0, expected 1 to 255'),
         ({'del_after': 256}, 'found del_after 256'),
+        ({'tau_low_quantile': 1.5}, r'found tau_low_quantile 1.5, expected a share in \[0, 1\]'),
     ],
 )
 def test_mistakes_are_named(arguments, message):
     with pytest.raises(UserError, match=message):
         cpsp_settings(**arguments)
+
+
+def test_no_cluster_is_a_mistake():
+    with pytest.raises(UserError, match="found k_next 0 for class 'Car', expected at least 1"):
+        cpsp_settings(k_next={'Car': 0}).clusters('Car', False)
 
 
 def test_json_holds_every_setting():

@@ -294,6 +294,7 @@ def test_a_dataset_that_was_built_before_is_not_changed(root):
     view = unlabelled(root, '000000', dataset=inner)
     assert len(view) == 3
     assert 'ann_info' not in view.get_data_info(0)
+    assert inner not in vars(view).values(), 'it would go to the workers with all its labels'
     assert inner.get_data_info(1)['ann_info']['gt_labels_3d'].tolist() == before
     assert (len(inner), inner.num_ins_per_cat, inner.test_mode, inner.filter_empty_gt) == (4, counts, False, True)
 

@@ -99,16 +99,7 @@ def reference_ap(truth, detections, overlaps, name, threshold, metric, level):
     found = []
     for frame, (truth_states, states) in enumerate(scenes):
         found += reference_match(truth_states, states, detections[frame], overlaps[frame], threshold, None)[0]
-    positions = []
-    recall = 0.0
-    ordered = sorted(found, reverse=True)
-    for i, score in enumerate(ordered):
-        left = (i + 1) / counted
-        right = (i + 2) / counted if i + 1 < len(ordered) else left
-        if right - recall < recall - left and i + 1 < len(ordered):
-            continue
-        positions.append(score)
-        recall += 1.0 / 40.0
+    positions = reference_thresholds(sorted(found, reverse=True), counted)
     precision = [0.0] * 41
     for position, lowest in enumerate(positions):
         hits = errors = 0
@@ -123,6 +114,19 @@ def reference_ap(truth, detections, overlaps, name, threshold, metric, level):
         precision[position] = hits / (hits + errors) if hits + errors else 0.0
     precision = [max(precision[position:]) for position in range(41)]
     return 100 * sum(precision[1:]) / 40, 100 * sum(precision[::4]) / 11
+
+
+def reference_thresholds(ordered, counted):
+    chosen = []
+    recall = 0.0
+    for i, score in enumerate(ordered):
+        left = (i + 1) / counted
+        right = (i + 2) / counted if i + 1 < len(ordered) else left
+        if right - recall < recall - left and i + 1 < len(ordered):
+            continue
+        chosen.append(score)
+        recall += 1.0 / 40.0
+    return chosen
 
 
 def reference_states(truth, detections, name, level):
@@ -405,6 +409,42 @@ def test_low_detections_are_ignored():
     assert ap['3d']['R40']['moderate'] < 100
 
 
+def test_a_low_detection_of_any_class_can_take_a_ground_truth():
+    pedestrians = [line('Pedestrian', (20 * i, 100, 20 * i + 15, 130), score=0.9) for i in range(20)]
+    # The same 3D box as a car, but 30 pixels tall: ignored in easy, none of the car's business from moderate on.
+    on_cars = [text.replace('1.7 0.6 0.8 0.0', f'1.5 1.6 3.9 {6.0 * i}') for i, text in enumerate(pedestrians)]
+    truth = frames(row_of('Car', 45, scored=False))
+    ap = evaluate_kitti(truth, frames(row_of('Car', 45, scored=True) + on_cars), ['Car'])['Car']['bev']['R40']
+    assert ap['easy'] == pytest.approx(100 * 25 / 45, abs=100 / 40)
+    assert ap['moderate'] == ap['hard'] == 100
+
+
+def test_a_pair_matches_above_the_threshold_only():
+    truth = frames([line(bbox=(0, 0, 100, 100))] * 41)
+    at, above = (frames([line(bbox=(0, 0, 100, height), score=0.5)] * 41) for height in (70, 70.1))
+    assert evaluate_kitti(truth, at, ['Car'])['Car']['2d']['R40']['easy'] == 0
+    assert evaluate_kitti(truth, above, ['Car'])['Car']['2d']['R40']['easy'] == 100
+
+
+def test_of_equal_scores_the_first_detection_is_taken():
+    def ap(order):
+        detections = [(15, 0, 115, 100), (-20, 0, 80, 100)]  # the first overlaps both ground truths, the second one
+        lines = [line('Pedestrian', detections[i], score=0.5) for i in order]
+        truth = frames(*[[line('Pedestrian', (0, 0, 100, 100)), line('Pedestrian', (30, 0, 130, 100))]] * 30)
+        return evaluate_kitti(truth, frames(*[lines] * 30), ['Pedestrian'])['Pedestrian']['2d']['R40']['easy']
+
+    assert ap((1, 0)) == pytest.approx(50)  # both ground truths are found, but by overlap they compete for one
+    assert ap((0, 1)) == pytest.approx(25, abs=1.5)
+
+
+def test_many_detections_on_one_ground_truth():
+    truth, crowd = frames([line()]), frames([line(score=i / 100) for i in range(100)])
+    pairs = overlapping_pairs(truth, crowd, np.ones(1, dtype=bool))
+    assert pairs.start.tolist() == [0, 100]
+    assert pairs.detection.tolist() == list(range(100))
+    np.testing.assert_allclose(pairs.iou['3d'], 1)
+
+
 def test_names_ignore_case():
     truth = frames(row_of('car', 45, scored=False))
     assert values(evaluate_kitti(truth, frames(row_of('CAR', 45, scored=True)), ['Car']), 'Car') == [100.0] * 18
@@ -489,6 +529,10 @@ def test_score_thresholds_come_from_the_nearest_recall():
     full = score_thresholds(descending, 100)
     assert len(full) == 41
     assert (full[0], full[-1]) == (1.0, descending[-1])
+    for truths in (1, 2, 40, 41, 59, 60, 61, 87, 123, 400, 1001):
+        for hits in {1, truths // 3, truths // 2, truths - 1, truths} - {0}:
+            scores = np.linspace(1, 0, hits)
+            assert score_thresholds(scores, truths) == reference_thresholds(scores.tolist(), truths)
     assert score_thresholds_of_few(np.array([0.9, 0.5]), 2) == [0.9] * 21 + [0.5] * 20
 
 

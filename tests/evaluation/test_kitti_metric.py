@@ -190,6 +190,13 @@ def test_unlabelled_frames_cannot_be_evaluated(tmp_path):
         evaluate(write(tmp_path / 'test.pkl', [info]), [sample(0)])
 
 
+def test_a_label_without_name_is_a_user_error(tmp_path):
+    info = frame(0)
+    info['instances'][0]['bbox_label'] = 99
+    with pytest.raises(UserError, match='found the label 99, expected one of the categories'):
+        evaluate(write(tmp_path / 'val.pkl', [info]), [sample(0)])
+
+
 def test_settings_are_checked_before_training(ann_file):
     for options, message in (
         ({'classes': ['Cra']}, "unknown class 'Cra'.*did you mean 'Car'"),
@@ -348,17 +355,16 @@ def test_only_what_lies_before_the_camera_is_projected():
     assert np.isnan(project(0, -20)).all()
     assert np.isnan(project(200, 20)).all()
     assert not np.isnan(project(0, 20)).any()
-    # Points of the box's surface, where they are before the camera, tell the truth for a box that reaches behind it.
     grid = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(0, 1, 9), np.linspace(-1, 1, 4001)), -1).reshape(
         -1, 3
     )
-    points = np.array([3.0, 1.7, 0.5]) + grid * (1.0, -1.5, 2.0)
-    points = points[points[:, 2] >= NEAREST]
-    scaled = points @ CAM2IMG[:3, :3].T + CAM2IMG[:3, 3]
-    pixels = np.clip(scaled[:, :2] / scaled[:, 2:], 0, [WIDTH - 1, HEIGHT - 1])
-    expected = [*pixels.min(0), *pixels.max(0)]
-    np.testing.assert_allclose(project(3.0, 0.5), expected, atol=1)
-    assert expected[0] > WIDTH / 2  # a car on the right, which a flipped projection would spread over the whole image
+    for x in (3.0, 0.0):  # boxes that reach behind the camera: the points before it tell the truth
+        points = np.array([x, 1.7, 0.5]) + grid * (1.0, -1.5, 2.0)
+        points = points[points[:, 2] >= NEAREST]
+        scaled = points @ CAM2IMG[:3, :3].T + CAM2IMG[:3, 3]
+        pixels = np.clip(scaled[:, :2] / scaled[:, 2:], 0, [WIDTH - 1, HEIGHT - 1])
+        np.testing.assert_allclose(project(x, 0.5), [*pixels.min(0), *pixels.max(0)], atol=1)
+    assert project(3.0, 0.5)[0] > WIDTH / 2  # a car on the right, which a flipped projection would spread everywhere
 
 
 def test_official_labels_survive_the_way_through_the_lidar_frame(kitti_labels):

@@ -49,7 +49,7 @@ def _frame(rng: np.random.Generator) -> tuple[np.ndarray, str]:
         clouds.append(surface * size + centre)
         length, width, height = size
         x, y = centre[:2]
-        box = f'{64 - 100 * (y + 1) / x:.2f} {64 + 20:.2f} {64 - 100 * (y - 1) / x:.2f} {64 + 45:.2f}'
+        box = f'{64 - 100 * (y + 1) / x:.2f} {64 + 20:.2f} {64 - 100 * (y - 1) / x:.2f} {64 + 60:.2f}'
         where = f'{-y:.3f} {-GROUND:.3f} {x:.3f} {-np.pi / 2:.4f}'
         lines.append(f'{name} 0.00 0 0.00 {box} {height} {width} {length} {where}\n')
     points = np.concatenate(clouds).astype(np.float32)

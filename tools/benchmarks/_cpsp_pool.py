@@ -24,13 +24,12 @@ class SyntheticPool:
     Args:
         folder: Where the scans go.
         frames: Number of frames.
-        spread: Give every frame its own object places in the predictions, so that pasted objects seldom collide.
     """
 
-    def __init__(self, folder: Path, frames: int, spread: bool = False) -> None:
+    def __init__(self, folder: Path, frames: int) -> None:
         self.folder, self.frame_ids = folder, [f'{frame:06d}' for frame in range(frames)]
         self.rng = np.random.default_rng(0)
-        self.boxes, self.labels = zip(*(self._scan(scan, spread) for scan in range(min(NUM_SCANS, frames))))
+        self.boxes, self.labels = zip(*(self._scan(scan) for scan in range(min(NUM_SCANS, frames))))
 
     def load_points(self, frame_id: str) -> NDArray[np.float32]:
         """Read a frame's scan."""
@@ -56,9 +55,9 @@ class SyntheticPool:
             CLASSES,
         )
 
-    def _scan(self, scan: int, spread: bool) -> tuple[NDArray, NDArray]:
+    def _scan(self, scan: int) -> tuple[NDArray, NDArray]:
         """Write a scan of ground, clutter and objects; return its objects."""
-        boxes, labels = _random_boxes(self.rng, NUM_OBJECTS, 0.5 if spread else 1.0)
+        boxes, labels = _random_boxes(self.rng, NUM_OBJECTS)
         ground = self.rng.uniform((2, -40, -1.75), (70, 40, -1.7), (14000, 3))
         clutter = self.rng.uniform((2, -40, -1.7), (70, 40, 1.0), (5000, 3))
         counts = np.maximum(1, (3000 / np.maximum(boxes[:, 0], 5)).astype(int))
@@ -74,9 +73,8 @@ class SyntheticPool:
         return boxes, labels
 
 
-def _random_boxes(rng: np.random.Generator, count: int, x_power: float = 1.0) -> tuple[NDArray, NDArray]:
+def _random_boxes(rng: np.random.Generator, count: int) -> tuple[NDArray, NDArray]:
     labels = rng.choice(len(CLASSES), count, p=SHARES)
     sizes = SIZES[labels] * rng.uniform(0.9, 1.1, (count, 1))
-    x = 5 + 60 * rng.random(count) ** x_power
-    centres = np.column_stack((x, rng.uniform(-35, 35, count), sizes[:, 2] / 2 - 1.73))
+    centres = np.column_stack((rng.uniform(5, 65, count), rng.uniform(-35, 35, count), sizes[:, 2] / 2 - 1.73))
     return np.column_stack((centres, sizes, rng.uniform(-np.pi, np.pi, count))), labels
