@@ -64,8 +64,8 @@ def select(
             range; the message names the frame or class.
     """
     one_of('stop_rule', stop_rule, STOP_RULES)
-    _check_count('budget', budget)
-    _check_count('empty_cost', empty_cost)
+    for name, number in (('budget', budget), ('seed', seed), ('empty_cost', empty_cost)):
+        _check_whole(name, number)
     warnings: list[str] = []
     warn = warnings.append
     _check_inputs(sampler, pool, reference, labelled, annotate, warn)
@@ -135,9 +135,9 @@ def pool_of_ids(frame_ids: Sequence[str], classes: Sequence[str]) -> PoolPredict
     )
 
 
-def _check_count(name: str, number: object) -> None:
+def _check_whole(name: str, number: object) -> None:
     if isinstance(number, bool) or not isinstance(number, int) or number < 0:
-        raise UserError(f'{name}: found {number!r}, expected a whole number of boxes >= 0')
+        raise UserError(f'{name}: found {number!r}, expected a whole number >= 0')
 
 
 def _check_inputs(

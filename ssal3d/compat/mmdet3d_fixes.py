@@ -62,7 +62,14 @@ def _keep_frames_without_proposals() -> None:
 
     @wraps(get_results)
     def get_results_of_all(
-        self: Any, rois: Tensor, cls_preds: Tensor, bbox_reg: Tensor, class_labels: list, input_metas: list, *args: Any, **kwargs: Any
+        self: Any,
+        rois: Tensor,
+        cls_preds: Tensor,
+        bbox_reg: Tensor,
+        class_labels: list,
+        input_metas: list,
+        *args: Any,
+        **kwargs: Any,
     ) -> list:
         results = []
         if len(rois):
@@ -113,7 +120,9 @@ def _keep_columns_of_no_targets() -> None:
     init = SamplingResult.__init__
 
     @wraps(init)
-    def init_any_width(self: Any, pos_inds: Tensor, neg_inds: Tensor, priors: Tensor, gt_bboxes: Any, *args: Any, **kwargs: Any) -> None:
+    def init_any_width(
+        self: Any, pos_inds: Tensor, neg_inds: Tensor, priors: Tensor, gt_bboxes: Any, *args: Any, **kwargs: Any
+    ) -> None:
         init(self, pos_inds, neg_inds, priors, gt_bboxes, *args, **kwargs)
         if isinstance(gt_bboxes, Tensor) and gt_bboxes.ndim == 2 and len(gt_bboxes) == 0:
             self.pos_gt_bboxes = gt_bboxes

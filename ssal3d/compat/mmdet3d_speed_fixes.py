@@ -1,10 +1,12 @@
 """Modules of MMDetection3D that are needlessly slow on the CPU; the results are the same up to float rounding."""
 
+import inspect
 from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
 from ssal3d.compat.fix import Fix
 from ssal3d.ops.rotated_boxes import nms_rotated
@@ -122,6 +124,36 @@ def first_survivors(boxes: Tensor, scores: Tensor, min_score: float, threshold: 
     return candidates[nms_rotated(centred, scores[candidates], threshold, max_kept)]
 
 
+def _layers_are_convolutions() -> bool:
+    from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
+
+    return "conv_cfg=dict(type='Conv2d')" in inspect.getsource(PVRCNNBBoxHead)
+
+
+def _multiply_instead() -> None:
+    from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
+
+    init = PVRCNNBBoxHead.__init__
+
+    @wraps(init)
+    def init_with_products(self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        for module in self.modules():
+            if type(module) is nn.Conv2d and module.kernel_size == (1, 1):
+                module.__class__ = PointwiseConv2d
+
+    PVRCNNBBoxHead.__init__ = init_with_products
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1 x 1 convolution that is computed as a matrix product for 1 x 1 images on the CPU; the same parameters."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if input.device.type == 'cpu' and input.shape[2:] == (1, 1) and self.stride == (1, 1) and self.groups == 1:
+            return F.linear(input.flatten(1), weight.flatten(1), bias)[..., None, None]
+        return super()._conv_forward(input, weight, bias)
+
+
 FIXES = (
     Fix(
         name='fast-cpu-set-abstraction',
@@ -138,5 +170,13 @@ FIXES = (
         needs=('mmdet3d', 'mmcv._ext'),
         is_needed=_all_proposals_are_suppressed,
         apply=_suppress_until_enough,
+    ),
+    Fix(
+        name='fast-cpu-roi-head',
+        problem='The fully connected layers of the RoI head are 1 x 1 convolutions: 3 to 7 times slower than products.',
+        link='https://github.com/open-mmlab/mmdetection3d/blob/v1.4.0/mmdet3d/models/roi_heads/bbox_heads/pv_rcnn_bbox_head.py',
+        needs=('mmdet3d', 'mmcv._ext'),
+        is_needed=_layers_are_convolutions,
+        apply=_multiply_instead,
     ),
 )

@@ -159,7 +159,7 @@ def _remove_checkpoint(hook: Any, step: int) -> None:
 FIXES = (
     Fix(
         name='safe-checkpoints',
-        problem="With torch 2.6 and later MMEngine cannot load its own checkpoints; from the web it loads any pickle.",
+        problem='With torch 2.6 and later MMEngine cannot load its own checkpoints; from the web it loads any pickle.',
         link='https://github.com/open-mmlab/mmengine/issues/1655',
         needs=('mmengine',),
         is_needed=_checkpoints_are_refused,

@@ -105,7 +105,7 @@ def _launch_on_cpu() -> None:
     @wraps(init_dist)
     def init_without_cuda(launcher: str, backend: str = 'nccl', **kwargs: Any) -> None:
         set_device = torch.cuda.set_device
-        torch.cuda.set_device = lambda device: None  # type: ignore[assignment] # all launchers call it
+        torch.cuda.set_device = lambda device: None  # all launchers call it
         try:
             init_dist(launcher, 'gloo' if backend == 'nccl' else backend, **kwargs)
         finally:

@@ -1,8 +1,14 @@
-"""Defects of spconv on machines without CUDA."""
+"""Defects of spconv's CPU kernels."""
+
+from collections.abc import Sequence
+from functools import wraps
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from ssal3d.compat.fix import Fix, replace_everywhere
+from ssal3d.ops.sparse_conv import convolution_pairs, submanifold_pairs
 
 
 def _stream_needs_cuda() -> bool:
@@ -24,6 +30,67 @@ def _answer_without_cuda() -> None:
     assert ops.get_current_stream() == 0
 
 
+def _frames_are_mixed() -> bool:
+    from spconv.core import ConvAlgo
+    from spconv.pytorch import ops
+
+    voxels = torch.tensor([[0, 2, 2, 2], [1, 2, 2, 2]], dtype=torch.int32)
+    three, one, none = [3] * 3, [1] * 3, [0] * 3
+    outputs = ops.get_indice_pairs(voxels, 2, [5] * 3, ConvAlgo.Native, three, one, one, one, none)[0]
+    frames = outputs[:, 0].tolist()
+    return frames != sorted(frames)
+
+
+def _keep_frames_together() -> None:
+    from spconv.pytorch import ops
+
+    original = ops.get_indice_pairs
+
+    @wraps(original)
+    def pairs_by_device(
+        indices: Tensor,
+        batch_size: int,
+        spatial_shape: Sequence[int],
+        algo: Any,
+        ksize: Sequence[int],
+        stride: Sequence[int],
+        padding: Sequence[int],
+        dilation: Sequence[int],
+        out_padding: Sequence[int],
+        subm: bool = False,
+        transpose: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if (
+            indices.device.type != 'cpu'
+            or len(ksize) != 3
+            or transpose
+            or (subm and any(size % 2 == 0 for size in ksize))
+        ):
+            return original(
+                indices,
+                batch_size,
+                spatial_shape,
+                algo,
+                ksize,
+                stride,
+                padding,
+                dilation,
+                out_padding,
+                subm,
+                transpose,
+                *args,
+                **kwargs,
+            )
+        if subm:
+            return (indices, *submanifold_pairs(indices, spatial_shape, ksize, dilation))
+        out_shape = ops.get_conv_output_size(spatial_shape, ksize, stride, padding, dilation)
+        return convolution_pairs(indices, out_shape, ksize, stride, padding, dilation)
+
+    ops.get_indice_pairs = pairs_by_device
+
+
 FIXES = (
     Fix(
         name='spconv-stream',
@@ -32,5 +99,13 @@ FIXES = (
         needs=('spconv',),
         is_needed=_stream_needs_cuda,
         apply=_answer_without_cuda,
+    ),
+    Fix(
+        name='spconv-frame-order',
+        problem='Strided convolutions on the CPU mix the voxels of the frames of a batch; PV-RCNN then pools from wrong frames.',
+        link='https://github.com/traveller59/spconv/blob/v2.3.8/spconv/pytorch/ops.py#L310',
+        needs=('spconv',),
+        is_needed=_frames_are_mixed,
+        apply=_keep_frames_together,
     ),
 )

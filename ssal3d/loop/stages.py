@@ -12,7 +12,7 @@ from ssal3d.loop.schedules import onecycle
 from ssal3d.registry import STAGES
 
 # Keys of an experiment that mean nothing to a single run.
-EXPERIMENT_KEYS = ('train_cfg', 'active_sampler', 'budget', 'resume', 'load_from')
+EXPERIMENT_KEYS = ('train_cfg', 'stages', 'active_sampler', 'budget', 'stop_rule', 'empty_cost', 'resume', 'load_from')
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,6 @@ def last_validation(runner: Runner) -> dict[str, float]:
     if runner.val_loop is None:
         return {}
     scalars = runner.message_hub.log_scalars
-    found = {key[4:]: float(scalars[key].current()) for key in scalars if key.startswith('val/') and 'time' not in key}
+    found = {key[4:]: scalars[key].current() for key in scalars if key.startswith('val/')}
     metrics: Mapping[str, Any] = found or runner.val_loop.run()
-    return {key: float(value) for key, value in metrics.items() if isinstance(value, (int, float))}
+    return {key: float(value) for key, value in metrics.items() if key not in ('time', 'data_time')}

@@ -1,5 +1,7 @@
 """Neighbours within a radius on the CPU, with the indices that mmcv's CUDA kernels return."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numba import njit
@@ -47,9 +49,7 @@ def stacked_ball_query(
     first_point = first_centre = 0
     for num_points, num_centres in zip(point_counts.tolist(), centre_counts.tolist(), strict=True):
         rows = slice(first_centre, first_centre + num_centres)
-        found = _query(
-            points[first_point : first_point + num_points], centres[rows], 0.0, radius, result[rows]
-        )
+        found = _query(points[first_point : first_point + num_points], centres[rows], 0.0, radius, result[rows])
         result[rows, 0][~found] = -1
         first_point, first_centre = first_point + num_points, rows.stop
     return result
@@ -70,7 +70,7 @@ def _query(points: Tensor, centres: Tensor, min_radius: float, max_radius: float
 
 
 @njit(cache=True, nogil=True)
-def _sort_into_columns(points, radius):  # noqa: ANN001, ANN202
+def _sort_into_columns(points: Any, radius: Any) -> Any:
     """Sort points into square columns about as wide as the radius, by index within a column.
 
     Columns and not cubes: scans are wide and flat. Few far-off points make the columns wider instead of more numerous.
@@ -110,7 +110,9 @@ def _sort_into_columns(points, radius):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _query_columns(points, centres, radius, inner, outer, columns, result, found):  # noqa: ANN001, ANN202
+def _query_columns(
+    points: Any, centres: Any, radius: Any, inner: Any, outer: Any, columns: Any, result: Any, found: Any
+) -> Any:
     """For every centre keep the lowest indices of the neighbours in the columns around it."""
     order, starts, (low_x, low_y, width, size_x, size_y) = columns
     wanted = result.shape[1]
@@ -143,3 +145,7 @@ def _query_columns(points, centres, radius, inner, outer, columns, result, found
         found[m] = count > 0
         for slot in range(wanted if count else 0):
             result[m, slot] = lowest[slot if slot < count else 0]
+
+
+def _warm_up() -> None:
+    ball_query(0.0, 1.0, 2, torch.zeros(1, 1, 3), torch.zeros(1, 1, 3))

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
@@ -59,9 +58,7 @@ def grouped_rows(indices: Tensor, num_features: int) -> Tensor:
     return indices.long() + torch.arange(len(indices))[:, None, None] * num_features
 
 
-def stacked_group_points(
-    features: Tensor, indices: Tensor, feature_counts: Tensor, index_counts: Tensor
-) -> Tensor:
+def stacked_group_points(features: Tensor, indices: Tensor, feature_counts: Tensor, index_counts: Tensor) -> Tensor:
     """Group features of several frames, stacked along the first axis.
 
     Args:
@@ -106,7 +103,7 @@ class _TakeRows(Function):
 
 
 @njit(cache=True, nogil=True)
-def _take_rows(features, rows, result):  # noqa: ANN001, ANN202
+def _take_rows(features: Any, rows: Any, result: Any) -> Any:
     for k in range(rows.shape[0]):
         if rows[k] < 0:
             result[k] = 0.0
@@ -115,9 +112,13 @@ def _take_rows(features, rows, result):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _add_rows(gradients, rows, result):  # noqa: ANN001, ANN202
+def _add_rows(gradients: Any, rows: Any, result: Any) -> Any:
     for k in range(rows.shape[0]):
         row = rows[k]
         if row >= 0:
             for c in range(gradients.shape[1]):
                 result[row, c] += gradients[k, c]
+
+
+def _warm_up() -> None:
+    add_rows(take_rows(torch.zeros(1, 1), torch.zeros(1, dtype=torch.long)), torch.zeros(1, dtype=torch.long), 1)

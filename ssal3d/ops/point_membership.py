@@ -1,12 +1,14 @@
 """Which box holds a point, for batches of torch tensors on the CPU, as mmcv's CUDA kernels decide it."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssal3d.ops.boxes import _is_inside, _precompute, points_in_boxes
+from ssal3d.ops.boxes import _is_inside, _precompute, points_in_boxes, points_per_box
 
 
 def points_in_boxes_part(points: Tensor, boxes: Tensor) -> Tensor:
@@ -22,7 +24,9 @@ def points_in_boxes_part(points: Tensor, boxes: Tensor) -> Tensor:
     """
     result = torch.full(points.shape[:2], -1, dtype=torch.int32)
     for frame in range(len(points)):
-        result[frame] = torch.from_numpy(points_in_boxes(points[frame].detach().numpy(), _gravity_centred(boxes[frame])))
+        result[frame] = torch.from_numpy(
+            points_in_boxes(points[frame].detach().numpy(), _gravity_centred(boxes[frame]))
+        )
     return result
 
 
@@ -50,9 +54,16 @@ def _gravity_centred(boxes: Tensor) -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True)
-def _mark_boxes(points, boxes, result):  # noqa: ANN001, ANN202
+def _mark_boxes(points: Any, boxes: Any, result: Any) -> Any:
     table = _precompute(boxes)
     for i in range(points.shape[0]):
         for k in range(table.shape[0]):
             if _is_inside(points[i, 0], points[i, 1], points[i, 2], table[k]):
                 result[i, k] = 1
+
+
+def _warm_up() -> None:
+    points, boxes = torch.zeros(1, 1, 3), torch.ones(1, 1, 7)
+    points_in_boxes_part(points, boxes)
+    points_in_boxes_all(points, boxes)
+    points_per_box(points[0].numpy(), boxes[0].numpy())

@@ -3,13 +3,15 @@
 Boxes are ``(x, y, w, h, angle)``, the angle in radians counter-clockwise from x to y, as mmcv passes them.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssal3d.ops.boxes import _bev_iou, _overlap_area
+from ssal3d.ops.boxes import _bev_iou, _overlap_area, bev_iou, iou_3d
 
 _SMALLEST_AREA = 1e-14  # mmcv gives boxes below it no overlap
 
@@ -59,7 +61,7 @@ def _table(boxes: Tensor) -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True)
-def _relative_overlap(a, b, over_first):  # noqa: ANN001, ANN202
+def _relative_overlap(a: Any, b: Any, over_first: Any) -> Any:
     area_a, area_b = a[3] * a[4], b[3] * b[4]
     if area_a < _SMALLEST_AREA or area_b < _SMALLEST_AREA:
         return 0.0
@@ -68,7 +70,7 @@ def _relative_overlap(a, b, over_first):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _overlap_matrix(boxes_a, boxes_b, over_first):  # noqa: ANN001, ANN202
+def _overlap_matrix(boxes_a: Any, boxes_b: Any, over_first: Any) -> Any:
     result = np.zeros((boxes_a.shape[0], boxes_b.shape[0]))
     for i in range(boxes_a.shape[0]):
         for j in range(boxes_b.shape[0]):
@@ -77,7 +79,7 @@ def _overlap_matrix(boxes_a, boxes_b, over_first):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _overlap_aligned(boxes_a, boxes_b, over_first):  # noqa: ANN001, ANN202
+def _overlap_aligned(boxes_a: Any, boxes_b: Any, over_first: Any) -> Any:
     result = np.zeros(boxes_a.shape[0])
     for i in range(boxes_a.shape[0]):
         result[i] = _relative_overlap(boxes_a[i], boxes_b[i], over_first)
@@ -85,7 +87,7 @@ def _overlap_aligned(boxes_a, boxes_b, over_first):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _suppress(boxes, threshold, max_kept):  # noqa: ANN001, ANN202
+def _suppress(boxes: Any, threshold: Any, max_kept: Any) -> Any:
     """Return the indices of the first kept ones of boxes sorted by falling score."""
     count = boxes.shape[0]
     left, right = np.empty(count), np.empty(count)  # outlines of the kept boxes
@@ -113,3 +115,12 @@ def _suppress(boxes, threshold, max_kept):  # noqa: ANN001, ANN202
             kept[size] = i
             size += 1
     return kept[:size]
+
+
+def _warm_up() -> None:
+    boxes = torch.ones(2, 5)
+    box_iou_rotated(boxes, boxes)
+    box_iou_rotated(boxes, boxes, aligned=True)
+    nms_rotated(boxes, torch.ones(2), 0.5)
+    for overlap in (bev_iou, iou_3d):
+        overlap(np.ones((1, 7)), np.ones((1, 7)))

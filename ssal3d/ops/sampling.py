@@ -1,6 +1,7 @@
 """Furthest point sampling on the CPU, index for index what mmcv's CUDA kernel defines."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,7 +81,7 @@ def _tie_rank(num_points: int) -> NDArray[np.int32]:
 
 
 @njit(cache=True, nogil=True)
-def _morton_codes(cloud):  # noqa: ANN001, ANN202
+def _morton_codes(cloud: Any) -> Any:
     """Interleave 10 bits of each coordinate, so that neighbours in the sorted order are neighbours in space."""
     codes = np.empty(cloud.shape[0], dtype=np.uint32)
     low, step = np.empty(3, dtype=np.float64), np.empty(3, dtype=np.float64)
@@ -104,7 +105,7 @@ def _morton_codes(cloud):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _sample_buckets(cloud, order, rank, chosen):  # noqa: ANN001, ANN202
+def _sample_buckets(cloud: Any, order: Any, rank: Any, chosen: Any) -> Any:
     """Fill `chosen` from `(3, N)` points sorted by neighbourhood; `order` leads back to the original indices.
 
     "Furthest, then lowest rank" is one integer comparison: the bits of a positive float sort like the float.
@@ -157,7 +158,7 @@ def _sample_buckets(cloud, order, rank, chosen):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _sample_distances(table, rank, chosen):  # noqa: ANN001, ANN202
+def _sample_distances(table: Any, rank: Any, chosen: Any) -> Any:
     nearest = np.full(table.shape[0], _FAR, dtype=np.float32)
     current = 0
     for j in range(chosen.shape[0]):
@@ -168,3 +169,8 @@ def _sample_distances(table, rank, chosen):  # noqa: ANN001, ANN202
             if nearest[k] > best or (nearest[k] == best and rank[k] < rank[best_at]):
                 best, best_at = nearest[k], k
         current = best_at
+
+
+def _warm_up() -> None:
+    furthest_point_sample(torch.zeros(1, 1, 3), 1)
+    furthest_point_sample_with_dist(torch.zeros(1, 1, 1), 1)

@@ -64,15 +64,18 @@ def set_abstraction(
 
 def _normalise(values: Tensor, times: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     """Batch normalisation and ReLU of rows that count several times; updates the running statistics like torch."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    assert norm.num_batches_tracked is not None
     if not norm.training:
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         return torch.addcmul(norm.bias - norm.running_mean * scale, values, scale).relu_()
     result, mean, variance, total = _NormRelu.apply(values, times, norm.weight, norm.bias, norm.eps)
     with torch.no_grad():
-        norm.num_batches_tracked += 1
+        norm.num_batches_tracked.add_(1)
         momentum = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
         norm.running_mean.lerp_(mean, momentum)
-        norm.running_var.lerp_(variance * (total / (total - 1)), momentum)
+        norm.running_var.lerp_(variance * (total / max(total - 1, 1)), momentum)
     return result
 
 
@@ -81,10 +84,11 @@ class _FirstLayer(Function):
     def forward(
         ctx: Any, projected: Tensor, weights: Tensor, points: Tensor, centres: Tensor, neighbour: Tensor, centre: Tensor
     ) -> Tensor:
-        arrays = [tensor.detach().contiguous().numpy() for tensor in (weights, points, centres, neighbour, centre)]
-        ctx.arrays, ctx.num_points = arrays, len(projected)
+        relation = tuple(part.detach().contiguous().numpy() for part in (points, centres, neighbour, centre))
+        ctx.relation, ctx.num_points = relation, len(projected)
         result = projected.new_empty((len(neighbour), projected.shape[1]))
-        _first_layer(projected.detach().contiguous().numpy(), *arrays, result.numpy())
+        values, factors = projected.detach().contiguous().numpy(), weights.detach().contiguous().numpy()
+        _first_layer(values, factors, relation, result.numpy())
         return result
 
     @staticmethod
@@ -92,7 +96,7 @@ class _FirstLayer(Function):
     def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor | None, ...]:
         for_projected = gradients.new_zeros((ctx.num_points, gradients.shape[1]))
         for_weights = np.zeros((3, gradients.shape[1]))
-        _first_layer_backward(gradients.contiguous().numpy(), *ctx.arrays[1:], for_projected.numpy(), for_weights)
+        _first_layer_backward(gradients.contiguous().numpy(), ctx.relation, for_projected.numpy(), for_weights)
         return for_projected, torch.from_numpy(for_weights).to(gradients.dtype), None, None, None, None
 
 
@@ -120,7 +124,15 @@ class _NormRelu(Function):
         array, counts, mean, spread, factor, total = ctx.arrays
         for_values = torch.empty_like(result)
         for_scale, for_shift = _norm_relu_backward(
-            gradients.contiguous().numpy(), result.numpy(), array, counts, mean, spread, factor, total, for_values.numpy()
+            gradients.contiguous().numpy(),
+            result.numpy(),
+            array,
+            counts,
+            mean,
+            spread,
+            factor,
+            total,
+            for_values.numpy(),
         )
         parts = [torch.from_numpy(part).to(gradients.dtype) for part in (for_scale, for_shift)]
         return for_values, None, *parts, None
@@ -144,7 +156,7 @@ class _SegmentMax(Function):
 
 
 @njit(cache=True, nogil=True)
-def _without_repetitions(rows):  # noqa: ANN001, ANN202
+def _without_repetitions(rows: Any) -> Any:
     """List the neighbours of ``(M, K)`` padded rows once: row of the point, its centre, how often it stands there.
 
     The padding repeats the first neighbour. A centre without neighbours keeps one entry, -1, which counts K times.
@@ -166,7 +178,8 @@ def _without_repetitions(rows):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _first_layer(projected, weights, points, centres, neighbour, centre, result):  # noqa: ANN001, ANN202
+def _first_layer(projected: Any, weights: Any, relation: Any, result: Any) -> Any:
+    points, centres, neighbour, centre = relation
     for k in range(neighbour.shape[0]):
         n, m = neighbour[k], centre[k]
         if n < 0:
@@ -178,7 +191,8 @@ def _first_layer(projected, weights, points, centres, neighbour, centre, result)
 
 
 @njit(cache=True, nogil=True)
-def _first_layer_backward(gradients, points, centres, neighbour, centre, for_projected, for_weights):  # noqa: ANN001, ANN202
+def _first_layer_backward(gradients: Any, relation: Any, for_projected: Any, for_weights: Any) -> Any:
+    points, centres, neighbour, centre = relation
     for k in range(neighbour.shape[0]):
         n, m = neighbour[k], centre[k]
         if n < 0:
@@ -193,11 +207,11 @@ def _first_layer_backward(gradients, points, centres, neighbour, centre, for_pro
 
 
 @njit(cache=True, nogil=True)
-def _statistics(values, times):  # noqa: ANN001, ANN202
+def _statistics(values: Any, times: Any) -> Any:
     """Mean and variance (not Bessel-corrected) of each column, and the number of rows, all with repetitions."""
     channels = values.shape[1]
     first = values[0].copy()  # sums are taken around a value of the column, so that squares do not cancel
-    sums, squares, total = np.zeros(channels), np.zeros(channels), 0.0
+    sums, squares, total = np.zeros(channels), np.zeros(channels), np.float64(0.0)
     for k in range(values.shape[0]):
         weight = np.float64(times[k])
         total += weight
@@ -210,7 +224,7 @@ def _statistics(values, times):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _scale_relu(values, mean, factor, shift, result):  # noqa: ANN001, ANN202
+def _scale_relu(values: Any, mean: Any, factor: Any, shift: Any, result: Any) -> Any:
     zero = values.dtype.type(0.0)
     for k in range(values.shape[0]):
         for c in range(values.shape[1]):
@@ -219,7 +233,17 @@ def _scale_relu(values, mean, factor, shift, result):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _norm_relu_backward(gradients, result, values, times, mean, spread, factor, total, for_values):  # noqa: ANN001, ANN202
+def _norm_relu_backward(
+    gradients: Any,
+    result: Any,
+    values: Any,
+    times: Any,
+    mean: Any,
+    spread: Any,
+    factor: Any,
+    total: Any,
+    for_values: Any,
+) -> Any:
     channels = values.shape[1]
     for_scale, for_shift = np.zeros(channels), np.zeros(channels)
     for k in range(values.shape[0]):
@@ -240,7 +264,7 @@ def _norm_relu_backward(gradients, result, values, times, mean, spread, factor, 
 
 
 @njit(cache=True, nogil=True)
-def _segment_max(values, starts, result, where):  # noqa: ANN001, ANN202
+def _segment_max(values: Any, starts: Any, result: Any, where: Any) -> Any:
     for m in range(result.shape[0]):
         for c in range(result.shape[1]):
             result[m, c], where[m, c] = values[starts[m], c], starts[m]
@@ -251,7 +275,15 @@ def _segment_max(values, starts, result, where):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _segment_max_backward(gradients, where, result):  # noqa: ANN001, ANN202
+def _segment_max_backward(gradients: Any, where: Any, result: Any) -> Any:
     for m in range(gradients.shape[0]):
         for c in range(gradients.shape[1]):
             result[where[m, c], c] = gradients[m, c]
+
+
+def _warm_up() -> None:
+    one, points = torch.ones(1, dtype=torch.int32), torch.zeros(1, 3)
+    weights = torch.zeros(1, 4, requires_grad=True)
+    set_abstraction(
+        points, one, points, one, torch.zeros(1, 1), 1.0, 2, [(weights, nn.BatchNorm2d(1))]
+    ).sum().backward()

@@ -1,4 +1,4 @@
-"""Sparse 3D convolution on the CPU in the data layout of spconv: index pairs, forward and backward.
+"""Which voxels a sparse 3D convolution connects, on the CPU, in the data layout of spconv.
 
 A convolution with kernel volume V is described by pairs ``(2, V, N)``: for kernel position v, ``pairs[0, v]`` lists
 input rows and ``pairs[1, v]`` the output rows that they contribute to, -1 after the last. Submanifold convolutions count
@@ -6,13 +6,12 @@ only the first half of the kernel positions; the second half mirrors it, the mid
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
-
-from ssal3d.ops.grouping import _add_rows, _take_rows
 
 
 def submanifold_pairs(
@@ -64,79 +63,8 @@ def convolution_pairs(
     return torch.from_numpy(outputs), torch.from_numpy(pairs), torch.from_numpy(counts)
 
 
-def convolve(
-    features: Tensor, filters: Tensor, pairs: Tensor, counts: Tensor, num_outputs: int, submanifold: bool
-) -> Tensor:
-    """Sum the filtered inputs of each output.
-
-    Args:
-        features: ``(N, C)`` features of the inputs.
-        filters: ``(outputs, ..., C)`` filters, the kernel positions in between.
-        pairs: ``(2, V, N)`` pairs.
-        counts: ``(V,)`` numbers of pairs.
-        num_outputs: Number of output rows.
-        submanifold: Whether the pairs are those of a submanifold convolution.
-
-    Returns:
-        ``(num_outputs, outputs)`` features.
-    """
-    weights = filters.reshape(len(filters), -1, filters.shape[-1])
-    if submanifold:
-        result = features @ weights[:, weights.shape[1] // 2].T
-    else:
-        result = features.new_zeros((num_outputs, len(filters)))
-    source, target = features.numpy(), result.numpy()
-    for position, inputs, outputs in _positions(pairs, counts, submanifold):
-        _add_rows((_rows(source, inputs) @ weights[:, position].T).numpy(), outputs, target)
-    return result
-
-
-def convolve_backward(
-    features: Tensor, filters: Tensor, gradients: Tensor, pairs: Tensor, counts: Tensor, submanifold: bool
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients of :func:`convolve` for the features and the filters.
-
-    Args:
-        features: ``(N, C)`` features of the inputs.
-        filters: ``(outputs, ..., C)`` filters.
-        gradients: ``(M, outputs)`` gradients of the result.
-        pairs: ``(2, V, N)`` pairs.
-        counts: ``(V,)`` numbers of pairs.
-        submanifold: Whether the pairs are those of a submanifold convolution.
-    """
-    weights = filters.reshape(len(filters), -1, filters.shape[-1])
-    for_weights = torch.zeros_like(weights)
-    if submanifold:
-        middle = weights.shape[1] // 2
-        for_features = gradients @ weights[:, middle]
-        for_weights[:, middle] = gradients.T @ features
-    else:
-        for_features = torch.zeros_like(features)
-    source, arrived, target = features.numpy(), gradients.numpy(), for_features.numpy()
-    for position, inputs, outputs in _positions(pairs, counts, submanifold):
-        rows = _rows(arrived, outputs)
-        for_weights[:, position] = rows.T @ _rows(source, inputs)
-        _add_rows((rows @ weights[:, position]).numpy(), inputs, target)
-    return for_features, for_weights.view_as(filters)
-
-
-def _positions(pairs: Tensor, counts: Tensor, submanifold: bool) -> list[tuple[int, np.ndarray, np.ndarray]]:
-    """Return kernel position, input rows and output rows of every position that has pairs."""
-    table, numbers = pairs.numpy(), counts.tolist()
-    if submanifold:
-        half = len(numbers) // 2
-        numbers = numbers[:half] + [0] + numbers[:half][::-1]
-    return [(v, table[0, v, :number], table[1, v, :number]) for v, number in enumerate(numbers) if number > 0]
-
-
-def _rows(source: np.ndarray, rows: np.ndarray) -> Tensor:
-    result = np.empty((len(rows), source.shape[1]), dtype=source.dtype)
-    _take_rows(source, rows, result)
-    return torch.from_numpy(result)
-
-
 @njit(cache=True, nogil=True, inline='always')
-def _place(keys, key):  # noqa: ANN001, ANN202
+def _place(keys: Any, key: Any) -> Any:
     """Slot of a key in an open-addressing table, or of the free slot where it belongs."""
     mask = np.uint64(keys.shape[0] - 1)
     place = (np.uint64(key) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(20)) & mask
@@ -146,7 +74,7 @@ def _place(keys, key):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _table_size(count):  # noqa: ANN001, ANN202
+def _table_size(count: Any) -> Any:
     size = 64
     while size < 2 * count:
         size *= 2
@@ -154,7 +82,7 @@ def _table_size(count):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _submanifold_pairs(indices, shape, kernel, dilation):  # noqa: ANN001, ANN202
+def _submanifold_pairs(indices: Any, shape: Any, kernel: Any, dilation: Any) -> Any:
     count, volume = indices.shape[0], kernel[0] * kernel[1] * kernel[2]
     keys = np.full(_table_size(count), -1, dtype=np.int64)
     rows = np.empty(keys.shape[0], dtype=np.int32)
@@ -171,7 +99,7 @@ def _submanifold_pairs(indices, shape, kernel, dilation):  # noqa: ANN001, ANN20
         shift_x = (v % kernel[2] - kernel[2] // 2) * dilation[2]
         for n in range(count):
             frame, z, y, x = indices[n, 0], indices[n, 1] + shift_z, indices[n, 2] + shift_y, indices[n, 3] + shift_x
-            if 0 <= z and z < shape[0] and 0 <= y and y < shape[1] and 0 <= x and x < shape[2]:
+            if 0 <= z < shape[0] and 0 <= y < shape[1] and 0 <= x < shape[2]:
                 place = _place(keys, ((frame * shape[0] + z) * shape[1] + y) * shape[2] + x)
                 if keys[place] != -1:
                     slot = counts[v]
@@ -182,7 +110,7 @@ def _submanifold_pairs(indices, shape, kernel, dilation):  # noqa: ANN001, ANN20
 
 
 @njit(cache=True, nogil=True)
-def _convolution_pairs(indices, shape, kernel, stride, padding, dilation):  # noqa: ANN001, ANN202
+def _convolution_pairs(indices: Any, shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
     count, volume = indices.shape[0], kernel[0] * kernel[1] * kernel[2]
     reached = _reached(indices, shape, kernel, stride, padding, dilation)
     keys, rows, distinct = _number_distinct(reached)
@@ -194,36 +122,39 @@ def _convolution_pairs(indices, shape, kernel, stride, padding, dilation):  # no
             rest //= shape[axis]
         outputs[m, 0] = rest
     pairs, counts = np.full((2, volume, count), -1, dtype=np.int32), np.zeros(volume, dtype=np.int32)
-    for v in range(volume):
-        for n in range(count):
-            if reached[v, n] >= 0:
+    for n in range(count):
+        for v in range(volume):
+            if reached[n, v] >= 0:
                 pairs[0, v, counts[v]] = n
-                pairs[1, v, counts[v]] = rows[_place(keys, reached[v, n])]
+                pairs[1, v, counts[v]] = rows[_place(keys, reached[n, v])]
                 counts[v] += 1
     return outputs, pairs, counts
 
 
 @njit(cache=True, nogil=True)
-def _reached(indices, shape, kernel, stride, padding, dilation):  # noqa: ANN001, ANN202
-    """Linear index of the output voxel by kernel position and input, -1 where there is none."""
-    count, volume = indices.shape[0], kernel[0] * kernel[1] * kernel[2]
-    reached = np.full((volume, count), -1, dtype=np.int64)
-    for v in range(volume):
-        offset = (v // (kernel[1] * kernel[2]), v // kernel[2] % kernel[1], v % kernel[2])
-        for n in range(count):
-            key = np.int64(indices[n, 0])
-            for axis in range(3):
-                scaled = indices[n, 1 + axis] + padding[axis] - offset[axis] * dilation[axis]
-                if scaled < 0 or scaled % stride[axis] != 0 or scaled // stride[axis] >= shape[axis]:
-                    key = -1
-                    break
-                key = key * shape[axis] + scaled // stride[axis]
-            reached[v, n] = key
+def _reached(indices: Any, shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    """Linear index of the output voxel by input and kernel position, -1 where there is none."""
+    volume = kernel[0] * kernel[1] * kernel[2]
+    reached = np.full((indices.shape[0], volume), -1, dtype=np.int64)
+    on_axis = np.empty((3, max(kernel[0], kernel[1], kernel[2])), dtype=np.int64)
+    for n in range(indices.shape[0]):
+        for axis in range(3):
+            for k in range(kernel[axis]):
+                scaled = indices[n, 1 + axis] + padding[axis] - k * dilation[axis]
+                out = scaled // stride[axis]
+                on_axis[axis, k] = out if out * stride[axis] == scaled and 0 <= out < shape[axis] else -1
+        v = 0
+        for z in on_axis[0, : kernel[0]]:
+            for y in on_axis[1, : kernel[1]]:
+                for x in on_axis[2, : kernel[2]]:
+                    if z >= 0 and y >= 0 and x >= 0:
+                        reached[n, v] = ((indices[n, 0] * shape[0] + z) * shape[1] + y) * shape[2] + x
+                    v += 1
     return reached
 
 
 @njit(cache=True, nogil=True)
-def _number_distinct(values):  # noqa: ANN001, ANN202
+def _number_distinct(values: Any) -> Any:
     """Hash table of the distinct non-negative values and their places in sorted order, and the sorted values."""
     flat = values.ravel()
     valid = 0
@@ -244,3 +175,9 @@ def _number_distinct(values):  # noqa: ANN001, ANN202
     for m in range(size):
         rows[_place(keys, distinct[m])] = m
     return keys, rows, distinct
+
+
+def _warm_up() -> None:
+    voxel, sizes = torch.zeros((1, 4), dtype=torch.int32), [3, 3, 3]
+    submanifold_pairs(voxel, sizes, sizes, [1, 1, 1])
+    convolution_pairs(voxel, sizes, sizes, [2, 2, 2], [1, 1, 1], [1, 1, 1])

@@ -1,6 +1,7 @@
 """Points into voxels on the CPU, with the outputs of mmcv's kernel but without its dense grid."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,9 @@ def hard_voxelize(
     coordinates = dynamic_voxelize(points, voxel_size, point_range)
     cloud = np.ascontiguousarray(points.detach().numpy())
     limit = len(cloud) if max_voxels < 0 else max_voxels
-    voxel_of_point, slot, first, counts = _assign(coordinates.numpy(), _grid_size(voxel_size, point_range), max_points, limit)
+    voxel_of_point, slot, first, counts = _assign(
+        coordinates.numpy(), _grid_size(voxel_size, point_range), max_points, limit
+    )
     voxels = torch.zeros((len(first), max_points, points.shape[1]), dtype=points.dtype)
     _scatter(cloud, voxel_of_point, slot, voxels.numpy())
     return voxels, coordinates[torch.from_numpy(first)], torch.from_numpy(counts)
@@ -52,7 +55,7 @@ def _grid_size(voxel_size: Sequence[float], point_range: Sequence[float]) -> NDA
 
 
 @njit(cache=True, nogil=True)
-def _coordinates(points, size, low, grid):  # noqa: ANN001, ANN202
+def _coordinates(points: Any, size: Any, low: Any, grid: Any) -> Any:
     result = np.full((points.shape[0], 3), -1, dtype=np.int32)
     for k in range(points.shape[0]):
         x = np.floor((points[k, 0] - low[0]) / size[0])
@@ -65,7 +68,7 @@ def _coordinates(points, size, low, grid):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _assign(coordinates, grid, max_points, max_voxels):  # noqa: ANN001, ANN202
+def _assign(coordinates: Any, grid: Any, max_points: Any, max_voxels: Any) -> Any:
     """Give every point its voxel and its slot in it (-1: dropped), voxels numbered by their first points."""
     count = coordinates.shape[0]
     capacity = 64
@@ -97,8 +100,12 @@ def _assign(coordinates, grid, max_points, max_voxels):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _scatter(points, voxel_of_point, slot, voxels):  # noqa: ANN001, ANN202
+def _scatter(points: Any, voxel_of_point: Any, slot: Any, voxels: Any) -> Any:
     for k in range(points.shape[0]):
         if voxel_of_point[k] >= 0:
             for c in range(points.shape[1]):
                 voxels[voxel_of_point[k], slot[k], c] = points[k, c]
+
+
+def _warm_up() -> None:
+    hard_voxelize(torch.zeros(1, 4), [1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0, 1.0, 1.0], 1, 1)

@@ -111,7 +111,7 @@ def _read_part(part: Path, names: list[str]) -> pa.Table:
             raise UserError(
                 f"{part}: the field '{name}' is missing, found {', '.join(available)}; predict the pool again with it"
             )
-    table = pq.read_table(part, columns=['frame_id', *names])
+    table = pq.ParquetFile(part).read(columns=['frame_id', *names])  # pq.read_table would import pandas
     for name in names:
         nulls = np.flatnonzero(pc.is_null(table[name]).to_numpy())
         if len(nulls):

@@ -102,7 +102,9 @@ def test_annotations_of_other_frames_are_never_looked_at():
     assert query.frames[0].annotated_boxes == {'Car': 5, 'Pedestrian': 0, 'Cyclist': 0}
 
 
-@pytest.mark.parametrize(('name', 'value'), [('budget', -1), ('budget', 1.5), ('budget', None), ('empty_cost', -1)])
+@pytest.mark.parametrize(
+    ('name', 'value'), [('budget', -1), ('budget', 1.5), ('budget', None), ('seed', None), ('empty_cost', -1)]
+)
 def test_wrong_numbers_are_named(name, value):
     with pytest.raises(UserError, match=f'{name}: found {value}'):
         select(CALSampler(), POOL, LABELS, **{'budget': 1, name: value})

@@ -86,13 +86,12 @@ def test_vertical_plane_is_refused(plane):
 
 
 def test_no_overlap_with_an_earlier_group():
-    """The cyclist stands in the car; a car of the same place as a box of the scene."""
+    """The cyclist stands in the car, and both touch the van that a scene already has."""
     generation = generation_of([(box(10, 0), 0.9, 'Car'), (box(11, 0, 'Cyclist'), 0.9, 'Cyclist')])
     assert paste(EMPTY, generation, {'Car': 1, 'Cyclist': 1}).names.tolist() == ['Car']
     assert paste(EMPTY, generation, {'Cyclist': 1, 'Car': 1}).names.tolist() == ['Cyclist']
     occupied = Scene(EMPTY.points, np.float32([box(12, 1)]), np.array(['Van']))
-    scene = paste(occupied, generation, {'Car': 1, 'Cyclist': 1})
-    assert (scene.names.tolist(), scene.uids.tolist()) == (['Van'], [-1]) or scene is occupied
+    assert paste(occupied, generation, {'Car': 1, 'Cyclist': 1}) is occupied
 
 
 @pytest.mark.parametrize(

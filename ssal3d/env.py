@@ -1,0 +1,120 @@
+"""What this installation consists of: ``python -m ssal3d.env [--json]``.
+
+Everything is optional here: what is missing is reported as not installed, what fails as its error.
+"""
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ssal3d.version import __version__
+
+NOT_INSTALLED = 'not installed'
+PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmdet3d', 'numpy', 'numba', 'pyarrow', 'scikit-learn')
+
+
+def collect() -> dict[str, Any]:
+    """Return versions, devices and compatibility fixes as plain JSON values; raises nothing.
+
+    Returns:
+        ``versions`` by package, ``devices`` (``cpu``, ``cores``, ``threads``, ``gpus``) and ``fixes`` by name:
+        ``'applied'``, ``'needed'`` or ``'not needed'``.
+    """
+    versions = {'ssal3d': __version__, 'python': platform.python_version()}
+    versions |= {package: _version(package) for package in PACKAGES}
+    versions['cuda'] = _guard(_cuda)
+    versions['mmcv operators'] = _guard(_operators)
+    versions['spconv'] = _guard(_spconv)
+    devices = {'cpu': _cpu_name(), 'cores': os.cpu_count(), 'threads': _guard(_threads), 'gpus': _guard(_gpus)}
+    return {'versions': versions, 'devices': devices, 'fixes': _guard(_fixes)}
+
+
+def _guard(question: Callable[[], Any]) -> Any:
+    """Return the answer, or why there is none: a report on a broken installation must not break itself."""
+    try:
+        return question()
+    except ModuleNotFoundError as error:
+        return f'{NOT_INSTALLED} ({error.name})'
+    except Exception as error:
+        return f'{type(error).__name__}: {error}'
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return NOT_INSTALLED
+
+
+def _cuda() -> str:
+    import torch
+
+    return torch.version.cuda or 'none (torch was built for the CPU)'
+
+
+def _operators() -> str:
+    if find_spec('mmcv') is None:
+        return NOT_INSTALLED
+    return 'built' if find_spec('mmcv._ext') else 'missing (mmcv-lite: install mmcv with operators)'
+
+
+def _spconv() -> str:
+    """Return name and version of whichever build of spconv is installed, e.g. ``spconv-cu120 2.3.6``."""
+    builds = {
+        f'{item.metadata["Name"]} {item.version}'
+        for item in distributions()
+        if str(item.metadata['Name']).lower().startswith('spconv')
+    }
+    return ', '.join(sorted(builds)) or NOT_INSTALLED
+
+
+def _cpu_name() -> str:
+    cpuinfo = Path('/proc/cpuinfo')
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+def _fixes() -> dict[str, str]:
+    from ssal3d import compat
+
+    return compat.states()
+
+
+def main() -> None:
+    """Print the report as tables, or as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--json', action='store_true', help='print JSON')
+    as_json = parser.parse_args().json
+    report = collect()
+    print(json.dumps(report, indent=1) if as_json else '\n'.join(_lines(report)))
+
+
+def _lines(report: dict[str, Any]) -> Iterator[str]:
+    for title, rows in report.items():
+        yield f'{title}:'
+        for name, value in rows.items() if isinstance(rows, dict) else [('', rows)]:
+            text = (', '.join(value) or 'none') if isinstance(value, list) else value
+            yield f'  {name:<28}{text}'
+
+
+if __name__ == '__main__':
+    main()
