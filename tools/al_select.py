@@ -34,7 +34,7 @@ def main() -> None:
         read_pool(arguments, sampler, labels),
         labels,
         budget=config['budget'],
-        seed=config.get('seed', 0),
+        seed=config['seed'],
         reference=read_predictions(reference, sampler.reference_fields) if reference else None,
         labelled=read_predictions(labelled, sampler.labelled_fields) if labelled else None,
         dontcare=read_by_frame(arguments.dontcare) if arguments.dontcare else None,
@@ -65,7 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('--annotations', help='counts by frame and class, revealed after purchase (simulation)')
     parser.add_argument('--dontcare', help='DontCare rectangles in pixels by frame')
     parser.add_argument('--budget', type=int, help='boxes to buy (default: that of the config)')
-    parser.add_argument('--seed', type=int, help='seed of the query (default: that of the config, else 0)')
+    parser.add_argument('--seed', type=int, help="seed of the query (default: the config's randomness.seed, else 0)")
     parser.add_argument('--round', type=int, help='number of the query (default: last round of the labels + 1)')
     parser.add_argument('--out', required=True, help='query.json to write')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, e.g. active_sampler.t_sim=0.8')
@@ -84,8 +84,10 @@ def read_config(arguments: argparse.Namespace) -> dict[str, Any]:
         config.merge_from_dict(arguments.cfg_options or {})
     except (OSError, SyntaxError, NameError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f'{path}: not readable as a config ({type(error).__name__}: {error})') from None
-    given = {name: getattr(arguments, name) for name in ('budget', 'seed')}
-    settings = {**config.to_dict(), **{name: value for name, value in given.items() if value is not None}}
+    settings = config.to_dict()
+    settings['seed'] = settings.get('randomness', {}).get('seed', 0) if arguments.seed is None else arguments.seed
+    if arguments.budget is not None:
+        settings['budget'] = arguments.budget
     for name, example in (('active_sampler', "dict(type='CALSampler')"), ('budget', '150')):
         if name not in settings:
             raise UserError(f'{path}: {name} is missing; add {name}={example} as in configs/active/')

@@ -1,7 +1,6 @@
 """CAL on KITTI with the settings of the S-SSAL paper."""
 
 budget = 150  # boxes to buy with one query
-seed = 666  # recorded in the query; CAL draws no random numbers
 stop_rule = 'include_crossing'  # or 'exclude_crossing': stop before the budget is crossed, after a look at the counts
 empty_cost = 0  # what a frame without boxes costs
 active_sampler = dict(

@@ -1,7 +1,6 @@
 """Random frames on KITTI: the baseline, and with `--budget 200` the start of an experiment."""
 
 budget = 150  # boxes to buy with one query
-seed = 666  # the same seed and pool give the same frames
 stop_rule = 'include_crossing'  # or 'exclude_crossing': stop before the budget is crossed, after a look at the counts
 empty_cost = 0  # what a frame without boxes costs
 active_sampler = dict(

@@ -7,6 +7,7 @@ True
 """
 
 from ssal3d.compat import (
+    config_text,
     environment_fixes,
     mmcv_fixes,
     mmdet3d_fixes,
@@ -23,6 +24,7 @@ FIXES: tuple[Fix, ...] = (
     *environment_fixes.FIXES,
     *mmengine_checkpoint_fixes.FIXES,
     *mmengine_training_fixes.FIXES,
+    *config_text.FIXES,
     *mmcv_fixes.FIXES,
     *spconv_fixes.FIXES,
     *mmdet3d_fixes.FIXES,

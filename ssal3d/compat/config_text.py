@@ -3,8 +3,11 @@
 MMEngine formats the text of a config with yapf, which takes seconds, when a run starts and again at every checkpoint.
 """
 
+import inspect
 from keyword import iskeyword
 from typing import Any
+
+from ssal3d.compat.fix import Fix
 
 WIDTH = 116
 
@@ -61,3 +64,27 @@ def _type_first(key: Any) -> tuple[bool, str]:
 
 def _are_identifiers(value: dict[Any, Any]) -> bool:
     return all(isinstance(key, str) and key.isidentifier() and not iskeyword(key) for key in value)
+
+
+def _is_formatted_by_yapf() -> bool:
+    from mmengine.config import Config
+
+    return 'FormatCode(' in inspect.getsource(Config.pretty_text.fget)
+
+
+def _format_quickly() -> None:
+    from mmengine.config import Config
+
+    Config.pretty_text = property(lambda config: config_text(config.to_dict()), doc='The config as Python source.')
+
+
+FIXES = (
+    Fix(
+        name='config-text',
+        problem='The text of a config is formatted with yapf, for seconds, at every checkpoint.',
+        link='https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/config/config.py',
+        needs=('mmengine',),
+        is_needed=_is_formatted_by_yapf,
+        apply=_format_quickly,
+    ),
+)

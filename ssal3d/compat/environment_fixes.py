@@ -11,7 +11,7 @@ from ssal3d.compat.fix import Fix, replace_everywhere
 
 
 def _numpy_lacks_long() -> bool:
-    return not hasattr(np, 'long')
+    return 'long' not in vars(np)  # asking with hasattr warns
 
 
 def _add_numpy_long() -> None:

@@ -1,7 +1,7 @@
 """One frame of the bank: which points stay in its background, and the points of the objects cut from it."""
 
 import zlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -205,7 +205,7 @@ def _frame_update(
 
 
 @njit(cache=True, nogil=True)
-def _keep_mask(num_points, members, offsets, blocked):  # noqa: ANN001, ANN202
+def _keep_mask(num_points: Any, members: Any, offsets: Any, blocked: Any) -> Any:
     keep = np.ones(num_points, dtype=np.bool_)
     for box in range(blocked.shape[0]):
         if blocked[box]:
@@ -215,7 +215,7 @@ def _keep_mask(num_points, members, offsets, blocked):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _cut(points, boxes, members, offsets, chosen):  # noqa: ANN001, ANN202
+def _cut(points: Any, boxes: Any, members: Any, offsets: Any, chosen: Any) -> Any:
     """Copy the points of the chosen boxes, in their order, minus the centres."""
     total = 0
     for box in chosen:
@@ -229,3 +229,8 @@ def _cut(points, boxes, members, offsets, chosen):  # noqa: ANN001, ANN202
                 cut[row, axis] -= boxes[box, axis]
             row += 1
     return cut
+
+
+def _warm_up() -> None:
+    points, rules = np.zeros((1, 4), np.float32), Rules(CPSPSettings(), np.ones(1), np.ones(1, np.float32), 0)
+    update_unlabelled(points, np.zeros(1, PREDICTION), np.zeros(0, OBJECT), rules)

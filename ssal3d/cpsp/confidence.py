@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -132,7 +133,7 @@ def _float64(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True)
-def _repeated(boxes, offsets, previous, previous_offsets, iou):  # noqa: ANN001, ANN202
+def _repeated(boxes: Any, offsets: Any, previous: Any, previous_offsets: Any, iou: Any) -> Any:
     result = np.zeros(boxes.shape[0], dtype=np.bool_)
     for frame in range(offsets.shape[0] - 1):
         for i in range(offsets[frame], offsets[frame + 1]):
@@ -141,3 +142,8 @@ def _repeated(boxes, offsets, previous, previous_offsets, iou):  # noqa: ANN001,
                     result[i] = True
                     break
     return result
+
+
+def _warm_up() -> None:
+    nothing, offsets = np.zeros((0, 7)), np.zeros(1, np.int64)
+    repeated(nothing, offsets, nothing, offsets, 0.5)

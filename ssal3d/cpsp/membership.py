@@ -1,6 +1,6 @@
 """Which points lie in which boxes, for many points and boxes: a BEV grid of the boxes spares most tests."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -45,7 +45,7 @@ def outside_boxes(points: NDArray[np.float32], boxes: NDArray[np.floating]) -> N
 
 
 @njit(cache=True, nogil=True)
-def _points_of_boxes(points, boxes):  # noqa: ANN001, ANN202
+def _points_of_boxes(points: Any, boxes: Any) -> Any:
     table = _precompute(boxes)
     low_x, low_y, scale_x, scale_y, starts, entries = _box_grid(table)
     capacity = points.shape[0] + 16
@@ -77,7 +77,7 @@ def _points_of_boxes(points, boxes):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _box_grid(table):  # noqa: ANN001, ANN202
+def _box_grid(table: Any) -> Any:
     """List the boxes that reach into each cell: origin, cells per metre, and CSR offsets and entries over cells."""
     reach = np.empty(table.shape[0])
     low_x, low_y, high_x, high_y = np.inf, np.inf, -np.inf, -np.inf
@@ -112,3 +112,7 @@ def _box_grid(table):  # noqa: ANN001, ANN202
                     else:
                         starts[cell] += 1
     return low_x, low_y, scale_x, scale_y, starts, entries
+
+
+def _warm_up() -> None:
+    outside_boxes(np.zeros((1, 4), np.float32), np.zeros((1, 7)))

@@ -1,6 +1,6 @@
 """What new predictions do to the bank objects of their frame (paper equations 1 to 3, spec section 2.2 f)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -103,7 +103,7 @@ def _typed(detections: Detections) -> Detections:
 
 
 @njit(cache=True, nogil=True)
-def _refine(bank, miss, predictions, confident, has_points, options):  # noqa: ANN001, ANN202
+def _refine(bank: Any, miss: Any, predictions: Any, confident: Any, has_points: Any, options: Any) -> Any:
     iou, same_class, confident_only, del_after, on_tie, one_per_prediction, keep_in_empty = options
     action = np.zeros(bank.boxes.shape[0], dtype=np.int8)
     miss = miss.copy()
@@ -134,7 +134,7 @@ def _refine(bank, miss, predictions, confident, has_points, options):  # noqa: A
 
 
 @njit(cache=True, nogil=True)
-def _match(bank, predictions, support, iou, same_class):  # noqa: ANN001, ANN202
+def _match(bank: Any, predictions: Any, support: Any, iou: Any, same_class: Any) -> Any:
     """Return for every bank object its prediction of largest BEV IoU above ``iou``, or -1, and that IoU."""
     partner = np.full(bank.boxes.shape[0], -1, dtype=np.int64)
     quality = np.full(bank.boxes.shape[0], iou)
@@ -150,7 +150,7 @@ def _match(bank, predictions, support, iou, same_class):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _is_duplicate(b, start, stop, partner, quality, uncertainty):  # noqa: ANN001, ANN202
+def _is_duplicate(b: Any, start: Any, stop: Any, partner: Any, quality: Any, uncertainty: Any) -> Any:
     """Whether another object of the frame has the better claim to b's prediction: IoU, then certainty, then order."""
     for other in range(start, stop):
         if other != b and partner[other] == partner[b]:
@@ -163,3 +163,8 @@ def _is_duplicate(b, start, stop, partner, quality, uncertainty):  # noqa: ANN00
             if better:
                 return True
     return False
+
+
+def _warm_up() -> None:
+    nothing = Detections(np.zeros((0, 7)), np.zeros(0, np.int64), np.zeros(0), np.zeros(2, np.int64))
+    refine(nothing, np.zeros(0, np.uint8), nothing, np.zeros(0, np.bool_), np.zeros(0, np.bool_), CPSPSettings())

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ssal3d.cpsp.generation import Generation
+from ssal3d.cpsp.generation import OBJECT, Generation
 from ssal3d.cpsp.membership import outside_boxes
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.ops.boxes import _bev_iou
@@ -104,7 +105,7 @@ def paste_objects(
     if plane is not None:
         boxes[:, 2] = _ground_height(boxes, plane) + boxes[:, 5] / 2
     keep = outside_boxes(scene.points, boxes)
-    pasted = _place(generation.points, objects['offset'], objects['n_pts'], boxes, scene.points, keep)
+    pasted = _place(generation.points, objects['offset'].copy(), objects['n_pts'].copy(), boxes, scene.points, keep)
     names = np.array(generation.classes)[objects['label'][:labelled]]
     return Scene(
         pasted,
@@ -150,7 +151,7 @@ def _uids(scene: Scene) -> NDArray[np.int64]:
 
 
 @njit(cache=True, nogil=True)
-def _fits(boxes, placed, in_group_iou):  # noqa: ANN001, ANN202
+def _fits(boxes: Any, placed: Any, in_group_iou: Any) -> Any:
     """Return which drawn boxes touch no placed box and have no partner of too large an IoU among the drawn ones."""
     fits = np.ones(boxes.shape[0], dtype=np.bool_)
     for i in range(boxes.shape[0]):
@@ -166,7 +167,7 @@ def _fits(boxes, placed, in_group_iou):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _place(bank_points, offsets, counts, boxes, points, keep):  # noqa: ANN001, ANN202
+def _place(bank_points: Any, offsets: Any, counts: Any, boxes: Any, points: Any, keep: Any) -> Any:
     """Return the points of the objects at their boxes' centres, then the points of the scene that are kept."""
     result = np.empty((counts.sum() + keep.sum(), points.shape[1]), dtype=np.float32)
     row = 0
@@ -181,3 +182,12 @@ def _place(bank_points, offsets, counts, boxes, points, keep):  # noqa: ANN001, 
                 result[row, column] = points[i, column]
             row += 1
     return result
+
+
+def _warm_up() -> None:
+    rows, points = np.zeros(1, OBJECT), np.zeros((1, 4), np.float32)
+    rows['n_pts'] = 1
+    settings = PasteSettings({'': 1}, min_points=1, sources=('ground_truth',))
+    for bank_points in (points, np.frombuffer(points.tobytes(), np.float32).reshape(1, 4)):  # in memory, and mapped
+        generation = Generation(rows, bank_points, rows[:0], np.zeros(0, np.uint8), rows[:0], {'classes': ['']})
+        paste_objects(Scene(points), generation, settings, np.random.default_rng(0))

@@ -126,7 +126,7 @@ def test_initial_frames_from_a_list_of_ids(al_select, inputs):
     (inputs / 'train.txt').write_text('\n'.join(ids) + '\n\n')
     options = {'predictions': None, 'frames': 'train.txt', 'labels': 'empty.json', 'budget': 20}
     query = al_select('random_kitti', annotations='counts.json', **options)
-    assert (query['round'], query['seed']) == (0, 666)
+    assert (query['round'], query['seed']) == (0, 0)
     assert query['spent'] >= 20
     assert 'samplers that need no predictions' in al_select('random_kitti', code=2, **options)
     assert 'samplers that need no predictions' in al_select(code=2, annotations='counts.json', **options)

@@ -1,0 +1,196 @@
+"""Whole experiments on a tiny street, in processes of their own: killed and resumed, distributed, with garbled labels."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ssal3d.data.infos import read_infos, write_infos
+from ssal3d.data.label_state import LabelState
+from ssal3d.fileio import read_json
+
+ROOT = Path(__file__).parents[2]
+STEPS = [
+    'initial',
+    'round_1/normal',
+    'round_1/predictions_normal',
+    'round_1/cpsp',
+    'round_1/predictions_cpsp',
+    'round_1/query',
+    'final/supervised',
+    'final/predictions_supervised',
+    'final/semi',
+    'final/predictions_semi',
+]
+
+pytestmark = pytest.mark.slow
+
+
+def train(street, work_dir, *options, kill_at=None, config='tests/loop/tiny.py', launcher=()):
+    environment = {**os.environ, 'SSAL3D_KITTI': str(street), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    if kill_at:
+        environment['SSAL3D_TEST_KILL_AT'] = kill_at
+        options = (*options, '--cfg-options', 'custom_imports.imports=[ssal3d.register,tests.loop.killer]')
+    command = [*(launcher or [sys.executable]), 'tools/train.py', config, '--work-dir', str(work_dir), *options]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def weights(work_dir, stage='final/semi', epochs=2):
+    return torch.load(work_dir / stage / f'epoch_{epochs}.pth', weights_only=False)['state_dict']
+
+
+@pytest.fixture(scope='module')
+def finished(street, tmp_path_factory):
+    """An experiment that nothing disturbed."""
+    work_dir = tmp_path_factory.mktemp('finished') / 'run'
+    result = train(street, work_dir)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return work_dir, result
+
+
+def same_labels(first, second):
+    return all(
+        (first / 'labels' / f'round_{n}.json').read_bytes() == (second / 'labels' / f'round_{n}.json').read_bytes()
+        for n in (0, 1)
+    )
+
+
+def test_every_step_leaves_its_results(finished):
+    work_dir, result = finished
+    journal = read_json(work_dir / 'journal.json')
+    assert [step['step'] for step in journal['steps']] == STEPS
+    state = LabelState.read(work_dir / 'labels' / 'round_1.json')
+    initial = LabelState.read(work_dir / 'labels' / 'round_0.json')
+    query = read_json(work_dir / 'round_1' / 'query.json')
+    assert state.frame_ids == (*initial.frame_ids, *(frame['frame_id'] for frame in query['frames']))
+    assert query['spent'] == sum(sum(frame['annotated_boxes'].values()) for frame in query['frames']) >= 4
+    assert not (work_dir / 'round_1' / 'cpsp' / 'bank_predictions').exists() or not list(
+        (work_dir / 'round_1' / 'cpsp' / 'bank_predictions').iterdir()
+    )
+    metrics = read_json(work_dir / 'metrics.json')
+    assert set(metrics['stages']) == {'round_1/normal', 'round_1/cpsp', 'final/supervised', 'final/semi'}
+    assert set(metrics['held_out']) == {'round_1/normal', 'final/semi'}
+    assert 'nobody labelled' in result.stdout
+
+
+def test_the_annotator_was_asked_for_bought_frames_only(finished):
+    work_dir, _ = finished
+    asked = [json.loads(line)['frame_id'] for line in (work_dir / 'annotations.jsonl').read_text().splitlines()]
+    assert asked == list(LabelState.read(work_dir / 'labels' / 'round_1.json').frame_ids)
+
+
+def test_the_final_model_starts_from_random_weights_and_cpsp_from_normal(finished):
+    work_dir, _ = finished
+    loaded = {
+        stage: next(
+            line.split(' = ')[1].strip("'")
+            for line in (work_dir / stage / 'config.py').read_text().splitlines()
+            if line.startswith('load_from')
+        )
+        for stage in ('round_1/normal', 'round_1/cpsp', 'final/supervised', 'final/semi')
+    }
+    assert loaded['round_1/normal'] == loaded['final/supervised'] == 'None'
+    assert loaded['round_1/cpsp'] == str(work_dir / 'round_1/normal/epoch_2.pth')
+    assert loaded['final/semi'] == str(work_dir / 'final/supervised/epoch_2.pth')
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_labels_and_weights(street, finished, tmp_path):
+    work_dir = tmp_path / 'run'
+    for kill_at in (
+        'round_1/normal epoch 1 iter 0',
+        'round_1/normal record',
+        'round_1/predictions_normal part 2',
+        'round_1/cpsp epoch 1 iter 1',
+        'round_1/cpsp publish 2',
+        'round_1/query record',
+        'final/supervised checkpoint 2',
+        'final/semi epoch 1 iter 0',
+    ):
+        result = train(street, work_dir, '--resume', kill_at=kill_at)
+        assert result.returncode == -signal.SIGKILL, (kill_at, result.stdout[-2000:], result.stderr[-2000:])
+    result = train(street, work_dir, '--resume')
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert same_labels(work_dir, finished[0])
+    expected = weights(finished[0])
+    assert all(torch.equal(value, expected[name]) for name, value in weights(work_dir).items())
+
+
+def test_a_stage_can_be_run_again_by_hand(street, finished, tmp_path):
+    work_dir = tmp_path / 'again'
+    result = train(street, work_dir, config=str(finished[0] / 'round_1' / 'normal' / 'config.py'))
+    assert result.returncode == 0, result.stderr[-3000:]
+    expected = weights(finished[0], 'round_1/normal')
+    assert all(torch.equal(value, expected[name]) for name, value in weights(work_dir, '.').items())
+
+
+def test_garbled_labels_of_unlabelled_frames_change_nothing(street, finished, tmp_path):
+    garbled = tmp_path / 'street'
+    garbled.mkdir()
+    for path in street.iterdir():
+        (garbled / path.name).symlink_to(path)
+    infos = read_infos(street / 'kitti_infos_train.pkl')
+    bought = set(LabelState.read(finished[0] / 'labels' / 'round_1.json').frame_ids)
+    for info in infos['data_list']:
+        if Path(info['lidar_points']['lidar_path']).stem not in bought:
+            for instance in info['instances']:
+                instance['bbox_3d'] = [value * 1.7 + 1 for value in instance['bbox_3d']]
+                instance['bbox_label_3d'] = instance['bbox_label'] = (instance['bbox_label_3d'] + 1) % 3
+            info['instances'] = info['instances'] * 2
+    (garbled / 'kitti_infos_train.pkl').unlink()
+    write_infos(garbled / 'kitti_infos_train.pkl', infos)
+    work_dir = tmp_path / 'run'
+    result = train(garbled, work_dir)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert same_labels(work_dir, finished[0])
+    for stage, epochs in (('round_1/cpsp', 3), ('final/semi', 2)):
+        expected = weights(finished[0], stage, epochs)
+        assert all(torch.equal(value, expected[name]) for name, value in weights(work_dir, stage, epochs).items())
+        bank, other = work_dir / stage / 'bank', finished[0] / stage / 'bank'
+        assert (bank / 'CURRENT').read_text() == (other / 'CURRENT').read_text()
+        for name in ('objects', 'points', 'masks', 'preds'):
+            current = (bank / 'CURRENT').read_text().strip()
+            assert (bank / current / f'{name}.npy').read_bytes() == (other / current / f'{name}.npy').read_bytes()
+    first, second = ([line.split('loss:')[1] for line in losses(folder)] for folder in (work_dir, finished[0]))
+    assert first == second
+
+
+def losses(work_dir):
+    logs = sorted(work_dir.glob('*/*/2*/*.log'))
+    return [line for log in logs for line in log.read_text().splitlines() if 'Epoch(train)' in line]
+
+
+def test_two_processes(street, tmp_path):
+    work_dir = tmp_path / 'run'
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+    result = train(street, work_dir, '--launcher', 'pytorch', launcher=torchrun)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert [step['step'] for step in read_json(work_dir / 'journal.json')['steps']] == STEPS
+    assert len((work_dir / 'annotations.jsonl').read_text().splitlines()) == len(
+        LabelState.read(work_dir / 'labels' / 'round_1.json').frames
+    )
+
+
+def test_a_folder_with_an_experiment_is_not_overwritten(street, finished):
+    result = train(street, finished[0])
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines()[-1].startswith('error: ')
+    assert '--resume' in result.stderr
+
+
+def test_resuming_with_another_config_is_refused(street, finished):
+    result = train(street, finished[0], '--resume', '--cfg-options', 'stages.normal.epochs=3')
+    assert result.returncode == 2
+    assert 'another train_cfg, model or seed' in result.stderr
+
+
+def test_without_data_one_line_says_what_to_do(tmp_path):
+    result = train(tmp_path / 'nothing', tmp_path / 'run', config='configs/ssal/pvrcnn_kitti.py')
+    assert result.returncode == 2
+    assert 'Traceback' not in result.stderr
+    message = result.stderr.strip().splitlines()[-1]
+    assert all(part in message for part in ('velodyne', 'label_2', 'calib', 'tools/create_data.py kitti'))
