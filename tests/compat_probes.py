@@ -211,6 +211,27 @@ def spconv_frame_order():
     return frames != sorted(frames)
 
 
+def spconv_races():
+    """Repeat a convolution with several threads: all results must be the same, and some are not."""
+    from spconv import pytorch as spconv
+
+    torch.manual_seed(0)
+    cells = torch.randperm(6 * 7 * 8)[:150]
+    indices = torch.stack((torch.zeros(150, dtype=torch.long), *torch.unravel_index(cells, (6, 7, 8))), 1).int()
+    layer, features = spconv.SubMConv3d(4, 6, 3, bias=False), torch.rand(150, 4)
+    torch.set_num_threads(4)
+    try:
+        with torch.no_grad():
+            first = layer(spconv.SparseConvTensor(features, indices, [6, 7, 8], 1)).features
+            for _ in range(400):  # each calls the kernel 26 times
+                again = layer(spconv.SparseConvTensor(features, indices, [6, 7, 8], 1)).features
+                if not torch.equal(first, again):
+                    return True
+    finally:
+        torch.set_num_threads(1)
+    return False
+
+
 def frames_without_points():
     from mmdet3d.models.data_preprocessors import Det3DDataPreprocessor
 
@@ -335,6 +356,7 @@ PROBES = {
         nms_of_nothing,
         spconv_stream,
         spconv_frame_order,
+        spconv_races,
         frames_without_points,
         frames_without_proposals,
         frames_without_objects,

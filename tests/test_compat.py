@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+
 from ssal3d import compat
 from ssal3d.compat.environment_fixes import get_installed_path, is_installed
 from ssal3d.compat.fix import replace_everywhere

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssal3d.compat.fix import Fix, replace_everywhere
-from ssal3d.ops.sparse_conv import convolution_pairs, submanifold_pairs
+from ssal3d.ops.sparse_conv import convolution_pairs, convolve, convolve_backward, submanifold_pairs
 
 
 def _stream_needs_cuda() -> bool:
@@ -91,6 +91,60 @@ def _keep_frames_together() -> None:
     ops.get_indice_pairs = pairs_by_device
 
 
+def _sums_are_raced() -> bool:
+    """Threads of the kernel overwrite each other in one of some hundred calls: too rare to be asked for here."""
+    return True
+
+
+def _sum_in_order() -> None:
+    from spconv.pytorch import ops
+
+    forward, backward = ops.indice_conv, ops.indice_conv_backward
+
+    @wraps(forward)
+    def forward_by_device(
+        features: Tensor,
+        filters: Tensor,
+        indice_pairs: Tensor,
+        indice_pair_num: Tensor,
+        num_activate_out: int,
+        inverse: bool = False,
+        subm: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        if not _is_plain(features, filters):
+            arguments = (features, filters, indice_pairs, indice_pair_num, num_activate_out, inverse, subm)
+            return forward(*arguments, *args, **kwargs)
+        pairs = indice_pairs.flip(0) if inverse else indice_pairs
+        return convolve(features, filters, pairs, indice_pair_num, num_activate_out, subm)
+
+    @wraps(backward)
+    def backward_by_device(
+        features: Tensor,
+        filters: Tensor,
+        out_bp: Tensor,
+        indice_pairs: Tensor,
+        indice_pair_num: Tensor,
+        inverse: bool = False,
+        subm: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        if not _is_plain(features, filters):
+            arguments = (features, filters, out_bp, indice_pairs, indice_pair_num, inverse, subm)
+            return backward(*arguments, *args, **kwargs)
+        pairs = indice_pairs.flip(0) if inverse else indice_pairs
+        return convolve_backward(features, filters, out_bp, pairs, indice_pair_num, subm)
+
+    ops.indice_conv, ops.indice_conv_backward = forward_by_device, backward_by_device
+
+
+def _is_plain(features: Tensor, filters: Tensor) -> bool:
+    """Whether the convolution is one of ours: on the CPU, in a type that NumPy computes with."""
+    return features.device.type == 'cpu' and features.dtype == filters.dtype in (torch.float32, torch.float64)
+
+
 FIXES = (
     Fix(
         name='spconv-stream',
@@ -107,5 +161,13 @@ FIXES = (
         needs=('spconv',),
         is_needed=_frames_are_mixed,
         apply=_keep_frames_together,
+    ),
+    Fix(
+        name='spconv-races',
+        problem='With several threads about 1 in 200 calls of scatter_add_cpu loses rows: wrong features and gradients.',
+        link='https://github.com/traveller59/spconv/blob/v2.3.8/spconv/pytorch/ops.py#L986',
+        needs=('spconv',),
+        is_needed=_sums_are_raced,
+        apply=_sum_in_order,
     ),
 )

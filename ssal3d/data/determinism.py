@@ -98,7 +98,7 @@ class EpochSeedHook(Hook):
     the same numbers (dropout, RoI sampling) as an uninterrupted one.
     """
 
-    priority = 'VERY_HIGH'
+    priority = 'LOWEST'  # whatever other hooks draw, e.g. for a refresh that a resumed run skips, has no effect
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Set the epoch of the data set and reseed random, NumPy and torch.

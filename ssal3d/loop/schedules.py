@@ -22,7 +22,7 @@ def onecycle(
         rise_share: Share of the run in which the learning rate rises.
         momentum: beta1 at the ends and at the peak.
     """
-    peak = rise_share * epochs
+    peak = max(rise_share * epochs, min(1, epochs / 2))  # the rise needs an iteration, even with one per epoch
     iterations = dict(by_epoch=True, convert_to_iter_based=True)
     rise, fall = dict(begin=0, end=peak, **iterations), dict(begin=peak, end=epochs, **iterations)
     return [

@@ -57,9 +57,9 @@ def stacked_ball_query(
 
 def _query(points: Tensor, centres: Tensor, min_radius: float, max_radius: float, result: Tensor) -> Tensor:
     """Fill `result` for one frame and return which centres have a neighbour."""
-    number = np.float64 if points.dtype == torch.float64 else np.float32
-    cloud = np.ascontiguousarray(points.detach().numpy(), dtype=number)
-    around = np.ascontiguousarray(centres.detach().numpy(), dtype=number)
+    dtype = torch.float64 if points.dtype == torch.float64 else torch.float32
+    cloud, around = (values.detach().to(dtype).contiguous().numpy() for values in (points, centres))
+    number = cloud.dtype.type
     found = np.zeros(len(around), dtype=np.bool_)
     # The CUDA kernels take the radii in float32 and square them there.
     inner, outer = number(np.float32(min_radius) ** 2), number(np.float32(max_radius) ** 2)

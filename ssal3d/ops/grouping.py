@@ -33,10 +33,10 @@ def add_rows(gradients: Tensor, rows: Tensor, num_rows: int) -> Tensor:
     Returns:
         ``(num_rows, C)`` sums, added in the order of ``rows``: the result does not depend on threads.
     """
-    result = torch.zeros((num_rows, gradients.shape[-1]), dtype=gradients.dtype)
-    flat = gradients.detach().contiguous().view(-1, gradients.shape[-1])
-    _add_rows(flat.numpy(), rows.reshape(-1).long().numpy(), result.numpy())
-    return result
+    flat = _full_precision(gradients).reshape(-1, gradients.shape[-1])
+    result = torch.zeros((num_rows, gradients.shape[-1]), dtype=flat.dtype)
+    _add_rows(flat.contiguous().numpy(), rows.reshape(-1).long().numpy(), result.numpy())
+    return result.to(gradients.dtype)
 
 
 def group_points(features: Tensor, indices: Tensor) -> Tensor:
@@ -92,14 +92,20 @@ class _TakeRows(Function):
     @staticmethod
     def forward(ctx: Any, features: Tensor, rows: Tensor) -> Tensor:
         ctx.num_rows, ctx.rows = len(features), rows
-        result = features.new_empty((rows.numel(), features.shape[1]))
-        _take_rows(features.detach().contiguous().numpy(), rows.reshape(-1).long().numpy(), result.numpy())
-        return result.view(*rows.shape, features.shape[1])
+        values = _full_precision(features).contiguous()
+        result = values.new_empty((rows.numel(), features.shape[1]))
+        _take_rows(values.numpy(), rows.reshape(-1).long().numpy(), result.numpy())
+        return result.view(*rows.shape, features.shape[1]).to(features.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor, None]:
         return add_rows(gradients, ctx.rows, ctx.num_rows), None
+
+
+def _full_precision(values: Tensor) -> Tensor:
+    """Return the values in a type that NumPy and numba compute with."""
+    return values.detach() if values.dtype in (torch.float32, torch.float64) else values.detach().float()
 
 
 @njit(cache=True, nogil=True)

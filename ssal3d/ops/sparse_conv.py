@@ -1,4 +1,4 @@
-"""Which voxels a sparse 3D convolution connects, on the CPU, in the data layout of spconv.
+"""Sparse 3D convolution on the CPU in the data layout of spconv: which voxels it connects, forward and backward.
 
 A convolution with kernel volume V is described by pairs ``(2, V, N)``: for kernel position v, ``pairs[0, v]`` lists
 input rows and ``pairs[1, v]`` the output rows that they contribute to, -1 after the last. Submanifold convolutions count
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numba import njit
 from torch import Tensor
+
+from ssal3d.ops.grouping import _add_rows, _take_rows
 
 
 def submanifold_pairs(
@@ -61,6 +63,78 @@ def convolution_pairs(
         *(np.array(values, dtype=np.int64) for values in (out_shape, kernel_size, stride, padding, dilation)),
     )
     return torch.from_numpy(outputs), torch.from_numpy(pairs), torch.from_numpy(counts)
+
+
+def convolve(
+    features: Tensor, filters: Tensor, pairs: Tensor, counts: Tensor, num_outputs: int, submanifold: bool
+) -> Tensor:
+    """Sum the filtered inputs of each output.
+
+    Args:
+        features: ``(N, C)`` features of the inputs.
+        filters: ``(D, ..., C)`` filters of D output channels, the kernel positions in between.
+        pairs: ``(2, V, N)`` pairs.
+        counts: ``(V,)`` numbers of pairs.
+        num_outputs: Number of output rows.
+        submanifold: Whether the pairs are those of a submanifold convolution.
+
+    Returns:
+        ``(num_outputs, D)`` sums, added in the order of kernel positions: the result does not depend on threads.
+    """
+    weights = filters.reshape(len(filters), -1, filters.shape[-1])
+    if submanifold:
+        result = features @ weights[:, weights.shape[1] // 2].T
+    else:
+        result = features.new_zeros((num_outputs, len(filters)))
+    source, target = features.contiguous().numpy(), result.numpy()
+    for position, inputs, outputs in _positions(pairs, counts, submanifold):
+        _add_rows((_rows(source, inputs) @ weights[:, position].T).numpy(), outputs, target)
+    return result
+
+
+def convolve_backward(
+    features: Tensor, filters: Tensor, gradients: Tensor, pairs: Tensor, counts: Tensor, submanifold: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of :func:`convolve` for the features and the filters.
+
+    Args:
+        features: ``(N, C)`` features of the inputs.
+        filters: ``(D, ..., C)`` filters.
+        gradients: ``(M, D)`` gradients of the result.
+        pairs: ``(2, V, N)`` pairs.
+        counts: ``(V,)`` numbers of pairs.
+        submanifold: Whether the pairs are those of a submanifold convolution.
+    """
+    weights = filters.reshape(len(filters), -1, filters.shape[-1])
+    for_weights = torch.zeros_like(weights)
+    if submanifold:
+        middle = weights.shape[1] // 2
+        for_features = gradients @ weights[:, middle]
+        for_weights[:, middle] = gradients.T @ features
+    else:
+        for_features = features.new_zeros(features.shape)
+    source, arrived = features.contiguous().numpy(), gradients.contiguous().numpy()
+    target = for_features.numpy()
+    for position, inputs, outputs in _positions(pairs, counts, submanifold):
+        rows = _rows(arrived, outputs)
+        for_weights[:, position] = rows.T @ _rows(source, inputs)
+        _add_rows((rows @ weights[:, position]).numpy(), inputs, target)
+    return for_features, for_weights.view_as(filters)
+
+
+def _positions(pairs: Tensor, counts: Tensor, submanifold: bool) -> list[tuple[int, Any, Any]]:
+    """Return kernel position, input rows and output rows of every position that has pairs, but for the identity."""
+    table, numbers = pairs.numpy(), counts.tolist()
+    if submanifold:
+        half = len(numbers) // 2
+        numbers = numbers[:half] + [0] + numbers[:half][::-1]
+    return [(v, table[0, v, :number], table[1, v, :number]) for v, number in enumerate(numbers) if number > 0]
+
+
+def _rows(source: Any, rows: Any) -> Tensor:
+    result = np.empty((len(rows), source.shape[1]), dtype=source.dtype)
+    _take_rows(source, rows, result)
+    return torch.from_numpy(result)
 
 
 @njit(cache=True, nogil=True, inline='always')
@@ -180,4 +254,6 @@ def _number_distinct(values: Any) -> Any:
 def _warm_up() -> None:
     voxel, sizes = torch.zeros((1, 4), dtype=torch.int32), [3, 3, 3]
     submanifold_pairs(voxel, sizes, sizes, [1, 1, 1])
-    convolution_pairs(voxel, sizes, sizes, [2, 2, 2], [1, 1, 1], [1, 1, 1])
+    _, pairs, counts = convolution_pairs(voxel, sizes, sizes, [2, 2, 2], [1, 1, 1], [1, 1, 1])
+    features, filters = torch.zeros(1, 1), torch.zeros(1, 3, 3, 3, 1)
+    convolve_backward(features, filters, convolve(features, filters, pairs, counts, 1, False), pairs, counts, False)

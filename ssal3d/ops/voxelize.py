@@ -30,22 +30,26 @@ def hard_voxelize(
         numbers of points.
     """
     coordinates = dynamic_voxelize(points, voxel_size, point_range)
-    cloud = np.ascontiguousarray(points.detach().numpy())
+    cloud = _numbers(points)
     limit = len(cloud) if max_voxels < 0 else max_voxels
     voxel_of_point, slot, first, counts = _assign(
         coordinates.numpy(), _grid_size(voxel_size, point_range), max_points, limit
     )
-    voxels = torch.zeros((len(first), max_points, points.shape[1]), dtype=points.dtype)
-    _scatter(cloud, voxel_of_point, slot, voxels.numpy())
-    return voxels, coordinates[torch.from_numpy(first)], torch.from_numpy(counts)
+    voxels = np.zeros((len(first), max_points, points.shape[1]), dtype=cloud.dtype)
+    _scatter(cloud, voxel_of_point, slot, voxels)
+    return torch.from_numpy(voxels).to(points.dtype), coordinates[torch.from_numpy(first)], torch.from_numpy(counts)
 
 
 def dynamic_voxelize(points: Tensor, voxel_size: Sequence[float], point_range: Sequence[float]) -> Tensor:
     """Return the ``(N, 3)`` int32 voxel coordinates (z, y, x) of ``(N, C)`` points, all -1 outside the range."""
-    cloud = np.ascontiguousarray(points.detach()[:, :3].numpy())
-    cloud = cloud if cloud.dtype == np.float64 else cloud.astype(np.float32, copy=False)
+    cloud = _numbers(points[:, :3])
     size, low = np.asarray(voxel_size, dtype=np.float32), np.asarray(point_range[:3], dtype=np.float32)
     return torch.from_numpy(_coordinates(cloud, size, low, _grid_size(voxel_size, point_range)))
+
+
+def _numbers(points: Tensor) -> NDArray[np.floating]:
+    """Return the points as float64 if they are, else as float32."""
+    return points.detach().to(points.dtype if points.dtype == torch.float64 else torch.float32).contiguous().numpy()
 
 
 def _grid_size(voxel_size: Sequence[float], point_range: Sequence[float]) -> NDArray[np.int64]:

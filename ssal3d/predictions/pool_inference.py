@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_reduce_dict, barrier, get_dist_info
+from mmengine.dist import all_reduce_dict, barrier, broadcast_object_list, get_dist_info
 from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.utils.data import DataLoader
@@ -100,15 +100,17 @@ def predict_pool(
         'batch_size': batch_size,
         **(metadata or {}),
     }
-    parts = _missing_parts(out, len(view.frame_ids), frames_per_part, metadata)
     rank, world_size = get_dist_info()
+    parts = [_missing_parts(out, len(view.frame_ids), frames_per_part, metadata) if rank == 0 else []]
+    broadcast_object_list(parts)  # one rank looks, before any writes
+    own = parts[0][rank::world_size]
     timing = PassTiming()
     network = model.module if is_model_wrapper(model) else model
     was_training = network.training
     network.eval()
     try:
-        batches = _predicted_batches(network, view, parts[rank::world_size], batch_size, num_workers, timing)
-        total = sum(len(part) for part in parts[rank::world_size])
+        batches = _predicted_batches(network, view, own, batch_size, num_workers, timing)
+        total = sum(map(len, own))
         progress = track(batches, description, -(-total // batch_size), quiet=rank != 0)
         rows: list[tuple[str, dict[str, np.ndarray]]] = []
         for positions, results, points in progress:

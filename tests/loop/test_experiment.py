@@ -35,8 +35,8 @@ def train(street, work_dir, *options, kill_at=None, config='tests/loop/tiny.py',
     environment = {**os.environ, 'SSAL3D_KITTI': str(street), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
     if kill_at:
         environment['SSAL3D_TEST_KILL_AT'] = kill_at
-        options = (*options, '--cfg-options', 'custom_imports.imports=[ssal3d.register,tests.loop.killer]')
-    command = [*(launcher or [sys.executable]), 'tools/train.py', config, '--work-dir', str(work_dir), *options]
+    script = 'tests/loop/killer.py' if kill_at else 'tools/train.py'
+    command = [*(launcher or [sys.executable]), script, config, '--work-dir', str(work_dir), *options]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from ssal3d.ops.grouping import add_rows, gather_points, group_points, stacked_group_points, take_rows
 
 
@@ -52,6 +53,7 @@ def test_rows_add_up():
 def test_the_operators_of_mmcv_use_these_kernels(stacked):
     from mmcv.ops import gather_points as mmcv_gather
     from mmcv.ops import grouping_operation
+
     from ssal3d import compat
 
     compat.apply_all()
@@ -65,6 +67,17 @@ def test_the_operators_of_mmcv_use_these_kernels(stacked):
     flat = indices[..., 0].contiguous()
     assert torch.equal(mmcv_gather(plain, flat), gather_points(plain, flat))
     assert torch.autograd.gradcheck(lambda values: mmcv_gather(values, flat), plain)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    features = torch.randn(5, 2).to(dtype).requires_grad_()
+    rows = torch.tensor([[0, 4], [-1, 0]])
+    taken = take_rows(features, rows)
+    assert taken.dtype == dtype
+    assert torch.equal(taken[0], features[[0, 4]])
+    taken.sum().backward()
+    assert features.grad.tolist() == [[2, 2], [0, 0], [0, 0], [0, 0], [1, 1]]
 
 
 @pytest.mark.parametrize('shape', [(0, 4), (3, 0)])

@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 from kernels import mmcv_kernel, scan
+
 from ssal3d.ops.point_membership import points_in_boxes_all, points_in_boxes_part
 
 
@@ -12,9 +13,10 @@ def some_boxes(around, count=12, seed=0):
 
 
 def inside(point, box):
-    """The CUDA kernel's test of one point."""
-    x, y, z, length, width, height, yaw = (np.float32(value) for value in box)
-    if abs(point[2] - (z + height / 2)) > height / 2:
+    """The CUDA kernel's test of one point: float32, but halves are taken in double precision."""
+    x, y, z, length, width, height, yaw = box
+    centre = np.float32(float(z) + float(height) / 2)
+    if abs(point[2] - centre) > float(height) / 2:
         return False
     dx, dy, cos, sin = point[0] - x, point[1] - y, np.cos(-yaw), np.sin(-yaw)
     return bool(abs(dx * cos - dy * sin) < length / 2 and abs(dx * sin + dy * cos) < width / 2)
@@ -23,8 +25,12 @@ def inside(point, box):
 def test_against_the_text_of_the_kernel():
     points = torch.randn(2, 400, 3, generator=torch.Generator().manual_seed(0)) * 3
     boxes = torch.stack([some_boxes(frame, 9, seed) for seed, frame in enumerate(points)])
-    table = np.array([[[inside(p, b) for b in frame_boxes] for p in frame] for frame, frame_boxes in
-                      zip(points.numpy(), boxes.numpy(), strict=True)])
+    table = np.array(
+        [
+            [[inside(p, b) for b in frame_boxes] for p in frame]
+            for frame, frame_boxes in zip(points.numpy(), boxes.numpy(), strict=True)
+        ]
+    )
     found = points_in_boxes_all(points, boxes)
     assert found.dtype == torch.int32
     assert (found.numpy() == table).all()
@@ -59,6 +65,7 @@ def test_nothing():
 
 def test_boxes_of_mmdet3d_use_these_kernels():
     from mmdet3d.structures import LiDARInstance3DBoxes
+
     from ssal3d import compat
 
     compat.apply_all()
