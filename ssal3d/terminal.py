@@ -1,7 +1,7 @@
 """What a person sees: progress with an ETA, and tables."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -23,7 +23,7 @@ def track(items: Iterable[T], description: str, total: int | None = None, quiet:
         total: Number of items; taken from ``items`` if it has a length.
         quiet: Show nothing, e.g. on ranks other than 0.
     """
-    total = len(items) if total is None and hasattr(items, '__len__') else total
+    total = len(items) if total is None and isinstance(items, Sized) else total
     if quiet:
         yield from items
     elif console.is_terminal:
@@ -51,12 +51,12 @@ def _track_in_log(items: Iterable[T], description: str, total: int | None) -> It
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; numbers are right-aligned."""
-    rows = [[_cell(value) for value in row] for row in rows]
+    cells = [[_cell(value) for value in row] for row in rows]
     table = Table(title=title, title_justify='left', title_style='bold')
     for column, name in enumerate(header):
-        numeric = all(row[column].replace('.', '').replace('-', '').isdigit() or not row[column] for row in rows)
-        table.add_column(name, justify='right' if numeric and rows else 'left', no_wrap=True)
-    for row in rows:
+        numeric = all(row[column].replace('.', '').replace('-', '').isdigit() or not row[column] for row in cells)
+        table.add_column(name, justify='right' if numeric and cells else 'left', no_wrap=True)
+    for row in cells:
         table.add_row(*row)
     console.print(table)
 

@@ -130,6 +130,16 @@ def cyclic_momentum():
     return abs(optimizer.param_groups[0]['betas'][0] - 0.95) > 1e-3
 
 
+def config_text():
+    """The text of a long config must cost more than 20 microseconds a character."""
+    from mmengine.config import Config
+
+    config = Config(
+        {f'layer_{k}': [{'type': 'Block', 'channels': [8, 16, 32], 'norm': {'eps': 1e-3}}] * 3 for k in range(20)}
+    )
+    return seconds(lambda: config.pretty_text) > 20e-6 * len(config.pretty_text)
+
+
 def cpu_data_parallel():
     from mmengine.model import MMDistributedDataParallel
     from torch import distributed
@@ -212,24 +222,23 @@ def spconv_frame_order():
 
 
 def spconv_races():
-    """Repeat a convolution with several threads: all results must be the same, and some are not."""
+    """Convolve the same voxels with one thread and several times with two: the results must agree."""
     from spconv import pytorch as spconv
 
     torch.manual_seed(0)
-    cells = torch.randperm(6 * 7 * 8)[:150]
-    indices = torch.stack((torch.zeros(150, dtype=torch.long), *torch.unravel_index(cells, (6, 7, 8))), 1).int()
-    layer, features = spconv.SubMConv3d(4, 6, 3, bias=False), torch.rand(150, 4)
-    torch.set_num_threads(4)
-    try:
+    cells = torch.randperm(20 * 50 * 50)[:20000]
+    indices = torch.stack((torch.zeros_like(cells), *torch.unravel_index(cells, (20, 50, 50))), 1).int()
+    layer, features = spconv.SubMConv3d(4, 6, 3, bias=False), torch.rand(len(cells), 4)
+
+    def convolve(threads):
+        torch.set_num_threads(threads)
         with torch.no_grad():
-            first = layer(spconv.SparseConvTensor(features, indices, [6, 7, 8], 1)).features
-            for _ in range(400):  # each calls the kernel 26 times
-                again = layer(spconv.SparseConvTensor(features, indices, [6, 7, 8], 1)).features
-                if not torch.equal(first, again):
-                    return True
+            return layer(spconv.SparseConvTensor(features, indices, [20, 50, 50], 1)).features
+
+    try:
+        return not all(torch.allclose(convolve(1), convolve(2), atol=1e-4) for _ in range(5))
     finally:
         torch.set_num_threads(1)
-    return False
 
 
 def frames_without_points():
@@ -286,12 +295,16 @@ def fast_cpu_set_abstraction():
 
     seen = []
     layer = module.StackedSAModuleMSG(1, [1.0], [16], [[2]])
-    forward = lambda self, values: (seen.append(values.shape[-1]), values)[1]
+
+    def forward(_, values):
+        seen.append(values.shape[-1])
+        return values
+
     one, point = torch.ones(1, dtype=torch.int32), torch.zeros(1, 3)
     found = torch.zeros(1, 16, dtype=torch.int32)
     with (
         mock.patch.object(torch.nn.BatchNorm2d, 'forward', forward),
-        mock.patch.object(module, 'ball_query', lambda *_: found),
+        mock.patch.object(module, 'ball_query', return_value=found),
         mock.patch.object(module, 'grouping_operation', lambda values, *_: values[:, :, None].repeat(1, 1, 16)),
     ):
         layer(point, one, point, one, torch.ones(1, 1))
@@ -310,7 +323,11 @@ def fast_cpu_proposals():
     boxes = torch.tensor([[10.0 * k, 0, 0, 4, 2, 2, 0] for k in range(3)])
     flat = torch.tensor([[10.0 * k, 0, 10.0 * k + 4, 2, 0] for k in range(3)])
     scores, labels = torch.tensor([0.9, 0.8, 0.7]), torch.zeros(3, dtype=torch.long)
-    keep_all = lambda boxes, scores, threshold: (seen.append(len(boxes)), torch.arange(len(boxes)))[1]
+
+    def keep_all(boxes, scores, threshold):
+        seen.append(len(boxes))
+        return torch.arange(len(boxes))
+
     with mock.patch.object(module, 'nms_bev', keep_all):
         module.PartA2RPNHead.class_agnostic_nms(
             head, boxes, flat, scores, labels, scores[:, None], labels, 0.0, cfg, {'box_type_3d': LiDARInstance3DBoxes}
@@ -349,6 +366,7 @@ PROBES = {
         atomic_files,
         keep_last_checkpoint,
         cyclic_momentum,
+        config_text,
         cpu_data_parallel,
         cpu_launchers,
         cpu_point_operators,

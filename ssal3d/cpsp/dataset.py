@@ -35,7 +35,7 @@ class PseudoSceneDataset(SeededRepeatDataset):
         self.backgrounds = DATASETS.build(backgrounds) if isinstance(backgrounds, dict) else backgrounds
         self.pseudo_ratio = pseudo_ratio
 
-    def load(self, index: int, attempt: int, rng: np.random.Generator) -> dict[str, Any]:
+    def load(self, index: int, attempt: int, rng: np.random.Generator) -> dict[str, Any] | None:
         """Return a labelled frame or a pseudo-scene.
 
         Args:

@@ -12,7 +12,6 @@ import numpy as np
 from mmdet3d.registry import DATASETS, HOOKS
 from mmengine.dist import barrier, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -26,7 +25,7 @@ from ssal3d.data.views import FrameView, LabelledView
 from ssal3d.errors import UserError
 from ssal3d.fileio import remove
 from ssal3d.predictions import read_predictions
-from ssal3d.predictions.pool_inference import predict_pool
+from ssal3d.predictions.pool_inference import predict_pool, unwrapped
 
 
 @HOOKS.register_module()
@@ -91,6 +90,10 @@ class CPSPHook(Hook):
         self.bank = BoxBank(bank)
         self.labelled: LabelledView = DATASETS.build(labelled)
         self.unlabelled: FrameView = DATASETS.build(unlabelled)
+        # The same pipeline on the labelled frames, without their labels: for false positives that can be checked.
+        self.labelled_pool: FrameView = DATASETS.build(
+            {**unlabelled, 'labels': None, 'frames': self.labelled.frame_ids}
+        )
         self.initial_predictions = initial_predictions
         self.interval = interval
         self.settings: CPSPSettings = cpsp_settings(**(settings or {}))
@@ -130,6 +133,7 @@ class CPSPHook(Hook):
                 self.bank.publish(self.bank.open(number))
         else:
             folder, own = self._predict(runner, number, weights)
+            labelled = self._predict_labelled(runner, number, weights)
             if is_main_process():
                 generation = build_generation(
                     self.unlabelled.metainfo['classes'],
@@ -137,12 +141,14 @@ class CPSPHook(Hook):
                     labelled=self.labelled,
                     unlabelled=self.unlabelled,
                     predictions=folder,
+                    labelled_predictions=labelled,
                     previous=self.bank.open(number - 1) if number else None,
                     provenance={'weights_sha256': weights, 'epoch': runner.epoch},
                 )
                 self.bank.publish(generation)
-                if own:
-                    remove(folder)  # the generation keeps them
+                for done in (folder if own else None, labelled):
+                    if done:
+                        remove(done)  # the generation keeps them
         barrier()
         generation = self.bank.open(number)
         runner.logger.info(f'box bank, generation {number}: {describe(generation)}')
@@ -154,17 +160,22 @@ class CPSPHook(Hook):
         """Return the folder with predictions of the current weights, and whether it was made here."""
         if number == 0 and self.initial_predictions:
             return Path(self.initial_predictions), False
-        folder = self.bank.folder.with_name(f'{self.bank.folder.name}_predictions') / f'gen-{number:06d}-{weights[:12]}'
+        return self._predict_view(runner, self.unlabelled, f'gen-{number:06d}-{weights[:12]}', weights), True
+
+    def _predict_labelled(self, runner: Runner, number: int, weights: str) -> Path | None:
+        """Return the folder with predictions on the labelled frames, if false positives come from there."""
+        if self.settings.fp_source != 'labelled':
+            return None
+        return self._predict_view(runner, self.labelled_pool, f'labelled-{number:06d}-{weights[:12]}', weights)
+
+    def _predict_view(self, runner: Runner, view: FrameView, name: str, weights: str) -> Path:
+        folder = self.bank.folder.with_name(f'{self.bank.folder.name}_predictions') / name
+        metadata = {'checkpoint_sha256': weights}
         timing = predict_pool(
-            runner.model,
-            self.unlabelled,
-            folder,
-            metadata={'checkpoint_sha256': weights},
-            description=f'predicting for generation {number}',
-            **self.prediction,
+            runner.model, view, folder, metadata=metadata, description=f'predicting {name}', **self.prediction
         )
-        runner.logger.info(f'box bank, generation {number}: {timing}')
-        return folder, True
+        runner.logger.info(f'{name}: {timing}')
+        return folder
 
     def _belongs_to(self, number: int, weights: str) -> bool:
         return self.bank.open(number).meta.get('provenance', {}).get('weights_sha256') == weights
@@ -177,6 +188,7 @@ def build_generation(
     labelled: LabelledView,
     unlabelled: FrameView | None = None,
     predictions: Path | None = None,
+    labelled_predictions: Path | None = None,
     previous: Generation | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> Generation:
@@ -188,6 +200,7 @@ def build_generation(
         labelled: View of the labelled frames.
         unlabelled: View of the unlabelled frames; None for a paste database.
         predictions: Folder of their predictions.
+        labelled_predictions: Folder of predictions on the labelled frames.
         previous: The generation before.
         provenance: Facts for the meta data.
     """
@@ -201,6 +214,7 @@ def build_generation(
             settings,
             predictions=read_predictions(predictions) if predictions else None,
             labelled=labelled_objects(labelled),
+            labelled_predictions=read_predictions(labelled_predictions) if labelled_predictions else None,
             previous=previous,
             provenance=provenance,
             shards=threads * 4,
@@ -240,9 +254,8 @@ def describe(generation: Generation) -> str:
 
 def weights_sha256(model: nn.Module) -> str:
     """Return the SHA-256 of a model's parameters and buffers."""
-    network = model.module if is_model_wrapper(model) else model
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in sorted(unwrapped(model).state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -13,7 +13,7 @@ from ssal3d.cpsp.generation import CONFIDENT, OBJECT, PREDICTION, Generation
 from ssal3d.cpsp.settings import CPSPSettings, low_thresholds
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.predictions import PoolPredictions
-from ssal3d.predictions.reader import _check_values
+from ssal3d.predictions.reader import check_values
 from ssal3d.predictions.table import Ragged
 
 
@@ -142,7 +142,7 @@ def _prediction_table(
     """Return predictions as rows of `PREDICTION` by frame, their labels turned into the bank's by class name."""
     if predictions is None:
         return _by_frame(np.zeros(0, PREDICTION), np.empty(0, np.str_), np.zeros(1, np.int64), frame_ids)
-    _check_values(predictions)
+    check_values(predictions)
     for before, after in pairwise(predictions.frame_ids.tolist()):
         if after <= before:
             raise UserError(f'{predictions.source}: frame {after} follows {before}, expected ascending unique ids')

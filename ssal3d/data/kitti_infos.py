@@ -6,15 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.data.kitti_format import CLASSES, DONT_CARE, Array, Calibration, camera_boxes_to_lidar, transform
-from ssal3d.data.kitti_objects import KittiObjects
+from ssal3d.data.kitti_objects import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT, KittiObjects
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.ops.boxes import points_per_box
 
 CATEGORIES = {**{name: label for label, name in enumerate(CLASSES)}, DONT_CARE: -1}
 METAINFO = {'categories': CATEGORIES, 'dataset': 'kitti', 'info_version': '1.1'}
 NUM_POINT_FEATURES = 4
-# Easy, moderate, hard: smallest image height in pixels, largest occlusion and truncation.
-_DIFFICULTIES = ((40, 0, 0.15), (25, 1, 0.3), (25, 2, 0.5))
 
 
 def frame_info(
@@ -103,8 +101,9 @@ def difficulty(objects: KittiObjects) -> NDArray[np.int64]:
     """Return KITTI's difficulty of each object: 0 easy, 1 moderate, 2 hard, -1 none of them."""
     height = objects.bbox[:, 3] - objects.bbox[:, 1]
     result = np.full(len(objects), -1)
-    for level, (smallest, occlusion, truncation) in reversed(list(enumerate(_DIFFICULTIES))):
-        result[(height > smallest) & (objects.occluded <= occlusion) & (objects.truncated <= truncation)] = level
+    for level in (2, 1, 0):
+        hidden = (objects.occluded > MAX_OCCLUSION[level]) | (objects.truncated > MAX_TRUNCATION[level])
+        result[(height > MIN_HEIGHT[level]) & ~hidden] = level
     return result
 
 

@@ -18,6 +18,10 @@ Array = NDArray[np.float64]
 
 LABEL_FIELDS = 15
 DETECTION_FIELDS = 16
+# Easy, moderate, hard: an object counts if it is taller than this in the image (pixels) and at most so hidden.
+MIN_HEIGHT = (40, 25, 25)
+MAX_OCCLUSION = (0, 1, 2)
+MAX_TRUNCATION = (0.15, 0.3, 0.5)
 _OCCLUDED = 1  # its column after the name has been cut off
 
 

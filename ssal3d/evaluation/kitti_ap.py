@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.data.kitti_objects import KittiFrames, KittiObjects
+from ssal3d.data.kitti_objects import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT, KittiFrames, KittiObjects
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.evaluation.kitti_matching import (
     METRICS,
@@ -32,9 +32,6 @@ from ssal3d.evaluation.kitti_matching import (
 )
 
 DIFFICULTIES = ('easy', 'moderate', 'hard')
-MIN_HEIGHT = (40, 25, 25)
-MAX_OCCLUSION = (0, 1, 2)
-MAX_TRUNCATION = (0.15, 0.3, 0.5)
 NEIGHBOUR = {'Car': 'Van', 'Pedestrian': 'Person_sitting'}
 IOU_THRESHOLDS = {'Car': 0.7, 'Pedestrian': 0.5, 'Cyclist': 0.5}
 POSITIONS = {'R40': slice(1, None), 'R11': slice(None, None, 4)}

@@ -122,6 +122,7 @@ class ActiveLearningLoop(BaseLoop):
                 labels,
                 previous.checkpoint if previous else None,
                 previous.predictions if previous else None,
+                self.prediction,
             )
             config = self.stages[name].build_config(self.config, inputs)
             step = self._step(f'{group}/{name}', lambda: self._train_stage(config, f'{group}/{name}'))  # noqa: B023

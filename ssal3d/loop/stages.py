@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ class StageInputs:
         labels: Label state: what the stage may learn from.
         load_from: Checkpoint to start from; None for random initial weights.
         predictions: Predictions of that checkpoint on the unlabelled pool, if there are any.
+        prediction: How the stage predicts the pool itself: ``batch_size``, ``num_workers``, ``frames_per_part``.
     """
 
     work_dir: Path
     labels: Path
     load_from: Path | None = None
     predictions: Path | None = None
+    prediction: Mapping[str, Any] = field(default_factory=dict)
 
 
 @STAGES.register_module()
@@ -105,24 +107,31 @@ class CPSPStage(SupervisedStage):
     Args:
         pseudo_ratio: Share of samples that are pseudo-scenes.
         interval: Epochs between two refreshes of the box bank.
-        cpsp: Settings of confidence, refinement and backgrounds (see `ssal3d.cpsp`).
+        false_positives: Likely false positives to paste into a pseudo-scene, by class name.
+        cpsp: Settings of confidence, refinement and backgrounds (see `ssal3d.cpsp.settings`).
         **kwargs: As for `SupervisedStage`.
     """
 
     def __init__(
-        self, pseudo_ratio: float = 0.8, interval: int = 10, cpsp: Mapping[str, Any] | None = None, **kwargs: Any
+        self,
+        pseudo_ratio: float = 0.8,
+        interval: int = 10,
+        false_positives: Mapping[str, int] | None = None,
+        cpsp: Mapping[str, Any] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.pseudo_ratio = pseudo_ratio
         self.interval = interval
-        self.cpsp = dict(cpsp or {})
+        self.false_positives = dict(false_positives or {})
+        self.cpsp = dict({} if self.false_positives else {'fp_source': 'none'}, **(cpsp or {}))
 
     def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
         """Return the data set config: labelled frames mixed with pseudo-scenes."""
         return dict(
             type='PseudoSceneDataset',
             labelled=labelled_view(config, inputs),
-            backgrounds=background_view(config, inputs),
+            backgrounds=background_view(config, inputs, self.false_positives),
             pseudo_ratio=self.pseudo_ratio,
             repeat=self.repeat,
             seed=config.randomness.seed,
@@ -139,6 +148,7 @@ class CPSPStage(SupervisedStage):
                 initial_predictions=str(inputs.predictions) if inputs.predictions else None,
                 interval=self.interval,
                 settings=self.cpsp,
+                prediction=dict(inputs.prediction),
             )
         ]
 
@@ -158,9 +168,12 @@ def labelled_frames(config: Config, inputs: StageInputs) -> dict[str, Any]:
     return _view('LabelledView', config, inputs, [])
 
 
-def background_view(config: Config, inputs: StageInputs) -> dict[str, Any]:
+def background_view(config: Config, inputs: StageInputs, false_positives: Mapping[str, int]) -> dict[str, Any]:
     """Return every frame, stripped of its labels, with the pipeline that makes a pseudo-scene of it."""
-    pipeline = with_bank(config.pseudo_pipeline, bank_of(inputs))
+    pipeline = [
+        dict(step, false_positives=dict(false_positives)) if step['type'] == 'PasteObjects' else step
+        for step in with_bank(config.pseudo_pipeline, bank_of(inputs))
+    ]
     return dict(_view('UnlabelledView', config, inputs, pipeline), include_labelled=True)
 
 

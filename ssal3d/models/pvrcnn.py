@@ -6,6 +6,7 @@ Source: spec/active_learning.md 2.2 and 2.3.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet3d.models.dense_heads import PartA2RPNHead
@@ -120,12 +121,12 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         mc_passes: int = 0,
         mc_seed: int = 0,
         keep_roi_features: bool = False,
         max_rois: int = 100,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.mc_passes = mc_passes
@@ -135,7 +136,7 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         self.frame_predictions: list[dict[str, Tensor]] = []
 
     def predict(
-        self, feats_dict: dict, rpn_results_list: list[InstanceData], batch_data_samples: list, **kwargs
+        self, feats_dict: dict, rpn_results_list: list[InstanceData], batch_data_samples: list, **kwargs: Any
     ) -> list[InstanceData]:
         """Predict final boxes with their extras; ``self.frame_predictions`` holds the RoI-level values of each frame.
 
@@ -190,7 +191,7 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
     """PV-RCNN that moves the RoI head's frame-level extras to ``data_sample.frame_predictions``."""
 
     def add_pred_to_datasample(
-        self, data_samples: list, data_instances_3d: list | None = None, *args, **kwargs
+        self, data_samples: list, data_instances_3d: list | None = None, *args: Any, **kwargs: Any
     ) -> list:
         """Attach predictions to the data samples.
 

@@ -4,6 +4,8 @@ Boxes are ``(x, y, z, dx, dy, dz, yaw)`` with the gravity centre in metres, yaw 
 Kernels whose name starts with an underscore work on single boxes and may be called from other numba kernels.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -79,7 +81,7 @@ def _as_points(points: Array) -> NDArray[np.float32]:
 
 
 @njit(cache=True, nogil=True)
-def _overlap_area(a, b):  # noqa: ANN001, ANN202
+def _overlap_area(a: Any, b: Any) -> Any:
     """Area of the intersection of two BEV rectangles: a's corners, in b's frame, clipped by b's four sides."""
     dx, dy = a[0] - b[0], a[1] - b[1]
     reach = 0.5 * (np.sqrt(a[3] * a[3] + a[4] * a[4]) + np.sqrt(b[3] * b[3] + b[4] * b[4]))
@@ -127,7 +129,7 @@ def _overlap_area(a, b):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _bev_iou(a, b):  # noqa: ANN001, ANN202
+def _bev_iou(a: Any, b: Any) -> Any:
     """BEV IoU of two boxes; 0 for degenerate ones."""
     overlap = _overlap_area(a, b)
     union = a[3] * a[4] + b[3] * b[4] - overlap
@@ -135,7 +137,7 @@ def _bev_iou(a, b):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _iou_3d(a, b):  # noqa: ANN001, ANN202
+def _iou_3d(a: Any, b: Any) -> Any:
     """3D IoU of two boxes; 0 for degenerate ones."""
     top = min(a[2] + a[5] * 0.5, b[2] + b[5] * 0.5)
     bottom = max(a[2] - a[5] * 0.5, b[2] - b[5] * 0.5)
@@ -147,7 +149,7 @@ def _iou_3d(a, b):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _bev_iou_matrix(boxes_a, boxes_b):  # noqa: ANN001, ANN202
+def _bev_iou_matrix(boxes_a: Any, boxes_b: Any) -> Any:
     result = np.zeros((boxes_a.shape[0], boxes_b.shape[0]))
     for i in range(boxes_a.shape[0]):
         for j in range(boxes_b.shape[0]):
@@ -156,7 +158,7 @@ def _bev_iou_matrix(boxes_a, boxes_b):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _iou_3d_matrix(boxes_a, boxes_b):  # noqa: ANN001, ANN202
+def _iou_3d_matrix(boxes_a: Any, boxes_b: Any) -> Any:
     result = np.zeros((boxes_a.shape[0], boxes_b.shape[0]))
     for i in range(boxes_a.shape[0]):
         for j in range(boxes_b.shape[0]):
@@ -165,7 +167,7 @@ def _iou_3d_matrix(boxes_a, boxes_b):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _precompute(boxes):  # noqa: ANN001, ANN202
+def _precompute(boxes: Any) -> Any:
     """Per box: centre, half sizes, cos and sin of yaw, squared circumradius, in float32 like the points."""
     table = np.empty((boxes.shape[0], 9), dtype=np.float32)
     for k in range(boxes.shape[0]):
@@ -178,7 +180,7 @@ def _precompute(boxes):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True, inline='always')
-def _is_inside(x, y, z, box):  # noqa: ANN001, ANN202
+def _is_inside(x: Any, y: Any, z: Any, box: Any) -> Any:
     """Whether a point lies in a box given as a row of `_precompute`."""
     dx, dy = x - box[0], y - box[1]
     if dx * dx + dy * dy >= box[8]:
@@ -188,7 +190,7 @@ def _is_inside(x, y, z, box):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _first_box_of_points(points, boxes):  # noqa: ANN001, ANN202
+def _first_box_of_points(points: Any, boxes: Any) -> Any:
     table = _precompute(boxes)
     result = np.full(points.shape[0], -1, dtype=np.int32)
     for i in range(points.shape[0]):
@@ -200,7 +202,7 @@ def _first_box_of_points(points, boxes):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _count_points(points, boxes):  # noqa: ANN001, ANN202
+def _count_points(points: Any, boxes: Any) -> Any:
     table = _precompute(boxes)
     result = np.zeros(boxes.shape[0], dtype=np.int32)
     for i in range(points.shape[0]):

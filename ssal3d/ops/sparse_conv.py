@@ -127,7 +127,7 @@ def _positions(pairs: Tensor, counts: Tensor, submanifold: bool) -> list[tuple[i
     table, numbers = pairs.numpy(), counts.tolist()
     if submanifold:
         half = len(numbers) // 2
-        numbers = numbers[:half] + [0] + numbers[:half][::-1]
+        numbers = [*numbers[:half], 0, *numbers[:half][::-1]]
     return [(v, table[0, v, :number], table[1, v, :number]) for v, number in enumerate(numbers) if number > 0]
 
 

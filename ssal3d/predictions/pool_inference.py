@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ def predict_pool(
     broadcast_object_list(parts)  # one rank looks, before any writes
     own = parts[0][rank::world_size]
     timing = PassTiming()
-    network = model.module if is_model_wrapper(model) else model
+    network = unwrapped(model)
     was_training = network.training
     network.eval()
     try:
@@ -126,6 +126,11 @@ def predict_pool(
         network.train(was_training)
     barrier()
     return _over_ranks(timing)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model inside a distributed wrapper, or the model itself."""
+    return cast(nn.Module, model.module) if is_model_wrapper(model) else model
 
 
 def _missing_parts(out: Path, frames: int, size: int, metadata: Mapping[str, Any]) -> list[range]:
@@ -157,7 +162,7 @@ def _predicted_batches(
         loaded = time.perf_counter()
         timing.load += loaded - start
         with torch.no_grad():
-            results = network.test_step(batch)
+            results = cast(Any, network).test_step(batch)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         timing.forward += time.perf_counter() - loaded
@@ -195,7 +200,7 @@ def _row(sample: Any, points: torch.Tensor, view: Any, position: int, fields: Se
 
 def _camera(info: Mapping[str, Any], frame_id: str, name: str) -> np.ndarray:
     """Return the projection or the (height, width) of the frame's camera; NaN where the frame has none."""
-    camera = next(iter(info.get('images', {}).values()), {})
+    camera: Mapping[str, Any] = next(iter(info.get('images', {}).values()), {})
     if name == 'image_shape':
         return np.array([camera.get('height', np.nan), camera.get('width', np.nan)], dtype=np.float32)
     if 'lidar2img' in camera:

@@ -62,7 +62,7 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = ()) -> PoolPred
         metadata=metadata,
         source=str(folder),
     )
-    _check_values(predictions)
+    check_values(predictions)
     return predictions
 
 
@@ -175,7 +175,12 @@ def _rows(array: pa.Array, spec: Column, source: str) -> np.ndarray:
     return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
 
 
-def _check_values(predictions: PoolPredictions) -> None:
+def check_values(predictions: PoolPredictions) -> None:
+    """Check that boxes are finite, scores in [0, 1] and labels known.
+
+    Raises:
+        UserError: If not; the message names the frame.
+    """
     with np.errstate(invalid='ignore'):
         checks = (
             (~np.isfinite(predictions.boxes).all(1), predictions.boxes, 'bboxes_3d', 'finite numbers'),

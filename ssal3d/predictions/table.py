@@ -72,19 +72,19 @@ class PoolPredictions:
 
     def take(self, frames: NDArray[np.integer]) -> 'PoolPredictions':
         """Return the predictions of some frames, given by ascending positions."""
-        frames = np.asarray(frames, dtype=np.int64)
-        if len(frames) == len(self):
+        positions = np.asarray(frames, dtype=np.int64)
+        if len(positions) == len(self):
             return self
-        boxes, offsets = _gather(self.offsets, frames)
+        boxes, offsets = _gather(self.offsets, positions)
         fields: dict[str, Any] = {}
         for name, values in self.fields.items():
             if isinstance(values, Ragged):
-                rows, ragged_offsets = _gather(values.offsets, frames)
+                rows, ragged_offsets = _gather(values.offsets, positions)
                 fields[name] = Ragged(values.values[rows], ragged_offsets)
             else:
-                fields[name] = values[boxes] if _is_per_box(name) else values[frames]
+                fields[name] = values[boxes] if _is_per_box(name) else values[positions]
         return PoolPredictions(
-            self.frame_ids[frames],
+            self.frame_ids[positions],
             offsets,
             self.boxes[boxes],
             self.scores[boxes],

@@ -28,9 +28,11 @@ def module(channels=5, layers=(8, 6), radius=2.0, samples=16):
 
 def inputs(channels=5, points=(60, 0, 80), centres=(30, 10, 20), spread=8.0):
     generator = torch.Generator().manual_seed(1)
-    place = lambda number: torch.rand(number, 3, generator=generator, dtype=torch.float64) * spread
+    clouds = [
+        torch.rand(sum(numbers), 3, generator=generator, dtype=torch.float64) * spread for numbers in (points, centres)
+    ]
     features = torch.randn(sum(points), channels, generator=generator, dtype=torch.float64)
-    return place(sum(points)), counts(*points), place(sum(centres)), counts(*centres), features.requires_grad_()
+    return clouds[0], counts(*points), clouds[1], counts(*centres), features.requires_grad_()
 
 
 def run(layer, arguments, forward):
@@ -71,9 +73,10 @@ def test_statistics_of_several_passes(momentum):
 def test_gradients_by_finite_differences():
     layer = module(channels=2, layers=(3,), samples=4).train()
     *rest, features = inputs(channels=2, points=(9,), centres=(5,), spread=3.0)
-    call = lambda values, weights: set_abstraction(*rest, values, 2.0, 4, [(weights, layer.mlps[0][0].norm)])
-    weights = layer.mlps[0][0].conv.weight.detach().flatten(1).requires_grad_()
-    assert torch.autograd.gradcheck(call, (features, weights))
+    weights, norm = layer.mlps[0][0].conv.weight.detach().flatten(1).requires_grad_(), layer.mlps[0][0].norm
+    assert torch.autograd.gradcheck(
+        lambda values, factors: set_abstraction(*rest, values, 2.0, 4, [(factors, norm)]), (features, weights)
+    )
 
 
 def test_a_frame_gives_the_same_alone_and_in_a_batch():

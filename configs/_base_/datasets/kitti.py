@@ -41,6 +41,7 @@ labelled_pipeline = [
         sources=['ground_truth'],
         mode='add',  # 'add' on top of what is there; 'fill_up_to' the group's number (Waymo)
         min_points=5,  # objects with fewer points are not pasted
+        in_group_iou=0.0,  # objects must not touch each other
         use_ground_plane=True,  # put objects on the road plane where the frame has one
     ),
     *augmentation,
@@ -53,9 +54,9 @@ pseudo_pipeline = [
         bank=None,
         groups=paste_groups,
         sources=['ground_truth', 'confident'],
-        false_positives=dict(Car=3, Pedestrian=3, Cyclist=3),  # likely false positives pasted as background
         mode='add',
         min_points=5,
+        in_group_iou=0.3,  # pairs of one class with more BEV overlap than this are refused
         use_ground_plane=True,
     ),
     *augmentation,
