@@ -268,7 +268,10 @@ def frames_without_proposals():
         scores, deltas = torch.zeros(len(rois), 1), torch.zeros(len(rois), 7)
         return PVRCNNBBoxHead.get_results(head, rois, scores, deltas, labels, metas, None)
 
-    return len(results([0, 1])) != 3 or fails(lambda: results([]))
+    from mmdet3d.structures import bbox3d2roi
+
+    lost = len(results([0, 1])) != 3 or fails(lambda: results([]))
+    return lost or fails(lambda: bbox3d2roi([torch.zeros(0, 7), torch.ones(1, 7)]))
 
 
 def frames_without_objects():

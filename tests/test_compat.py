@@ -295,6 +295,14 @@ def test_every_frame_has_a_result(frames):
         assert (result.labels_3d == k).all()
 
 
+def test_proposals_carry_the_number_of_their_frame():
+    from mmdet3d.structures import bbox3d2roi
+
+    stacked = bbox3d2roi([torch.ones(2, 7), torch.zeros(0, 7), torch.full((1, 7), 3.0)])
+    assert stacked.tolist() == [[0] + [1] * 7] * 2 + [[2] + [3] * 7]
+    assert bbox3d2roi([torch.zeros(0, 7)] * 2).shape == (0, 8)
+
+
 @pytest.mark.parametrize('points', [torch.zeros(0, 4), torch.full((3, 4), -1.0), torch.full((2, 4), torch.nan)])
 def test_a_frame_without_points_in_range_gets_one(points):
     mended = with_point_in_range(points, [0, 0, 0, 4, 4, 2])

@@ -7,6 +7,7 @@ from unittest import mock
 import numpy
 import pytest
 import torch
+
 from ssal3d import compat, env
 
 ROOT = Path(__file__).resolve().parents[1]

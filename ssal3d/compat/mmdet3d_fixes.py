@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
-from ssal3d.compat.fix import Fix
+from ssal3d.compat.fix import Fix, replace_everywhere
 
 
 def _empty_frames_are_lost() -> bool:
@@ -57,6 +58,7 @@ def _frames_without_proposals_are_lost() -> bool:
 def _keep_frames_without_proposals() -> None:
     from mmdet3d.models.roi_heads import PVRCNNRoiHead
     from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
+    from mmdet3d.structures import bbox3d2roi
 
     get_results, forward = PVRCNNBBoxHead.get_results, PVRCNNRoiHead._bbox_forward
 
@@ -90,6 +92,15 @@ def _keep_frames_without_proposals() -> None:
         }
 
     PVRCNNBBoxHead.get_results, PVRCNNRoiHead._bbox_forward = get_results_of_all, forward_any_number
+    replace_everywhere(bbox3d2roi, proposals_with_frame)
+
+
+def proposals_with_frame(bbox_list: list[Tensor]) -> Tensor:
+    """Stack the ``(N, 7)`` proposals of each frame as ``(N1 + N2 + ..., 8)`` rows that begin with the frame's number.
+
+    Replaces `bbox3d2roi`, which gives frames without proposals no column for the number.
+    """
+    return torch.cat([F.pad(boxes, (1, 0), value=frame) for frame, boxes in enumerate(bbox_list)])
 
 
 def _no_boxes(like: Tensor, meta: dict, code_size: int) -> Any:
@@ -167,8 +178,8 @@ FIXES = (
     ),
     Fix(
         name='frames-without-proposals',
-        problem='PV-RCNN reads the number of frames off the last proposal: frames without proposals are lost or fail.',
-        link='https://github.com/open-mmlab/mmdetection3d/pull/1957',
+        problem='PV-RCNN fails on a batch with a frame without proposals, and reads the number of frames off the last proposal.',
+        link='https://github.com/open-mmlab/mmdetection3d/blob/v1.4.0/mmdet3d/structures/ops/transforms.py#L44',
         needs=('mmdet3d', 'mmcv._ext'),
         is_needed=_frames_without_proposals_are_lost,
         apply=_keep_frames_without_proposals,

@@ -111,10 +111,9 @@ def _full_precision(values: Tensor) -> Tensor:
 @njit(cache=True, nogil=True)
 def _take_rows(features: Any, rows: Any, result: Any) -> Any:
     for k in range(rows.shape[0]):
-        if rows[k] < 0:
-            result[k] = 0.0
-        else:
-            result[k] = features[rows[k]]
+        row = rows[k]
+        for c in range(result.shape[1]):
+            result[k, c] = features[row, c] if row >= 0 else 0.0
 
 
 @njit(cache=True, nogil=True)

@@ -183,7 +183,8 @@ def _first_layer(projected: Any, weights: Any, relation: Any, result: Any) -> An
     for k in range(neighbour.shape[0]):
         n, m = neighbour[k], centre[k]
         if n < 0:
-            result[k] = 0.0
+            for c in range(projected.shape[1]):
+                result[k, c] = 0.0
             continue
         dx, dy, dz = points[n, 0] - centres[m, 0], points[n, 1] - centres[m, 1], points[n, 2] - centres[m, 2]
         for c in range(projected.shape[1]):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from kernels import clouds, scan
+from operator_inputs import clouds, scan
 
 from ssal3d.ops.ball_query import ball_query, stacked_ball_query
 

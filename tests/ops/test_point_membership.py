@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from kernels import mmcv_kernel, scan
+from operator_inputs import mmcv_kernel, scan
 
 from ssal3d.ops.point_membership import points_in_boxes_all, points_in_boxes_part
 

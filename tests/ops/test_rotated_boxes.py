@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from kernels import mmcv_kernel
+from operator_inputs import mmcv_kernel
 
 from ssal3d.ops.rotated_boxes import box_iou_rotated, nms_rotated
 

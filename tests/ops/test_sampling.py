@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from kernels import clouds, scan
+from operator_inputs import clouds, scan
 
 from ssal3d.ops.sampling import furthest_point_sample, furthest_point_sample_with_dist
 

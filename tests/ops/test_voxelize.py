@@ -1,6 +1,6 @@
 import pytest
 import torch
-from kernels import mmcv_kernel, scan
+from operator_inputs import mmcv_kernel, scan
 
 from ssal3d.ops.voxelize import dynamic_voxelize, hard_voxelize
 

@@ -1,0 +1,93 @@
+"""Every shipped config loads, and every stage of every experiment becomes a complete run config."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+import ssal3d.register  # noqa: F401
+from ssal3d.compat.config_text import config_text
+from ssal3d.loop.querying import build_sampler
+from ssal3d.loop.schedules import onecycle
+from ssal3d.loop.stages import StageInputs
+from ssal3d.registry import STAGES
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENTS = sorted((ROOT / 'configs' / 'ssal').glob('*.py'))
+ABLATIONS = [path for path in EXPERIMENTS if "_base_ = './pvrcnn_kitti.py'" in path.read_text()]
+
+
+@pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_stage_becomes_a_run(path, tmp_path):
+    config = Config.fromfile(path)
+    names = [name for entry in config.train_cfg.rounds for name in entry['pretrain']] + list(config.train_cfg.final)
+    assert names
+    for name in names:
+        stage = STAGES.build(dict(config.stages[name]))
+        run = stage.build_config(config, StageInputs(tmp_path / name, tmp_path / 'round_0.json', tmp_path / 'x.pth'))
+        again = Config.fromstring(config_text(run.to_dict()), '.py')
+        assert again.to_dict() == run.to_dict()
+        assert run.train_cfg.type == 'EpochBasedTrainLoop'
+        assert 'stages' not in run
+        text = config_text(run.train_dataloader.to_dict())
+        assert 'bank=None' not in text
+        assert str(tmp_path / name / 'bank') in text
+    for entry in config.train_cfg.rounds:
+        assert build_sampler(config, entry).config['type'] == config.active_sampler.type
+
+
+@pytest.mark.parametrize('path', ABLATIONS, ids=lambda path: path.stem)
+def test_ablations_are_short(path):
+    assert len(path.read_text().splitlines()) <= 6
+    assert Config.fromfile(path).to_dict() != Config.fromfile(ROOT / 'configs/ssal/pvrcnn_kitti.py').to_dict()
+
+
+def test_there_are_three_ablations():
+    assert len(ABLATIONS) >= 3
+
+
+def test_the_paper_scale_numbers():
+    config = Config.fromfile(ROOT / 'configs/ssal/pvrcnn_kitti.py')
+    assert (config.train_cfg.initial.budget, config.budget) == (200, 150)
+    assert {stage['epochs'] for stage in config.stages.values()} == {80}
+    assert {name: stage['repeat'] for name, stage in config.stages.items()} == {
+        'normal': 10,
+        'cpsp': 20,
+        'supervised': 5,
+        'semi': 10,
+    }
+    assert config.stages['semi'].get('false_positives') is None
+
+
+def test_every_key_of_an_experiment_that_a_user_may_change_is_explained():
+    text = (ROOT / 'configs/ssal/pvrcnn_kitti.py').read_text()
+    for key in ('initial', 'rounds', 'final', 'reveal_dontcare', 'prediction'):
+        line = next(line for line in text.splitlines() if f'{key}=' in line)
+        assert '#' in line, line
+
+
+def test_one_cycle_follows_the_released_schedule():
+    """Against the closed form of the half cosines; mmengine hands over between two schedulers one iteration late."""
+    import numpy as np
+    import torch
+    from mmengine.registry import PARAM_SCHEDULERS
+
+    epochs, per_epoch = 5, 8
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.001, betas=(0.95, 0.99))
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(config, optimizer=optimizer, epoch_length=per_epoch)) for config in onecycle(epochs)
+    ]
+    rates, betas = [], []
+    for _ in range(epochs * per_epoch):
+        rates.append(optimizer.param_groups[0]['lr'])
+        betas.append(optimizer.param_groups[0]['betas'][0])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    total, peak = epochs * per_epoch, int(0.4 * epochs * per_epoch)
+    steps = np.arange(total)
+    rise = (1 - np.cos(np.pi * np.minimum(steps / peak, 1))) / 2
+    fall = (1 - np.cos(np.pi * np.clip((steps - peak) / (total - peak), 0, 1))) / 2
+    np.testing.assert_allclose(rates, 0.001 + 0.009 * rise + (1e-7 - 0.01) * fall, atol=1e-4)
+    np.testing.assert_allclose(betas, 0.95 - 0.1 * rise + 0.1 * fall, atol=1e-3)
+    assert max(betas) < 1
