@@ -80,6 +80,7 @@ class SupervisedStage:
         config.custom_hooks = [
             *config.get('custom_hooks', []),
             dict(type='EpochSeedHook'),
+            dict(type='SyncBuffersHook'),  # batch norm statistics: the same weights, so the same bank, on every rank
             *self.hooks(config, inputs),
         ]
         if self.options:

@@ -6,7 +6,6 @@ where they exist for the CPU at all; they leave out training, where upstream's s
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -243,7 +242,3 @@ def seconds(action: Callable[[], Any], repeats: int) -> float:
 def row(part: str, value: float, at_most: float | None = None) -> dict[str, Any]:
     """Return one line of the result, in milliseconds."""
     return {'part': part, 'value': 1000 * value, 'unit': 'ms', **({} if at_most is None else {'target': at_most})}
-
-
-if __name__ == '__main__':
-    sys.exit('run tools/bench.py train-step')
