@@ -46,6 +46,8 @@ def load_config(arguments: argparse.Namespace) -> Config:
     config.launcher = arguments.launcher
     if not torch.cuda.is_available():
         config.merge_from_dict({'env_cfg.dist_cfg': {'backend': 'gloo'}})
+        if 'OMP_NUM_THREADS' not in os.environ:  # threads that wait for work starve the loader's processes
+            torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
     return config
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: waiting threads slow a small machine down many times
+
 
 def _real_data(name: str) -> Path:
     root = os.environ.get('SSAL3D_TEST_DATA')

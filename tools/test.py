@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument('--work-dir', help='folder of logs and results (default: work_dirs/CONFIG)')
     arguments = parser.parse_args()
 
-    from mmengine.runner import Runner
+    from ssal3d.runner import QuietRunner
 
     config = load_config(arguments)
     config.work_dir = default_work_dir(arguments, config)
@@ -28,7 +28,7 @@ def main() -> None:
     # Testing needs no optimiser, and an experiment's loop has nothing to test.
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'custom_hooks'):
         config.pop(key, None)
-    Runner.from_cfg(config).test()
+    QuietRunner.from_cfg(config).test()
 
 
 if __name__ == '__main__':

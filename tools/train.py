@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (CUDA)')
     arguments = parser.parse_args()
 
-    from mmengine.runner import Runner
+    from ssal3d.runner import QuietRunner
 
     config = load_config(arguments)
     config.work_dir = default_work_dir(arguments, config)
@@ -31,7 +31,7 @@ def main() -> None:
     if arguments.amp:
         config.optim_wrapper.type = 'AmpOptimWrapper'
         config.optim_wrapper.loss_scale = 'dynamic'
-    Runner.from_cfg(config).train()
+    QuietRunner.from_cfg(config).train()
 
 
 if __name__ == '__main__':

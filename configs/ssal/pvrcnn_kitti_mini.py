@@ -12,11 +12,11 @@ _base_ = [
 ]
 
 budget = 60  # boxes per query
-stages = dict(
-    normal=dict(epochs=8, repeat=4),
-    cpsp=dict(epochs=4, repeat=8, interval=2, cpsp=dict(k_first=5, k_next=5)),
+stages = dict(  # about 400 steps, 250, 650 and 400 of two frames
+    normal=dict(epochs=8, repeat=5),
+    cpsp=dict(epochs=4, repeat=6, interval=2, cpsp=dict(k_first=5, k_next=5)),
     supervised=dict(epochs=8, repeat=4),
-    semi=dict(epochs=4, repeat=8, interval=2, cpsp=dict(k_first=5, k_next=5)),
+    semi=dict(epochs=4, repeat=5, interval=2, cpsp=dict(k_first=5, k_next=5)),
 )
 train_cfg = dict(
     type='ActiveLearningLoop',

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
-from mmengine.runner import Runner
 
 from ssal3d.fileio import atomic_path
 from ssal3d.models.loading import newest_checkpoint
+from ssal3d.runner import QuietRunner
 
 CONFIG_NAME = 'config.py'
 
@@ -32,7 +32,7 @@ def train_stage(config: Config, name: str) -> dict[str, Any]:
     checkpoint = newest_checkpoint(config.work_dir)
     if checkpoint:
         config.load_from, config.resume = str(checkpoint), True
-    runner = Runner.from_cfg(config)
+    runner = QuietRunner.from_cfg(config)
     runner.train()
     metrics = last_validation(runner)
     del runner
@@ -57,7 +57,7 @@ def last_checkpoint(config: Config) -> Path:
     return Path(config.work_dir) / f'epoch_{config.train_cfg.max_epochs}.pth'
 
 
-def last_validation(runner: Runner) -> dict[str, float]:
+def last_validation(runner: QuietRunner) -> dict[str, float]:
     """Return the metrics of a finished run; validate now if this process has not (it was resumed at the very end)."""
     if runner.val_loop is None:
         return {}

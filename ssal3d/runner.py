@@ -1,0 +1,45 @@
+"""mmengine's runner with a terminal that shows progress; the log files hold everything."""
+
+import logging
+import warnings
+from typing import Any
+
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+MAX_LINES = 3  # longer messages (environment, config, hooks, class tables) go to the log file only
+
+# Said by the libraries about each other at every step; nobody who reads the terminal can act on it.
+UPSTREAM_WARNINGS = (
+    r'DeprecationWarning: (pos_)?bboxes is deprecated',
+    r'Using a non-tuple sequence for multidimensional indexing',
+    r'torch\.meshgrid: in an upcoming release',
+)
+
+
+class QuietRunner(Runner):
+    """A runner that prints short messages, warnings and errors, and logs all of them."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger and shorten what its terminal shows.
+
+        Args:
+            *args: As for `Runner.build_logger`.
+            **kwargs: As for `Runner.build_logger`.
+        """
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(is_short)
+        for message in UPSTREAM_WARNINGS:
+            warnings.filterwarnings('ignore', message=message)
+        return logger
+
+
+def is_short(record: logging.LogRecord) -> bool:
+    """Whether a log record belongs on the terminal.
+
+    Args:
+        record: The record.
+    """
+    return record.levelno >= logging.WARNING or record.getMessage().strip().count('\n') < MAX_LINES
