@@ -5,6 +5,7 @@ B-18 (a reference model that predicts nothing in a frame makes nothing of it rel
 """
 
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -153,3 +154,15 @@ def _overlaps_any(boxes: Any, offsets: Any, others: Any, other_offsets: Any, thr
                     result[box] = True
                     break
     return result
+
+
+def _warm_up() -> None:
+    pools = []
+    for writeable in (True, False):  # columns of one part are views of the file's memory, of several parts copies
+        scores, labels = np.ones(1, np.float32), np.zeros(1, np.int16)
+        scores.flags.writeable = labels.flags.writeable = writeable
+        pools.append(
+            PoolPredictions(np.array(['0']), np.array([0, 1]), np.ones((1, 7), np.float32), scores, labels, ('Car',))
+        )
+    for query, reference in product(pools, pools):
+        merge_predictions(query, reference, nms=0.5)

@@ -279,3 +279,9 @@ def _floats(text: str) -> list[float] | None:
     except ValueError:
         return None
     return values if np.isfinite(values).all() else None
+
+
+def _warm_up() -> None:
+    points, matrix, size = np.ones((1, 4), np.float32), np.eye(4), 1.0
+    for cloud in (points, points[:, :3], points.astype(np.float64)):
+        _in_view(cloud, matrix, size, size, *_FRUSTUM_DEPTH)

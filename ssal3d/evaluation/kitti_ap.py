@@ -20,7 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.data.kitti_objects import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT, KittiFrames, KittiObjects
+from ssal3d.data.kitti_objects import (
+    MAX_OCCLUSION,
+    MAX_TRUNCATION,
+    MIN_HEIGHT,
+    KittiFrames,
+    KittiObjects,
+    concatenate,
+    parse_objects,
+)
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.evaluation.kitti_matching import (
     METRICS,
@@ -245,3 +253,9 @@ def _warnings(counted: Mapping[str, Mapping[str, int]], small_sets: bool) -> Ite
                 f'{name}: {min(few)} counted ground truths allow at most {100 * (min(few) - 1) / 40:.1f} in R40, because '
                 f'official sampling needs {RECALL_POSITIONS} ({numbers}); small_sets lifts the limit'
             )
+
+
+def _warm_up() -> None:
+    line = 'Car 0.00 0 0.00 0.00 0.00 50.00 50.00 1.50 1.60 3.90 0.00 1.60 10.00 0.00'
+    frames = [concatenate([parse_objects(text, 'warm-up')]) for text in (line, f'{line} 1.0')]
+    evaluate_kitti(frames[0], frames[1], ('Car',))

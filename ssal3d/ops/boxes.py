@@ -210,3 +210,11 @@ def _count_points(points: Any, boxes: Any) -> Any:
             if _is_inside(points[i, 0], points[i, 1], points[i, 2], table[k]):
                 result[k] += 1
     return result
+
+
+def _warm_up() -> None:
+    boxes = np.ones((1, 7))
+    for kernel in (bev_iou, iou_3d):
+        kernel(boxes, boxes)
+    for kernel in (points_in_boxes, points_per_box):
+        kernel(np.ones((1, 4), np.float32), boxes)

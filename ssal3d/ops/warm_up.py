@@ -10,6 +10,7 @@ import time
 
 MODULES = (
     'ssal3d.ops.ball_query',
+    'ssal3d.ops.boxes',
     'ssal3d.ops.grouping',
     'ssal3d.ops.point_membership',
     'ssal3d.ops.rotated_boxes',
@@ -24,7 +25,7 @@ MODULES = (
     'ssal3d.cpsp.refine',
     'ssal3d.cpsp.scene',
     'ssal3d.data.kitti_format',
-    'ssal3d.evaluation.kitti_matching',
+    'ssal3d.evaluation.kitti_ap',
 )
 
 
