@@ -7,7 +7,8 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-MAX_LINES = 3  # longer messages (environment, config, hooks, class tables) go to the log file only
+# Longer messages (environment, config, hooks, every metric of a validation) go to the log file only.
+MAX_LINES, MAX_CHARACTERS = 3, 1000
 
 # Said by the libraries about each other at every step; nobody who reads the terminal can act on it.
 UPSTREAM_WARNINGS = (
@@ -42,4 +43,5 @@ def is_short(record: logging.LogRecord) -> bool:
     Args:
         record: The record.
     """
-    return record.levelno >= logging.WARNING or record.getMessage().strip().count('\n') < MAX_LINES
+    message = record.getMessage().strip()
+    return record.levelno >= logging.WARNING or (message.count('\n') < MAX_LINES and len(message) < MAX_CHARACTERS)

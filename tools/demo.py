@@ -21,7 +21,7 @@ CONFIG = 'configs/ssal/pvrcnn_kitti_mini.py'
 def main() -> int:
     """Run the two commands that a user would type, and show them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', required=True, help='folder in the KITTI object layout; it is only read')
+    parser.add_argument('--data', default='', help='folder in the KITTI object layout; it is only read')
     parser.add_argument('--work-dir', default='work_dirs/demo', help='folder of everything that is written')
     parser.add_argument('--config', default=CONFIG, help=f'the experiment (default: {CONFIG})')
     arguments, options = parser.parse_known_args()

@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.active.detections import Detections
-from ssal3d.ops.boxes import _bev_iou
+from ssal3d.ops.boxes import _bev_iou, overlaps_any
 from ssal3d.predictions import PoolPredictions
 
 
@@ -63,7 +63,7 @@ def merge_predictions(
         kept = _suppress(np.asarray(merged.boxes, dtype=np.float64), merged.scores, offsets, nms)
         offsets = np.concatenate(([0], np.cumsum(kept)))[offsets]
         merged = _gathered(query, reference, source[kept], offsets)
-    reliable = _overlaps_any(np.asarray(merged.boxes, dtype=np.float64), offsets, boxes[1], reference.offsets, iou_rel)
+    reliable = overlaps_any(merged.boxes, offsets, boxes[1], reference.offsets, iou_rel)
     return Detections(merged, reliable)
 
 
@@ -141,19 +141,6 @@ def _suppress(boxes: Any, scores: Any, offsets: Any, threshold: Any) -> Any:
                 if kept[order[rank]] and kept[weaker] and _bev_iou(boxes[order[rank]], boxes[weaker]) > threshold:
                     kept[weaker] = False
     return kept
-
-
-@njit(cache=True, nogil=True)
-def _overlaps_any(boxes: Any, offsets: Any, others: Any, other_offsets: Any, threshold: Any) -> Any:
-    """Return for every box whether it overlaps any reference box of its frame by more than the threshold."""
-    result = np.zeros(boxes.shape[0], dtype=np.bool_)
-    for frame in range(offsets.shape[0] - 1):
-        for box in range(offsets[frame], offsets[frame + 1]):
-            for other in range(other_offsets[frame], other_offsets[frame + 1]):
-                if _bev_iou(boxes[box], others[other]) > threshold:
-                    result[box] = True
-                    break
-    return result
 
 
 def _warm_up() -> None:

@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from ssal3d.active.uncertainty import binary_entropy
 from ssal3d.cpsp.settings import CPSPSettings
-from ssal3d.ops.boxes import _bev_iou
 
 
 def thresholds(
@@ -32,7 +29,7 @@ def thresholds(
         labels: ``(K,)`` indices into ``classes``.
         classes: Class names.
         settings: Number of clusters, measure, selection.
-        stable: ``(K,)`` which predictions take part (see `repeated`); all if not given.
+        stable: ``(K,)`` which predictions take part (those repeated since the last refresh); all if not given.
         previous: Thresholds of the previous generation, None at the first build. A class without a score that takes
             part keeps its previous threshold, or gets infinity, so that nothing of it is confident.
     """
@@ -91,25 +88,6 @@ def uncertainty(scores: NDArray[np.floating], measure: str) -> NDArray[np.float6
     return np.where(scores >= 0.5, entropy, 2.0 - entropy)
 
 
-def repeated(
-    boxes: NDArray[np.floating],
-    offsets: NDArray[np.int64],
-    previous_boxes: NDArray[np.floating],
-    previous_offsets: NDArray[np.int64],
-    iou: float,
-) -> NDArray[np.bool_]:
-    """Return which boxes overlap a box of the same frame in an earlier set, whatever its class.
-
-    Args:
-        boxes: ``(K, 7)`` boxes.
-        offsets: ``(F + 1,)`` first box of every frame.
-        previous_boxes: ``(M, 7)`` boxes of the earlier set.
-        previous_offsets: ``(F + 1,)`` first box of every frame, same frames.
-        iou: BEV IoU that must be exceeded.
-    """
-    return _repeated(_float64(boxes), offsets, _float64(previous_boxes), previous_offsets, iou)
-
-
 def _lowest_cluster(values: NDArray[np.float64], clusters: int, settings: CPSPSettings) -> NDArray[np.bool_]:
     """Return which values belong to the k-means cluster with the lowest centre."""
     clusters = min(clusters, len(np.unique(values)))
@@ -126,24 +104,3 @@ def _score_of_entropy(entropy: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if binary_entropy(middle) > entropy else (low, middle)
     return high
-
-
-def _float64(boxes: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.ascontiguousarray(boxes, dtype=np.float64).reshape(-1, 7)
-
-
-@njit(cache=True, nogil=True)
-def _repeated(boxes: Any, offsets: Any, previous: Any, previous_offsets: Any, iou: Any) -> Any:
-    result = np.zeros(boxes.shape[0], dtype=np.bool_)
-    for frame in range(offsets.shape[0] - 1):
-        for i in range(offsets[frame], offsets[frame + 1]):
-            for j in range(previous_offsets[frame], previous_offsets[frame + 1]):
-                if _bev_iou(boxes[i], previous[j]) > iou:
-                    result[i] = True
-                    break
-    return result
-
-
-def _warm_up() -> None:
-    nothing, offsets = np.zeros((0, 7)), np.zeros(1, np.int64)
-    repeated(nothing, offsets, nothing, offsets, 0.5)

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from ssal3d.cpsp.annotations import ANNOTATION, LabelledObjects
 from ssal3d.cpsp.background import Rules
-from ssal3d.cpsp.confidence import repeated, thresholds
+from ssal3d.cpsp.confidence import thresholds
 from ssal3d.cpsp.generation import CONFIDENT, OBJECT, PREDICTION, Generation
 from ssal3d.cpsp.settings import CPSPSettings, low_thresholds
 from ssal3d.errors import UserError, unknown_name
+from ssal3d.ops.boxes import overlaps_any
 from ssal3d.predictions import PoolPredictions
 from ssal3d.predictions.reader import check_values
 from ssal3d.predictions.table import Ragged
@@ -125,7 +126,7 @@ def _rules(preds: Ragged, classes: tuple[str, ...], settings: CPSPSettings, prev
     stable = None
     if previous is not None and settings.stability_filter:
         old = previous.preds['box'], previous.pred_offsets
-        stable = repeated(preds.values['box'], preds.offsets, *old, settings.stability_iou)
+        stable = overlaps_any(preds.values['box'], preds.offsets, *old, settings.stability_iou)
     tau = thresholds(scores, labels, classes, settings, stable, None if previous is None else previous.tau)
     low = low_thresholds(scores, labels, classes, settings)
     return Rules(

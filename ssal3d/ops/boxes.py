@@ -35,6 +35,21 @@ def iou_3d(boxes_a: Array, boxes_b: Array) -> Array:
     return _iou_3d_matrix(_as_boxes(boxes_a), _as_boxes(boxes_b))
 
 
+def overlaps_any(
+    boxes: Array, offsets: NDArray[np.int64], others: Array, other_offsets: NDArray[np.int64], iou: float
+) -> NDArray[np.bool_]:
+    """Return which boxes overlap any other box of the same frame, whatever the classes.
+
+    Args:
+        boxes: ``(K, 7)`` boxes, frame by frame.
+        offsets: ``(F + 1,)`` first box of every frame.
+        others: ``(M, 7)`` boxes, frame by frame.
+        other_offsets: ``(F + 1,)`` first box of every frame, same frames.
+        iou: BEV IoU that must be exceeded.
+    """
+    return _overlaps_any(_as_boxes(boxes), offsets, _as_boxes(others), other_offsets, iou)
+
+
 def points_in_boxes(points: Array, boxes: Array) -> NDArray[np.int32]:
     """Return for every point the first box that holds it.
 
@@ -158,6 +173,18 @@ def _bev_iou_matrix(boxes_a: Any, boxes_b: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
+def _overlaps_any(boxes: Any, offsets: Any, others: Any, other_offsets: Any, iou: Any) -> Any:
+    result = np.zeros(boxes.shape[0], dtype=np.bool_)
+    for frame in range(offsets.shape[0] - 1):
+        for i in range(offsets[frame], offsets[frame + 1]):
+            for j in range(other_offsets[frame], other_offsets[frame + 1]):
+                if _bev_iou(boxes[i], others[j]) > iou:
+                    result[i] = True
+                    break
+    return result
+
+
+@njit(cache=True, nogil=True)
 def _iou_3d_matrix(boxes_a: Any, boxes_b: Any) -> Any:
     result = np.zeros((boxes_a.shape[0], boxes_b.shape[0]))
     for i in range(boxes_a.shape[0]):
@@ -216,5 +243,6 @@ def _warm_up() -> None:
     boxes = np.ones((1, 7))
     for kernel in (bev_iou, iou_3d):
         kernel(boxes, boxes)
+    overlaps_any(boxes, np.array([0, 1]), boxes, np.array([0, 1]), 0.5)
     for kernel in (points_in_boxes, points_per_box):
         kernel(np.ones((1, 4), np.float32), boxes)

@@ -20,7 +20,6 @@ MODULES = (
     'ssal3d.ops.voxelize',
     'ssal3d.active.ensemble',
     'ssal3d.cpsp.background',
-    'ssal3d.cpsp.confidence',
     'ssal3d.cpsp.membership',
     'ssal3d.cpsp.refine',
     'ssal3d.cpsp.scene',

@@ -2,11 +2,10 @@ import math
 
 import numpy as np
 import pytest
-from cpsp_builders import CLASSES, box
+from cpsp_builders import CLASSES
 
-from ssal3d.cpsp.confidence import class_threshold, repeated, thresholds, uncertainty
+from ssal3d.cpsp.confidence import class_threshold, thresholds, uncertainty
 from ssal3d.cpsp.settings import cpsp_settings
-from ssal3d.ops.boxes import bev_iou
 
 SIX_SCORES = np.array([0.10, 0.12, 0.50, 0.52, 0.90, 0.92], np.float32)
 
@@ -106,25 +105,3 @@ def test_uncertainty_decreases_with_the_score(measure):
     values = uncertainty(np.linspace(0, 1, 1001), measure)
     assert (np.diff(values) < 0).all()
     assert values[-1] == pytest.approx(0, abs=1e-4)
-
-
-def test_iou_gate_of_repeated_predictions():
-    """4 x 2 m boxes: 1.0 m along the length is IoU 0.6, 1.5 m is 0.4545."""
-    new = np.stack([box(10, 0), box(10, 0), box(10, 0)])
-    old = np.stack([box(11, 0), box(11.5, 0), box(10, 0)])
-    assert bev_iou(new[:1], old)[0].round(4).tolist() == [0.6, 0.4545, 1.0]
-    offsets = np.array([0, 1, 2, 3])
-    assert repeated(new, offsets, old, np.array([0, 1, 2, 2]), 0.5).tolist() == [True, False, False]
-
-
-def test_repeated_against_the_matrix():
-    rng = np.random.default_rng(2)
-    frames = 40
-    offsets = [np.cumsum([0, *rng.integers(0, 9, frames)]) for _ in range(2)]
-    sets = [np.array([box(*rng.uniform(0, 9, 2), yaw=rng.uniform(-3, 3)) for _ in range(o[-1])]) for o in offsets]
-    found = repeated(sets[0], offsets[0], sets[1], offsets[1], 0.3)
-    for f in range(frames):
-        mine, theirs = (slice(o[f], o[f + 1]) for o in offsets)
-        expected = (bev_iou(sets[0][mine], sets[1][theirs]) > 0.3).any(1)
-        assert found[mine].tolist() == expected.tolist()
-    assert 0 < found.sum() < len(found)
