@@ -12,11 +12,12 @@ _base_ = [
 ]
 
 budget = 60  # boxes per query
-stages = dict(  # about 400 steps, 250, 650 and 400 of two frames
+fine_tuning = dict(max_lr=0.003)  # few steps: at 0.01 the first refresh would find nothing confident
+stages = dict(  # about 400 steps of two frames, 250, 700 and 350
     normal=dict(epochs=8, repeat=5),
-    cpsp=dict(epochs=4, repeat=6, interval=2, cpsp=dict(k_first=5, k_next=5)),
+    cpsp=dict(epochs=4, repeat=6, interval=2, schedule=fine_tuning, cpsp=dict(k_first=5, k_next=5)),
     supervised=dict(epochs=8, repeat=4),
-    semi=dict(epochs=4, repeat=5, interval=2, cpsp=dict(k_first=5, k_next=5)),
+    semi=dict(epochs=4, repeat=4, interval=2, schedule=fine_tuning, cpsp=dict(k_first=5, k_next=5)),
 )
 train_cfg = dict(
     type='ActiveLearningLoop',

@@ -27,7 +27,7 @@ model = dict(
         encoder_paddings=((0,), ((1, 1, 1), 0), ((1, 1, 1), 0), ((0, 1, 1), 0)),
     ),
     points_encoder=dict(
-        num_keypoints=512,
+        num_keypoints=1024,
         fused_out_channel=32,
         voxel_size=voxel_size,
         voxel_sa_cfgs_list=[
@@ -45,16 +45,21 @@ model = dict(
     roi_head=dict(
         semantic_head=dict(in_channels=176),
         bbox_roi_extractor=dict(
-            grid_size=3,
-            roi_layer=dict(in_channels=32, radius=(0.8, 1.6), sample_nums=(8, 8), mlp_channels=((16, 16), (16, 16))),
+            grid_size=4,
+            roi_layer=dict(in_channels=32, radius=(0.8, 1.6), sample_nums=(16, 16), mlp_channels=((16, 16), (16, 16))),
         ),
         bbox_head=dict(
-            in_channels=32, grid_size=3, shared_fc_channels=(64, 64), reg_channels=(64, 64), cls_channels=(64, 64)
+            in_channels=32,
+            grid_size=4,
+            shared_fc_channels=(64, 64),
+            reg_channels=(64, 64),
+            cls_channels=(64, 64),
+            dropout_ratio=0.1,  # narrow layers learn too slowly with 0.3
         ),
     ),
     train_cfg=dict(
         rpn_proposal=dict(nms_pre=1024, nms_post=128, max_num=128),
-        rcnn=dict(sampler=dict(num=32)),
+        rcnn=dict(sampler=dict(num=64)),
     ),
     test_cfg=dict(rpn=dict(nms_pre=512, nms_post=64, max_num=64)),
 )
