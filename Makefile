@@ -8,8 +8,8 @@ SOURCES = ssal3d tools tests configs
 
 .PHONY: demo test setup check lint format types clean
 
-demo: setup  ## S-SSAL end to end on real LiDAR frames: make demo DATA=<folder in KITTI layout>
-	@$(RUN) tools/demo.py --data "$(DATA)" --work-dir "$(WORK_DIR)" $(ARGS)
+demo: setup  ## S-SSAL end to end on simulated streets, or on real frames: make demo DATA=<folder in KITTI layout>
+	@$(RUN) tools/demo.py $(if $(DATA),--data "$(DATA)") --work-dir "$(WORK_DIR)" $(ARGS)
 
 test: setup  ## every test; set SSAL3D_TEST_DATA to include those on real frames
 	@$(RUN) -m pytest $(ARGS)

@@ -7,8 +7,8 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-# Longer messages (environment, config, hooks, every metric of a validation) go to the log file only.
-MAX_LINES, MAX_CHARACTERS = 3, 1000
+# Longer messages (environment, config, hooks, every single metric) go to the log file only.
+MAX_LINES, MAX_CHARACTERS = 20, 2000
 
 # Said by the libraries about each other at every step; nobody who reads the terminal can act on it.
 UPSTREAM_WARNINGS = (

@@ -36,6 +36,23 @@ def test_every_stage_becomes_a_run(path, tmp_path):
         assert build_sampler(config, entry).config['type'] == config.active_sampler.type
 
 
+@pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda path: path.stem)
+def test_data_and_model_agree_on_the_range_and_the_voxels(path):
+    config = Config.fromfile(path)
+    model, voxels = config.model, config.model.data_preprocessor.voxel_layer
+    limits, size = voxels.point_cloud_range, voxels.voxel_size
+    pipelines = [config.labelled_pipeline, config.pseudo_pipeline, config.test_pipeline]
+    pipelines += [config.val_dataloader.dataset.pipeline, config.train_dataloader.dataset.dataset.pipeline]
+    steps = [step for pipeline in pipelines for step in pipeline if 'point_cloud_range' in step]
+    assert len(steps) >= len(pipelines)
+    assert all(part.point_cloud_range == limits for part in (*steps, model.points_encoder))
+    assert model.points_encoder.voxel_size == size
+    cells = [round((limits[3 + axis] - limits[axis]) / size[axis]) for axis in (2, 1, 0)]
+    assert model.middle_encoder.sparse_shape == [cells[0] + 1, *cells[1:]]
+    for anchors in model.rpn_head.anchor_generator.ranges:
+        assert [anchors[k] for k in (0, 1, 3, 4)] == [limits[k] for k in (0, 1, 3, 4)]
+
+
 @pytest.mark.parametrize('path', ABLATIONS, ids=lambda path: path.stem)
 def test_ablations_are_short(path):
     assert len(path.read_text().splitlines()) <= 6

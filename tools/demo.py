@@ -1,7 +1,8 @@
-"""The whole of S-SSAL in one command, with pauses allowed: convert the data, run the experiment, print its tables.
+"""The whole of S-SSAL in one command, with pauses allowed: get frames, convert them, run the experiment, print its tables.
 
 Example:
-    python tools/demo.py --data data/kitti_mini
+    python tools/demo.py                            simulated streets
+    python tools/demo.py --data data/kitti_mini     real frames
 """
 
 import argparse
@@ -14,27 +15,34 @@ from ssal3d.errors import UserError, command
 from ssal3d.terminal import console
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = 'configs/ssal/pvrcnn_kitti_mini.py'
+SIMULATED, REAL = 'configs/ssal/pvrcnn_sim.py', 'configs/ssal/pvrcnn_kitti_mini.py'
+FRAMES, VAL_FRAMES = '900', '300'
 
 
 @command
 def main() -> int:
-    """Run the two commands that a user would type, and show them."""
+    """Run the commands that a user would type, and show them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', default='', help='folder in the KITTI object layout; it is only read')
+    parser.add_argument('--data', help='folder in the KITTI object layout, only read (default: simulate streets)')
     parser.add_argument('--work-dir', default='work_dirs/demo', help='folder of everything that is written')
-    parser.add_argument('--config', default=CONFIG, help=f'the experiment (default: {CONFIG})')
+    parser.add_argument('--config', help=f'the experiment (default: {SIMULATED}, with --data {REAL})')
     arguments, options = parser.parse_known_args()
-    if not (arguments.data and (Path(arguments.data) / 'training').is_dir()):
+    if arguments.data is not None and not (Path(arguments.data) / 'training').is_dir():
         raise UserError(
             f'{arguments.data or "no folder"}: expected training/velodyne, label_2, calib and ImageSets; '
             'run: make demo DATA=<folder in the KITTI object layout>'
         )
-    data = Path(arguments.work_dir).resolve() / 'data'
-    convert = ['tools/create_data.py', 'kitti', '--root-path', str(Path(arguments.data).resolve())]
-    _run([*convert, '--out-dir', str(data)])
-    train = ['tools/train.py', arguments.config, '--work-dir', str(data.with_name('run')), '--resume']
-    _run([*train, *options], SSAL3D_KITTI=str(data))
+    work = Path(arguments.work_dir).resolve()
+    data = work / 'data'
+    if arguments.data is None:
+        _run(['tools/simulate.py', '--out', str(data), '--frames', FRAMES, '--val', VAL_FRAMES])
+        _run(['tools/create_data.py', 'kitti', '--root-path', str(data)])
+    else:
+        root = str(Path(arguments.data).resolve())
+        _run(['tools/create_data.py', 'kitti', '--root-path', root, '--out-dir', str(data)])
+    variable, config = ('SSAL3D_KITTI', REAL) if arguments.data else ('SSAL3D_SIM', SIMULATED)
+    train = ['tools/train.py', arguments.config or config, '--work-dir', str(work / 'run'), '--resume']
+    _run([*train, *options], **{variable: str(data)})
     return 0
 
 

@@ -27,13 +27,18 @@ def main() -> None:
     parser.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
     share = parser.add_mutually_exclusive_group()
     share.add_argument('--val', type=int, help='frames of the validation split, in whole sequences')
-    share.add_argument('--val-share', type=float, default=_VAL_SHARE, help=f'the same as a share (default: {_VAL_SHARE})')
+    share.add_argument(
+        '--val-share', type=float, default=_VAL_SHARE, help=f'the same as a share (default: {_VAL_SHARE})'
+    )
     parser.add_argument('--no-planes', action='store_true', help='write no road planes')
     parser.add_argument('--picture', type=Path, metavar='FILE', help='only draw a frame of the seed and preset')
     parser.add_argument('--frame', type=int, default=0, help='the frame to draw (default: 0)')
     parser.add_argument('--report', type=Path, metavar='FILE', help='only compare the simulation in --out with --real')
     parser.add_argument('--real', type=Path, metavar='DIR', help='real frames in the KITTI layout')
     parser.add_argument('--real-labels', type=Path, metavar='DIR', help='more real label_2/*.txt (default: of --real)')
+    parser.add_argument(
+        '--real-split', default='trainval', help='list in ImageSets of --real, or its path (default: trainval)'
+    )
     arguments = parser.parse_args()
     if arguments.picture is not None:
         _picture(arguments)
@@ -91,10 +96,11 @@ def _picture(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from ssal3d.simulation.realism import compare, write_report
+    from ssal3d.simulation.realism import compare
+    from ssal3d.simulation.realism_figure import write_report
 
     simulated, real = _required(arguments.out, '--out'), _required(arguments.real, '--real')
-    quantities = compare(simulated, real, arguments.real_labels)
+    quantities = compare(simulated, real, arguments.real_labels, arguments.real_split)
     write_report(arguments.report, quantities)
     print_table(
         'simulated against real, worst first',

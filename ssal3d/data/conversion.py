@@ -65,13 +65,13 @@ def exclusive(folder: Path) -> Iterator[None]:
         lock = open(folder / '.create_data.lock', 'w')  # noqa: SIM115 - closed below
     except OSError as error:
         raise UserError(
-            f'{folder}: cannot write here ({error.strerror}); choose another folder with --out-dir'
+            f'{folder}: cannot write here ({error.strerror}); choose another folder'
         ) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f'{folder}: another conversion is writing here; wait for it or stop it') from None
+            raise UserError(f'{folder}: another run is writing here; wait for it or stop it') from None
         yield
 
 

@@ -240,9 +240,9 @@ def _count_points(points: Any, boxes: Any) -> Any:
 
 
 def _warm_up() -> None:
-    boxes = np.ones((1, 7))
-    for kernel in (bev_iou, iou_3d):
-        kernel(boxes, boxes)
-    overlaps_any(boxes, np.array([0, 1]), boxes, np.array([0, 1]), 0.5)
-    for kernel in (points_in_boxes, points_per_box):
-        kernel(np.ones((1, 4), np.float32), boxes)
+    boxes, points, offsets = np.ones((1, 7)), np.ones((1, 4), np.float32), np.array([0, 1])
+    bev_iou(boxes, boxes)
+    iou_3d(boxes, boxes)
+    overlaps_any(boxes, offsets, boxes, offsets, 0.5)
+    points_in_boxes(points, boxes)
+    points_per_box(points, boxes)

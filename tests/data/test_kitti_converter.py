@@ -306,7 +306,7 @@ def test_new_labels_are_picked_up_without_new_crops(kitti_folder):
 def test_only_one_conversion_at_a_time(kitti_folder):
     with open(kitti_folder.root / '.create_data.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match='another conversion is writing here'):
+        with pytest.raises(UserError, match='another run is writing here'):
             convert_kitti(kitti_folder.root, workers=1)
     convert_kitti(kitti_folder.root, workers=1)
 

@@ -13,9 +13,9 @@ def demo(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
-def test_without_data_one_line_says_what_is_expected(tmp_path):
-    for options in ((), ('--data', tmp_path)):
-        result = demo(*options, '--work-dir', tmp_path / 'work')
+def test_a_wrong_folder_is_told_in_one_line(tmp_path):
+    for folder in ('', tmp_path):
+        result = demo('--data', folder, '--work-dir', tmp_path / 'work')
         assert result.returncode == 2
         assert result.stderr.startswith('error: ')
         assert result.stderr.count('\n') == 1

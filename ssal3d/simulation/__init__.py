@@ -1,0 +1,1 @@
+"""The built-in LiDAR pool: a procedural street simulator that writes the KITTI object layout."""
