@@ -54,8 +54,12 @@ class Manifest:
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, option: str) -> Iterator[None]:
     """Hold a folder for one run; the operating system lets go of it when the process ends, however it ends.
+
+    Args:
+        folder: The folder; it is made if need be.
+        option: The command's option that names it, for the error.
 
     Raises:
         UserError: If the folder cannot be written, or another run holds it.
@@ -65,7 +69,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         lock = open(folder / '.create_data.lock', 'w')  # noqa: SIM115 - closed below
     except OSError as error:
         raise UserError(
-            f'{folder}: cannot write here ({error.strerror}); choose another folder'
+            f'{folder}: cannot write here ({error.strerror}); choose another folder with {option}'
         ) from None
     with lock:
         try:

@@ -102,7 +102,7 @@ def convert_kitti(
     lists = _read_splits(root, splits)
     if gt_database and not any(split.name == 'train' and split.labelled for split in lists):
         raise UserError('the paste database needs the labelled split train; add it to --splits')
-    with exclusive(out):
+    with exclusive(out, '--out-dir'):
         manifest = Manifest.read(out / 'manifest.json')
         tasks = _tasks(root, out, lists, image_size, manifest)
         for folder in {task.folder for task in tasks}:

@@ -85,7 +85,7 @@ def simulate_kitti(
     _check(frames, seed, preset, val, workers)
     identity = {'simulation': 'ssal3d', 'version': VERSION, 'seed': seed, 'preset': preset, 'planes': planes}
     _check_writable(out)
-    with exclusive(out):
+    with exclusive(out, '--out'):
         _check_same(out, identity)
         if not (out / SUMMARY).exists():
             write_json(out / SUMMARY, {'schema': SCHEMA, **identity, 'complete': False})
