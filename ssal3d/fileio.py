@@ -1,5 +1,6 @@
 """State on disk: files appear whole or not at all, and are validated when read."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from typing import Any
 from ssal3d.errors import UserError
 
 SCHEMA = 1
+LOCK_NAME = '.lock'
 
 
 @contextmanager
@@ -37,6 +39,35 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         _fsync(path.parent)
     finally:
         remove(temporary)
+
+
+@contextmanager
+def exclusive(folder: str | os.PathLike, option: str) -> Iterator[None]:
+    """Hold a folder for this process; the operating system lets go of it when the process ends, however it ends.
+
+    Processes that this one starts do not hold it.
+
+    Args:
+        folder: The folder; it is made if need be.
+        option: The command's option that names it, for the error.
+
+    Raises:
+        UserError: If the folder cannot be written, or another process holds it.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / LOCK_NAME, 'w')  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise UserError(
+            f'{folder}: cannot write here ({error.strerror}); choose another folder with {option}'
+        ) from None
+    with lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f'{folder}: another run is writing here; wait for it or stop it') from None
+        yield
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

@@ -11,12 +11,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 from ssal3d.errors import UserError, command
 from ssal3d.terminal import console
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMULATED, REAL = 'configs/ssal/pvrcnn_sim.py', 'configs/ssal/pvrcnn_kitti_mini.py'
 FRAMES, VAL_FRAMES = '900', '300'
+# Without a GPU; a process keeps one core busy.
+TWO_PROCESSES = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2', '--local-ranks-filter', '0')
 
 
 @command
@@ -34,15 +38,17 @@ def main() -> int:
         )
     work = Path(arguments.work_dir).resolve()
     data = work / 'data'
+    run = ['--work-dir', str(work / 'run'), '--resume', *options]
     if arguments.data is None:
         _run(['tools/simulate.py', '--out', str(data), '--frames', FRAMES, '--val', VAL_FRAMES])
         _run(['tools/create_data.py', 'kitti', '--root-path', str(data)])
+        launch, launcher = ([], 'none') if torch.cuda.is_available() else (TWO_PROCESSES, 'pytorch')
+        train = [*launch, 'tools/train.py', arguments.config or SIMULATED, '--launcher', launcher, *run]
+        _run(train, SSAL3D_SIM=str(data))
     else:
         root = str(Path(arguments.data).resolve())
         _run(['tools/create_data.py', 'kitti', '--root-path', root, '--out-dir', str(data)])
-    variable, config = ('SSAL3D_KITTI', REAL) if arguments.data else ('SSAL3D_SIM', SIMULATED)
-    train = ['tools/train.py', arguments.config or config, '--work-dir', str(work / 'run'), '--resume']
-    _run([*train, *options], **{variable: str(data)})
+        _run(['tools/train.py', arguments.config or REAL, *run], SSAL3D_KITTI=str(data))
     return 0
 
 

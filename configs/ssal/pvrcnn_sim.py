@@ -22,7 +22,11 @@ def _crop(pipeline):
 labelled_pipeline = _crop(_base_.labelled_pipeline)
 pseudo_pipeline = _crop(_base_.pseudo_pipeline)
 test_pipeline = _crop(_base_.test_pipeline)
-train_dataloader = dict(dataset=dict(dataset=dict(pipeline=test_pipeline)))
+train_dataloader = dict(
+    batch_size=1,  # per process; the demo starts two
+    num_workers=1,
+    dataset=dict(dataset=dict(pipeline=test_pipeline)),
+)
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 

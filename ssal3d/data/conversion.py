@@ -1,14 +1,12 @@
-"""What every converter needs: parallel work in a fixed order, a manifest to go on from, one run at a time in a folder."""
+"""What every converter needs: parallel work in a fixed order, a manifest to go on from."""
 
-import fcntl
 import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -51,32 +49,6 @@ class Manifest:
         if now or time.monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
             write_json(self.path, {'schema': SCHEMA, 'frames': dict(sorted(self.records.items()))})
             self._written = time.monotonic()
-
-
-@contextmanager
-def exclusive(folder: Path, option: str) -> Iterator[None]:
-    """Hold a folder for one run; the operating system lets go of it when the process ends, however it ends.
-
-    Args:
-        folder: The folder; it is made if need be.
-        option: The command's option that names it, for the error.
-
-    Raises:
-        UserError: If the folder cannot be written, or another run holds it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / '.create_data.lock', 'w')  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise UserError(
-            f'{folder}: cannot write here ({error.strerror}); choose another folder with {option}'
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f'{folder}: another run is writing here; wait for it or stop it') from None
-        yield
 
 
 def remove_leftovers(folder: Path) -> None:

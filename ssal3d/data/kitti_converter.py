@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssal3d.data.conversion import Manifest, exclusive, remove_leftovers, run_tasks
+from ssal3d.data.conversion import Manifest, remove_leftovers, run_tasks
 from ssal3d.data.infos import write_infos
 from ssal3d.data.kitti_format import CLASSES, read_split, require_kitti
 from ssal3d.data.kitti_frame import REDUCED, FrameResult, FrameTask, convert_frame
 from ssal3d.data.kitti_gt_database import write_gt_database
 from ssal3d.data.kitti_infos import CATEGORIES, METAINFO
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import SCHEMA, remove, write_json
+from ssal3d.fileio import SCHEMA, exclusive, remove, write_json
 from ssal3d.terminal import console
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import sha256
+from ssal3d.fileio import exclusive, sha256
 from ssal3d.loop.journal import Journal
 from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames
 from ssal3d.loop.stages import StageInputs, SupervisedStage, pool_view
@@ -94,7 +95,16 @@ class ActiveLearningLoop(BaseLoop):
             )
 
     def run(self) -> nn.Module:
-        """Do every step that the journal does not list yet, then print the summary."""
+        """Do every step that the journal does not list yet, then print the summary.
+
+        Raises:
+            UserError: If another run works in the same folder.
+        """
+        with exclusive(self.work_dir, '--work-dir') if is_main_process() else nullcontext():
+            self._run()
+        return self.runner.model
+
+    def _run(self) -> None:
         labels = self._path(self._step('initial', self._buy_initial)['labels'])
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
@@ -108,7 +118,6 @@ class ActiveLearningLoop(BaseLoop):
         if is_main_process():
             held_out = {m.name: m.predictions for m in (trained[0], trained[-1])} if self.held_out_report else None
             summarise(self.config, self.journal, self.work_dir, labels, held_out)
-        return self.runner.model
 
     def _train(
         self, group: str, names: Sequence[str], labels: Path, fields: Sequence[str], predict_last: bool = True

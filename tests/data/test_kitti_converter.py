@@ -1,4 +1,3 @@
-import fcntl
 import os
 import pickle
 import signal
@@ -23,6 +22,7 @@ from ssal3d.data.kitti_format import CLASSES, camera_boxes_to_lidar, png_size, r
 from ssal3d.data.kitti_infos import difficulty
 from ssal3d.data.kitti_objects import read_objects
 from ssal3d.errors import UserError
+from ssal3d.fileio import LOCK_NAME
 from ssal3d.ops.boxes import points_per_box
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +33,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob('*'))
-        if path.is_file() and path.name != '.create_data.lock'
+        if path.is_file() and path.name != LOCK_NAME
     }
 
 
@@ -301,14 +301,6 @@ def test_new_labels_are_picked_up_without_new_crops(kitti_folder):
     instances = read_infos(kitti_folder.root / 'kitti_infos_train.pkl')['data_list'][3]['instances']
     assert len(instances) == 3
     assert instances[0]['num_lidar_pts'] > 20
-
-
-def test_only_one_conversion_at_a_time(kitti_folder):
-    with open(kitti_folder.root / '.create_data.lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match='another run is writing here'):
-            convert_kitti(kitti_folder.root, workers=1)
-    convert_kitti(kitti_folder.root, workers=1)
 
 
 @pytest.mark.parametrize('workers', [1, 2])

@@ -12,7 +12,7 @@ import torch
 
 from ssal3d.data.infos import read_infos, write_infos
 from ssal3d.data.label_state import LabelState
-from ssal3d.fileio import read_json
+from ssal3d.fileio import exclusive, read_json
 
 ROOT = Path(__file__).parents[2]
 STEPS = [
@@ -180,6 +180,13 @@ def test_a_folder_with_an_experiment_is_not_overwritten(street, finished):
     assert result.returncode == 2
     assert result.stderr.strip().splitlines()[-1].startswith('error: ')
     assert '--resume' in result.stderr
+
+
+def test_two_runs_in_one_folder_are_refused(street, finished):
+    with exclusive(finished[0], '--work-dir'):
+        result = train(street, finished[0], '--resume')
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines()[-1].endswith('another run is writing here; wait for it or stop it')
 
 
 def test_resuming_with_another_config_is_refused(street, finished):
