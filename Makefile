@@ -2,14 +2,14 @@
 PYTHON ?= python3
 SPCONV ?= auto
 DATA ?=
-WORK_DIR ?= work_dirs/demo
+WORK_DIR ?=
 RUN = .venv/bin/python
 SOURCES = ssal3d tools tests configs
 
 .PHONY: demo test setup check lint format types clean
 
 demo: setup  ## S-SSAL end to end on simulated streets, or on real frames: make demo DATA=<folder in KITTI layout>
-	@$(RUN) tools/demo.py $(if $(DATA),--data "$(DATA)") --work-dir "$(WORK_DIR)" $(ARGS)
+	@$(RUN) tools/demo.py $(if $(DATA),--data "$(DATA)") $(if $(WORK_DIR),--work-dir "$(WORK_DIR)") $(ARGS)
 
 test: setup  ## every test; set SSAL3D_TEST_DATA to include those on real frames
 	@$(RUN) -m pytest $(ARGS)

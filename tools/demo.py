@@ -28,7 +28,7 @@ def main() -> int:
     """Run the commands that a user would type, and show them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', help='folder in the KITTI object layout, only read (default: simulate streets)')
-    parser.add_argument('--work-dir', default='work_dirs/demo', help='folder of everything that is written')
+    parser.add_argument('--work-dir', help='folder of all that is written (default: work_dirs/demo or demo_real)')
     parser.add_argument('--config', help=f'the experiment (default: {SIMULATED}, with --data {REAL})')
     arguments, options = parser.parse_known_args()
     if arguments.data is not None and not (Path(arguments.data) / 'training').is_dir():
@@ -36,7 +36,7 @@ def main() -> int:
             f'{arguments.data or "no folder"}: expected training/velodyne, label_2, calib and ImageSets; '
             'run: make demo DATA=<folder in the KITTI object layout>'
         )
-    work = Path(arguments.work_dir).resolve()
+    work = Path(arguments.work_dir or 'work_dirs/demo' + ('_real' if arguments.data else '')).resolve()
     data = work / 'data'
     run = ['--work-dir', str(work / 'run'), '--resume', *options]
     if arguments.data is None:
