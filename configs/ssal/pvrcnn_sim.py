@@ -27,16 +27,16 @@ train_dataloader = dict(
     num_workers=1,
     dataset=dict(dataset=dict(pipeline=test_pipeline)),
 )
-val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+val_dataloader = dict(batch_size=4, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
 budget = 150  # boxes per query
 fine_tuning = dict(max_lr=0.003)  # few steps: at 0.01 the first refresh would find nothing confident
 stages = dict(
     normal=dict(epochs=4, repeat=3),
-    cpsp=dict(epochs=2, repeat=3, interval=1, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
+    cpsp=dict(epochs=2, repeat=2, interval=1, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
     supervised=dict(epochs=4, repeat=2),
-    semi=dict(epochs=2, repeat=2, interval=1, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
+    semi=dict(epochs=2, repeat=2, interval=2, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
 )
 train_cfg = dict(
     type='ActiveLearningLoop',
@@ -44,7 +44,7 @@ train_cfg = dict(
     rounds=[dict(pretrain=['normal', 'cpsp'])],
     final=['supervised', 'semi'],
     annotator=dict(type='SimulatedAnnotator'),
-    prediction=dict(batch_size=2, num_workers=1, frames_per_part=32),
+    prediction=dict(batch_size=4, num_workers=1, frames_per_part=32),
 )
 val_evaluator = dict(iou_thresholds=dict(Car=dict(bev=0.5)))
 test_evaluator = val_evaluator
