@@ -18,7 +18,7 @@ def record(message, level=logging.INFO):
         ('Epoch(train) [1][10/53]', logging.INFO, True),
         ('\n' + 60 * '-' + '\n', logging.INFO, True),
         ('Config:\n' + 'a = 1\n' * 50, logging.INFO, False),
-        ('Car_3d_R40_moderate: 0.0  ' * 54, logging.INFO, False),
+        ('Car_3d_R40_moderate: 0.0  ' * 100, logging.INFO, False),
         ('first\n' * 50, logging.WARNING, True),
     ],
 )

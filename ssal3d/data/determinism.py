@@ -101,7 +101,7 @@ class EpochSeedHook(Hook):
     priority = 'LOWEST'  # whatever other hooks draw, e.g. for a refresh that a resumed run skips, has no effect
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Set the epoch of the data set and reseed random, NumPy and torch.
+        """Tell the data set its epoch.
 
         Args:
             runner: The runner.
@@ -111,6 +111,19 @@ class EpochSeedHook(Hook):
             dataset = dataset.dataset
         if hasattr(dataset, 'set_epoch'):
             dataset.set_epoch(runner.epoch)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Reseed random, NumPy and torch before the first step of an epoch.
+
+        Not earlier: a loader draws a number when it starts its workers, which persistent ones do once in a process.
+
+        Args:
+            runner: The runner.
+            batch_idx: Step of the epoch.
+            data_batch: Not used.
+        """
+        if batch_idx:
+            return
         words = np.random.SeedSequence((runner.seed or 0, runner.epoch, runner.rank)).generate_state(2)
         random.seed(int(words[0]))
         np.random.seed(int(words[0]))  # noqa: NPY002

@@ -70,9 +70,9 @@ follow_steps(ssal3d.loop.active_learning_loop.ActiveLearningLoop)
 kill_before_recording(ssal3d.loop.journal.Journal)
 counted(ssal3d.predictions.pool_inference, 'write_part', 'part')
 counted(ssal3d.cpsp.box_bank.BoxBank, 'publish', 'publish', before=False)
-counted(ssal3d.loop.training.Runner, 'save_checkpoint', 'checkpoint')
+counted(ssal3d.loop.training.QuietRunner, 'save_checkpoint', 'checkpoint')
 
-build = ssal3d.loop.training.Runner.from_cfg
+build = ssal3d.loop.training.QuietRunner.from_cfg
 
 
 def from_cfg_with_hook(cfg):
@@ -81,6 +81,6 @@ def from_cfg_with_hook(cfg):
     return runner
 
 
-ssal3d.loop.training.Runner.from_cfg = from_cfg_with_hook
+ssal3d.loop.training.QuietRunner.from_cfg = from_cfg_with_hook
 
 runpy.run_path('tools/train.py', run_name='__main__')

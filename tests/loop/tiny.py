@@ -26,7 +26,7 @@ model = dict(
     train_cfg=dict(rpn_proposal=dict(nms_pre=256, nms_post=32, max_num=32), rcnn=dict(sampler=dict(num=16))),
     test_cfg=dict(rpn=dict(nms_pre=64, nms_post=16, max_num=16), rcnn=dict(score_thr=0.05)),
 )
-train_dataloader = dict(num_workers=0, persistent_workers=False)
+train_dataloader = dict(num_workers=1, persistent_workers=True)  # as in real runs: workers must change nothing
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 budget = 4
 stages = dict(
