@@ -84,7 +84,6 @@ def simulate_kitti(
     out = Path(out)
     _check(frames, seed, preset, val, workers)
     identity = {'simulation': 'ssal3d', 'version': VERSION, 'seed': seed, 'preset': preset, 'planes': planes}
-    _check_writable(out)
     with exclusive(out, '--out'):
         _check_same(out, identity)
         if not (out / SUMMARY).exists():
@@ -192,15 +191,6 @@ def _check(frames: int, seed: int, preset: str, val: int, workers: int | None) -
         raise UserError(f'validation frames: found {val}, expected 0 to {frames - 1}, so that one is left for training')
     if workers is not None and workers < 1:
         raise UserError(f'workers: found {workers}, expected 1 or more')
-
-
-def _check_writable(out: Path) -> None:
-    try:
-        (out / 'training').mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f'{out}: cannot write here ({error.strerror}); choose another folder with --out') from None
-    if not os.access(out, os.W_OK):
-        raise UserError(f'{out}: cannot write here (no permission); choose another folder with --out')
 
 
 def _check_same(out: Path, identity: dict[str, Any]) -> None:
