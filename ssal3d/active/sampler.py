@@ -122,6 +122,11 @@ class ActiveSampler(ABC):
         return (*self.required_fields, *(PROJECTION_FIELDS if projects else ()))
 
     @property
+    def extraction(self) -> dict[str, Any]:
+        """How a detector must compute those columns, e.g. ``mc_passes``; see `ssal3d.models.extraction.Extraction`."""
+        return {}
+
+    @property
     def config(self) -> dict[str, Any]:
         """The sampler with all of its options, defaults included, ready for JSON."""
         options = {name: _plain(getattr(self, name)) for name in options_of(type(self))}

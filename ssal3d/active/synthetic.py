@@ -6,7 +6,7 @@ Sizes follow PV-RCNN on KITTI: a dozen boxes per frame, most of them cars, score
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from ssal3d.predictions.table import Ragged
 
 CLASSES = ('Car', 'Pedestrian', 'Cyclist')
 SIZES = np.array([[3.9, 1.6, 1.56], [0.8, 0.6, 1.73], [1.76, 0.6, 1.73]])
-ROIS, PASSES = 8, 5
+PASSES = 5
 
 
 def synthetic_pool(
@@ -29,6 +29,8 @@ def synthetic_pool(
     boxes_per_frame: float = 12,
     width: int = 16,
     noise: float = 0.8,
+    rois: int = 8,
+    gradient_width: int = 64,
 ) -> PoolPredictions:
     """Return random predictions; most frames are alike in classes and features, some are empty.
 
@@ -40,6 +42,8 @@ def synthetic_pool(
         boxes_per_frame: Mean number of boxes.
         width: Feature dimension D.
         noise: Spread of a box's features around those of its class; the lower, the more alike frames are.
+        rois: RoIs R per frame.
+        gradient_width: Width G of gradient embeddings.
     """
     rng = np.random.default_rng(seed)
     counts = rng.poisson(boxes_per_frame, frames)
@@ -60,7 +64,8 @@ def synthetic_pool(
         metadata={'score_threshold': 0.1, 'nms_iou': 0.1, 'mc_passes': PASSES},
         source='synthetic pool',
     )
-    return replace(pool, fields={name: _column(name, pool, width, noise, rng) for name in fields})
+    sizes = _Sizes(width, rois, gradient_width)
+    return replace(pool, fields={name: _column(name, pool, sizes, noise, rng) for name in fields})
 
 
 def second_model(pool: PoolPredictions, seed: int = 1, fields: Sequence[str] = ()) -> PoolPredictions:
@@ -85,7 +90,7 @@ def second_model(pool: PoolPredictions, seed: int = 1, fields: Sequence[str] = (
         fields={},
         source='synthetic second model',
     )
-    return replace(other, fields={name: _column(name, other, width=16, noise=0.8, rng=rng) for name in fields})
+    return replace(other, fields={name: _column(name, other, _Sizes(16, 8, 64), 0.8, rng) for name in fields})
 
 
 def annotated_boxes(pool: PoolPredictions, seed: int = 2, share: float = 0.39) -> dict[str, dict[str, int]]:
@@ -120,8 +125,15 @@ def _of_frame(name: str, values: Any, frame: int, boxes: slice) -> NDArray[Any]:
     return values[boxes] if COLUMNS[name].layout is Layout.BOX else values[frame]
 
 
-def _column(name: str, pool: PoolPredictions, width: int, noise: float, rng: np.random.Generator) -> Any:
+class _Sizes(NamedTuple):
+    width: int
+    rois: int
+    gradient: int
+
+
+def _column(name: str, pool: PoolPredictions, sizes: _Sizes, noise: float, rng: np.random.Generator) -> Any:
     total, frames, classes = len(pool.scores), len(pool), len(pool.classes)
+    width, rois, gradient = sizes
     if name == 'box_features':
         prototypes = rng.normal(0, 1, (classes, width)).astype(np.float32)
         features = prototypes[pool.labels]
@@ -136,11 +148,15 @@ def _column(name: str, pool: PoolPredictions, width: int, noise: float, rng: np.
         'class_logits': lambda: rng.normal(0, 2, (total, classes)).astype(np.float32),
         'num_points': lambda: rng.integers(0, 400, total, dtype=np.int32),
         'roi_index': lambda: np.zeros(total, dtype=np.int32),
-        'roi_features': lambda: np.abs(rng.normal(0, 1, (frames, ROIS * width))).astype(np.float16),
-        'roi_valid': lambda: _ragged(np.ones((frames, ROIS), dtype=bool)),
-        'mc_scores': lambda: _ragged(rng.random((frames, PASSES * ROIS), dtype=np.float32)),
-        'mc_residuals': lambda: _ragged(rng.normal(0, 1, (frames, PASSES * ROIS * 7)).astype(np.float32)),
-        'gradient': lambda: rng.normal(0, 1, (frames, 4 * width)).astype(np.float32),
+        'roi_features': lambda: np.abs(rng.standard_normal((frames, rois * width), dtype=np.float32)).astype(
+            np.float16
+        ),
+        'roi_valid': lambda: _ragged(np.ones((frames, rois), dtype=bool)),
+        'mc_scores': lambda: _ragged(rng.random((frames, PASSES * rois), dtype=np.float32)),
+        'mc_residuals': lambda: _ragged(rng.normal(0, 1, (frames, PASSES * rois * 7)).astype(np.float32)),
+        'gradient': lambda: rng.standard_normal((frames, gradient), dtype=np.float32),
+        'roi_scores_target': lambda: rng.random((frames, rois), dtype=np.float32),
+        'roi_residuals_target': lambda: rng.standard_normal((frames, rois * 7), dtype=np.float32),
         'predicted_loss': lambda: rng.random(frames, dtype=np.float32),
     }
     return makers[name]()

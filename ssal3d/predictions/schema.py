@@ -65,6 +65,12 @@ COLUMNS: dict[str, Column] = {
         Column('mc_residuals', Layout.RAGGED, np.float32, 1, 'Monte-Carlo dropout residuals (M, R, 7), row-major'),
         Column('gradient', Layout.FRAME, np.float32, 0, 'gradient embedding'),
         Column('predicted_loss', Layout.FRAME, np.float32, 1, 'output of a loss-prediction network'),
+        Column(
+            'roi_scores_target', Layout.FRAME, np.float32, 0, 'confidence targets of the R RoIs of a labelled frame'
+        ),
+        Column(
+            'roi_residuals_target', Layout.FRAME, np.float32, 0, 'residual targets (R, 7) of the same RoIs, row-major'
+        ),
         Column('lidar2img', Layout.FRAME, np.float32, 16, 'projection matrix, row-major'),
         Column('image_shape', Layout.FRAME, np.float32, 2, 'image height and width in pixels'),
     )

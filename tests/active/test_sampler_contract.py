@@ -17,6 +17,13 @@ from ssal3d.registry import ACTIVE_SAMPLERS
 
 SAMPLERS = {
     'random': {'type': 'RandomSampler'},
+    'confidence': {'type': 'ConfidenceSampler'},
+    'confidence, other options': {'type': 'ConfidenceSampler', 'mode': 'margin', 'pool': 'max'},
+    'entropy': {'type': 'EntropySampler'},
+    'entropy, softmax': {'type': 'EntropySampler', 'source': 'softmax_rpn'},
+    'mc_dropout': {'type': 'MCDropoutSampler'},
+    'mc_dropout, residuals': {'type': 'MCDropoutSampler', 'mode': 'reg'},
+    'mc_dropout, mutual information': {'type': 'MCDropoutSampler', 'mode': 'mi'},
     'cal': {'type': 'CALSampler'},
     'cal, other options': {
         'type': 'CALSampler',

@@ -1,0 +1,22 @@
+"""Work on many rows in chunks of a fixed size: bounded memory, all cores, and results that no thread count changes."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar('Result')
+CHUNK = 256  # rows; fixed, because the last bits of a matrix product depend on its shape
+
+
+def map_chunks(function: Callable[[int, int], Result], rows: int, size: int = CHUNK) -> list[Result]:
+    """Return ``function(start, stop)`` of consecutive chunks of ``rows`` rows, in order, computed by several threads.
+
+    Linear algebra inside ``function`` must run on one thread, as it does in `ssal3d.active.query.select`.
+
+    >>> map_chunks(lambda start, stop: stop - start, 600)
+    [256, 256, 88]
+    """
+    starts = range(0, rows, size)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        return list(threads.map(lambda start: function(start, min(start + size, rows)), starts))

@@ -1,0 +1,33 @@
+"""Entropy selection: frames whose boxes the detector cannot decide on (spec 5.3)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssal3d.active.ranking import RankingSampler
+from ssal3d.active.sampler import QueryContext, one_of
+from ssal3d.active.uncertainty import binary_entropy, frame_mean, softmax_entropy
+from ssal3d.predictions import PoolPredictions
+from ssal3d.registry import ACTIVE_SAMPLERS
+
+
+@ACTIVE_SAMPLERS.register_module()
+class EntropySampler(RankingSampler):
+    """Buys the frames with the highest mean entropy of their final boxes.
+
+    Args:
+        source: ``'binary_score'``: of the final score, in bits (CAL's measure without its second model);
+            ``'softmax_rpn'``: of the softmax of ``class_logits``, in nats (CRB code).
+        dontcare: See `ActiveSampler`.
+    """
+
+    def __init__(self, source: str = 'binary_score', dontcare: str = 'none') -> None:
+        super().__init__(dontcare)
+        self.source = one_of('source', source, ('binary_score', 'softmax_rpn'))
+        if source == 'softmax_rpn':
+            self.required_fields = ('class_logits',)
+
+    def utilities(self, pool: PoolPredictions, context: QueryContext) -> NDArray[np.float64]:
+        """Return the mean entropy of each frame's boxes."""
+        if self.source == 'binary_score':
+            return frame_mean(binary_entropy(pool.scores), pool.offsets)
+        return frame_mean(softmax_entropy(pool['class_logits']), pool.offsets)

@@ -1,0 +1,113 @@
+"""Monte-Carlo dropout: frames on which passes with different dropout masks disagree (spec 5.4)."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssal3d.active.ranking import RankingSampler
+from ssal3d.active.sampler import QueryContext, in_range, one_of
+from ssal3d.active.uncertainty import binary_entropy
+from ssal3d.errors import UserError
+from ssal3d.predictions import PoolPredictions
+from ssal3d.predictions.table import Ragged
+from ssal3d.registry import ACTIVE_SAMPLERS
+
+RESIDUALS = 7
+MODES = ('var_sum', 'reg', 'mi')
+
+
+def pass_variance(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the unbiased variance over the first axis of ``(M, ...)`` values of M passes.
+
+    Raises:
+        ValueError: With fewer than two passes.
+
+    >>> float(pass_variance(np.array([0.2, 0.4, 0.6, 0.8, 1.0])).round(12))
+    0.1
+    """
+    if len(values) < 2:
+        raise ValueError(f'found {len(values)} passes, expected at least 2: one pass has no variance')
+    return np.asarray(values, dtype=np.float64).var(axis=0, ddof=1)
+
+
+def mutual_information(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return ``H2(mean p) - mean H2(p)`` in bits over the first axis of ``(M, ...)`` probabilities: BALD.
+
+    >>> mutual_information(np.array([[0.0, 0.5], [1.0, 0.5]])).round(4).tolist()
+    [1.0, 0.0]
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    return np.maximum(binary_entropy(scores.mean(axis=0)) - binary_entropy(scores).mean(axis=0), 0)
+
+
+@ACTIVE_SAMPLERS.register_module()
+class MCDropoutSampler(RankingSampler):
+    """Buys the frames on whose RoIs Monte-Carlo dropout passes disagree most.
+
+    Scores are those of a frame's own, existing RoIs; the CRB code scores all frames of a batch alike.
+
+    Args:
+        mode: ``'var_sum'``: mean variance of scores plus that of encoded residuals (CRB code); ``'reg'``: of residuals
+            alone (MC-REG of the CRB paper); ``'mi'``: mutual information of scores (MC-MI).
+        passes: Passes M that the detector makes; predictions from files say themselves how many they hold.
+        dontcare: See `ActiveSampler`.
+    """
+
+    def __init__(self, mode: str = 'var_sum', passes: int = 5, dontcare: str = 'none') -> None:
+        super().__init__(dontcare)
+        self.mode = one_of('mode', mode, MODES)
+        self.passes = int(in_range('passes', passes, low=2))
+        self.required_fields = {
+            'var_sum': ('mc_scores', 'mc_residuals'),
+            'reg': ('mc_residuals',),
+            'mi': ('mc_scores',),
+        }[mode]
+
+    @property
+    def extraction(self) -> dict[str, Any]:
+        """Return the number of passes."""
+        return {'mc_passes': self.passes}
+
+    def utilities(self, pool: PoolPredictions, context: QueryContext) -> NDArray[np.float64]:
+        """Return how much the passes disagree on each frame."""
+        passes = number_of_passes(pool)
+        if self.mode == 'mi':
+            return _roi_means(mutual_information, pool['mc_scores'], passes, 1)
+        utilities = _roi_means(pass_variance, pool['mc_residuals'], passes, RESIDUALS)
+        if self.mode == 'var_sum':
+            utilities = utilities + _roi_means(pass_variance, pool['mc_scores'], passes, 1)
+        return utilities
+
+
+def number_of_passes(pool: PoolPredictions) -> int:
+    """Return the number of Monte-Carlo passes M that the predictions hold.
+
+    Raises:
+        UserError: If the metadata do not say, or say fewer than 2.
+    """
+    passes = pool.metadata.get('mc_passes')
+    if not isinstance(passes, int) or passes < 2:
+        raise UserError(
+            f'{pool.source}: found mc_passes {passes!r} in the metadata, expected at least 2; predict the pool again with '
+            'the sampler in the config'
+        )
+    return passes
+
+
+def _roi_means(measure: Any, values: Ragged, passes: int, width: int) -> NDArray[np.float64]:
+    """Return the mean of ``measure`` over each frame's RoIs (and residuals); -inf for frames without RoIs."""
+    sizes = np.diff(values.offsets)
+    wrong = np.flatnonzero(sizes % (passes * width))
+    if len(wrong):
+        raise UserError(
+            f'frame number {wrong[0]} of the pool has {sizes[wrong[0]]} values of {passes} passes, expected a multiple '
+            f'of {passes * width}; the metadata key mc_passes does not fit the columns, predict the pool again'
+        )
+    means = np.full(len(sizes), -np.inf)
+    for size in np.unique(sizes[sizes > 0]).tolist():  # frames with equally many RoIs at once
+        frames = np.flatnonzero(sizes == size)
+        rows = values.offsets[:-1][frames][:, None] + np.arange(size)
+        own = values.values[rows].reshape(len(frames), passes, -1)
+        means[frames] = measure(own.swapaxes(0, 1)).mean(axis=1)
+    return means.round(12)
