@@ -30,7 +30,7 @@ def seeding_order(features: NDArray[np.floating], clusters: int, seed: int = 0) 
         return
     trials = 2 + int(np.log(max(clusters, 1)))
     distances = squared_distances(np.asarray(features, dtype=np.float32), picks=trials * clusters)
-    rng = np.random.RandomState(seed)  # noqa: NPY002 (scikit-learn's own draws)
+    rng = np.random.RandomState(seed)
     weights = np.ones(rows)
     open_rows = np.ones(rows, dtype=bool)
     pick = int(rng.choice(rows, p=weights / weights.sum()))

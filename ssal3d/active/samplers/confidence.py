@@ -34,7 +34,7 @@ class ConfidenceSampler(RankingSampler):
     The CRB code takes a softmax over the single confidence of a RoI, which is constant; this one uses the score.
 
     Args:
-        mode: Doubt in a box: ``'least'`` (1 - p) or ``'margin'`` (1 - \\|2p - 1\\|).
+        mode: Doubt in a box: ``'least'`` (1 - p) or ``'margin'`` (one minus the distance of 2p from 1).
         pool: Doubt in a frame: ``'mean'`` of its boxes, or ``'max'``: that of its least confident box.
         dontcare: See `ActiveSampler`.
     """
