@@ -36,7 +36,7 @@ def main() -> None:
         budget=config['budget'],
         seed=config['seed'],
         reference=read_predictions(reference, sampler.reference_fields) if reference else None,
-        labelled=read_predictions(labelled, sampler.labelled_fields) if labelled else None,
+        labelled=read_predictions(labelled, sampler.labelled_fields, sampler.optional_fields) if labelled else None,
         dontcare=read_by_frame(arguments.dontcare) if arguments.dontcare else None,
         annotate=annotator(arguments.annotations) if arguments.annotations else None,
         stop_rule=config.get('stop_rule', 'include_crossing'),

@@ -2,6 +2,8 @@
 
 Example:
     python tools/bench.py selection --frames 3612 --json selection.json
+    python tools/bench.py selection --sampler crb
+    python tools/bench.py selection --all
 """
 
 import argparse
@@ -12,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from ssal3d.errors import command
+from ssal3d.errors import UserError, command
 from ssal3d.fileio import write_json
 from ssal3d.terminal import print_table
 
@@ -25,10 +27,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('name', choices=NAMES)
     parser.add_argument('--frames', type=int, help='size of the synthetic pool (default: the size of the benchmark)')
+    parser.add_argument('--sampler', help='selection: sampler to measure, e.g. crb (default: cal)')
+    parser.add_argument('--all', action='store_true', help='selection: measure every sampler')
     parser.add_argument('--json', type=Path, help='also write the rows here')
     arguments = parser.parse_args()
     module = importlib.import_module(f'benchmarks.{arguments.name.replace("-", "_")}')
-    rows = module.run(arguments.frames or module.DEFAULT_FRAMES)
+    options = {key: getattr(arguments, key) for key in ('sampler', 'all') if getattr(arguments, key)}
+    if options and arguments.name != 'selection':
+        raise UserError(f'--{next(iter(options))} belongs to the benchmark selection, not to {arguments.name}')
+    rows = module.run(arguments.frames or module.DEFAULT_FRAMES, **options)
     print_table(
         f'{arguments.name} ({platform.processor() or platform.machine()})',
         ('part', 'value', 'unit', 'at most'),

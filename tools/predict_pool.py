@@ -1,6 +1,7 @@
 """Predict the unlabelled pool and write the prediction contract (Parquet) that every sampler reads.
 
-A killed run goes on where it stopped when it is started again; several processes share the work.
+By default it writes the columns that the config's active_sampler reads. A killed run goes on where it stopped when it
+is started again; several processes share the work.
 
 Example:
     python tools/predict_pool.py configs/ssal/pvrcnn_kitti.py epoch_80.pth --out predictions --labels round_0.json
@@ -25,7 +26,8 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument('--frames', type=Path, help='text file with the frame ids to predict, one a line')
     which.add_argument('--labels', type=Path, help='label state; labelled frames are left out')
-    parser.add_argument('--fields', help='comma-separated columns beside boxes, scores and labels')
+    parser.add_argument('--labelled', action='store_true', help='predict the labelled frames of --labels instead')
+    parser.add_argument('--fields', help="columns, comma-separated (default: a usual set and the config's sampler's)")
     parser.add_argument('--batch-size', type=int, default=1, help='frames per forward')
     parser.add_argument('--num-workers', type=int, default=1, help='loader processes')
     arguments = parser.parse_args()
@@ -34,9 +36,11 @@ def main() -> None:
     from mmengine.dist import init_dist
     from mmengine.registry import init_default_scope
 
+    from ssal3d.active import RandomSampler
     from ssal3d.fileio import sha256
     from ssal3d.models.loading import load_detector
     from ssal3d.predictions.pool_inference import DEFAULT_FIELDS, predict_pool
+    from ssal3d.registry import ACTIVE_SAMPLERS
     from ssal3d.terminal import console
 
     config = load_config(arguments)
@@ -47,26 +51,25 @@ def main() -> None:
         raise UserError(
             f'{arguments.config}: lacks pool_dataset or test_pipeline; inherit from configs/_base_/datasets'
         )
-    view = DATASETS.build(
-        dict(
-            type='UnlabelledView',
-            dataset=dict(config.pool_dataset, pipeline=config.test_pipeline),
-            labels=str(arguments.labels) if arguments.labels else None,
-            frames=arguments.frames.read_text().split() if arguments.frames else None,
-        )
-    )
+    if arguments.labelled and not arguments.labels:
+        raise UserError('--labelled needs --labels; give the label state')
+    dataset = dict(config.pool_dataset, pipeline=config.test_pipeline)
+    labels = str(arguments.labels) if arguments.labels else None
+    if arguments.labelled:
+        view = DATASETS.build(dict(type='LabelledView', dataset=dataset, labels=labels))
+    else:
+        frames = str(arguments.frames) if arguments.frames else None
+        view = DATASETS.build(dict(type='UnlabelledView', dataset=dataset, labels=labels, frames=frames))
+    sampler = ACTIVE_SAMPLERS.build(config.active_sampler) if 'active_sampler' in config else RandomSampler()
+    usual = sampler.labelled_fields if arguments.labelled else (*DEFAULT_FIELDS, *sampler.required_fields)
     model = load_detector(config, arguments.checkpoint)
     timing = predict_pool(
         model,
         view,
         arguments.out,
-        fields=arguments.fields.split(',') if arguments.fields else DEFAULT_FIELDS,
-        metadata={
-            'detector': config.model.type,
-            'checkpoint_sha256': sha256(arguments.checkpoint),
-            'score_threshold': config.model.test_cfg.rcnn.get('score_thr'),
-            'nms_iou': config.model.test_cfg.rcnn.get('nms_thr'),
-        },
+        fields=arguments.fields.split(',') if arguments.fields else tuple(dict.fromkeys(usual)),
+        extraction=sampler.extraction,
+        metadata={'checkpoint_sha256': sha256(arguments.checkpoint)},
         batch_size=arguments.batch_size,
         num_workers=arguments.num_workers,
     )

@@ -12,7 +12,7 @@ active_sampler = dict(
     iou_rel=0.2,  # BEV IoU with any reference box above which a box is reliable
     ensemble_nms=None,  # BEV IoU of a final suppression after merging; None: none
     # how uncertain a frame is
-    entropy='binary_score',  # of the final score; 'rpn_softmax': Eq. 4 on the column class_logits
+    entropy='binary_score',  # of the final score; 'rpn_softmax': Eq. 4 on the column class_logits; 'none': random order
     # how much of it is selected already
     t_sim=0.9,  # similarity from which a frame is rejected
     div='union',  # closest of all selected features (Eq. 5); 'per_frame': most similar frame (released code)

@@ -86,6 +86,7 @@ class ActiveSampler(ABC):
         required_fields: Columns of the prediction contract it needs beyond boxes, scores and labels.
         reference_fields: Columns it needs of the reference model's predictions.
         labelled_fields: Columns it needs of the predictions for the labelled frames.
+        optional_fields: Those of them that it can do without.
         uses_reference: Whether it looks at a reference model's predictions.
         needs_reference: Whether it cannot work without them.
         needs_labelled: Whether it needs predictions for the labelled frames.
@@ -94,6 +95,7 @@ class ActiveSampler(ABC):
     required_fields: tuple[str, ...] = ()
     reference_fields: tuple[str, ...] = ()
     labelled_fields: tuple[str, ...] = ()
+    optional_fields: tuple[str, ...] = ()
     uses_reference: bool = False
     needs_reference: bool = False
     needs_labelled: bool = False

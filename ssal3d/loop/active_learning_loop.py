@@ -14,11 +14,12 @@ from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from ssal3d.active import ActiveSampler, RandomSampler
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, sha256
 from ssal3d.loop.journal import Journal
 from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames
-from ssal3d.loop.stages import StageInputs, SupervisedStage, pool_view
+from ssal3d.loop.stages import StageInputs, SupervisedStage, labelled_test_view, pool_view
 from ssal3d.loop.summary import summarise
 from ssal3d.loop.training import last_checkpoint, train_stage
 from ssal3d.models.loading import load_detector
@@ -26,19 +27,21 @@ from ssal3d.predictions.pool_inference import predict_pool
 from ssal3d.registry import STAGES
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainedModel:
     """A finished stage.
 
     Attributes:
         name: Step of the journal, e.g. ``'round_1/normal'``.
         checkpoint: Its last checkpoint.
-        predictions: Its predictions on the frames that were unlabelled when it was trained.
+        predictions: Its predictions on the frames that were unlabelled when it was trained, if anybody needs them.
+        labelled: Its predictions on the frames that it was trained on, if the sampler compares with them.
     """
 
     name: str
     checkpoint: Path
-    predictions: Path
+    predictions: Path | None = None
+    labelled: Path | None = None
 
 
 @LOOPS.register_module()
@@ -108,23 +111,26 @@ class ActiveLearningLoop(BaseLoop):
         labels = self._path(self._step('initial', self._buy_initial)['labels'])
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
-            fields = build_sampler(self.config, entry).fields_to_read()
-            models = self._train(f'round_{number}', entry['pretrain'], labels, fields)
+            sampler = build_sampler(self.config, entry)
+            models = self._train(f'round_{number}', entry['pretrain'], labels, sampler)
             step = self._step(f'round_{number}/query', lambda: self._buy(number, entry, models, labels))  # noqa: B023
             labels = self._path(step['labels'])
             trained += models
-        trained += self._train('final', self.final, labels, (), predict_last=self.held_out_report)
+        trained += self._train('final', self.final, labels, RandomSampler(), predict_last=self.held_out_report)
         barrier()
         if is_main_process():
             held_out = {m.name: m.predictions for m in (trained[0], trained[-1])} if self.held_out_report else None
             summarise(self.config, self.journal, self.work_dir, labels, held_out)
 
     def _train(
-        self, group: str, names: Sequence[str], labels: Path, fields: Sequence[str], predict_last: bool = True
+        self, group: str, names: Sequence[str], labels: Path, sampler: ActiveSampler, predict_last: bool = True
     ) -> list[TrainedModel]:
-        """Train stages one from another and predict the unlabelled pool after each, with the columns in ``fields``."""
+        """Train stages one from another and predict after each: the unlabelled pool, with what the sampler reads.
+
+        Only the last model is queried, so only its predictions hold the sampler's columns and the labelled frames.
+        """
         models: list[TrainedModel] = []
-        for name in names:
+        for place, name in enumerate(names):
             previous = models[-1] if models else None
             inputs = StageInputs(
                 self.work_dir / group / name,
@@ -135,13 +141,20 @@ class ActiveLearningLoop(BaseLoop):
             )
             config = self.stages[name].build_config(self.config, inputs)
             step = self._step(f'{group}/{name}', lambda: self._train_stage(config, f'{group}/{name}'))  # noqa: B023
-            checkpoint, folder = self._path(step['checkpoint']), self.work_dir / group / f'predictions_{name}'
-            if predict_last or name != names[-1]:
-                self._step(
-                    f'{group}/predictions_{name}',
-                    lambda: self._predict(config, inputs, checkpoint, folder, fields),  # noqa: B023
-                )
-            models.append(TrainedModel(f'{group}/{name}', checkpoint, folder))
+            last = place == len(names) - 1
+            if last:
+                predict = predict_last
+            else:
+                compared = place == 0 and (sampler.uses_reference or self.held_out_report)
+                predict = compared or self.stages[names[place + 1]].uses_predictions
+            model = TrainedModel(f'{group}/{name}', self._path(step['checkpoint']))
+            if predict:
+                columns = sampler.fields_to_read() if last else sampler.reference_fields
+                model.predictions = self._predict(model, config, pool_view(config, inputs), sampler, columns)
+            if last and sampler.needs_labelled:
+                view = labelled_test_view(config, inputs)
+                model.labelled = self._predict(model, config, view, sampler, sampler.labelled_fields, 'labelled')
+            models.append(model)
         return models
 
     def _buy_initial(self) -> dict[str, Any]:
@@ -159,6 +172,7 @@ class ActiveLearningLoop(BaseLoop):
             labels,
             predictions=models[-1].predictions,
             reference=models[0].predictions if len(models) > 1 else None,
+            labelled=models[-1].labelled,
         )
 
     def _train_stage(self, config: Config, name: str) -> dict[str, Any]:
@@ -166,19 +180,35 @@ class ActiveLearningLoop(BaseLoop):
         return {'files': {'checkpoint': last_checkpoint(config)}, 'metrics': metrics}
 
     def _predict(
-        self, config: Config, inputs: StageInputs, checkpoint: Path, folder: Path, fields: Sequence[str]
-    ) -> dict[str, Any]:
-        timing = predict_pool(
-            load_detector(config, checkpoint),
-            DATASETS.build(pool_view(config, inputs)),
-            folder,
-            fields=fields,
-            metadata={'detector': config.model.type, 'checkpoint_sha256': sha256(checkpoint)},
-            description=f'predicting {folder.relative_to(self.work_dir)}',
-            **self.prediction,
-        )
-        self.runner.logger.info(f'{folder.relative_to(self.work_dir)}: {timing}')
-        return {'files': {}, 'timing': vars(timing)}
+        self,
+        model: TrainedModel,
+        config: Config,
+        view: Mapping[str, Any],
+        sampler: ActiveSampler,
+        columns: Sequence[str],
+        kind: str = 'predictions',
+    ) -> Path:
+        """Predict the frames of a view into ``<kind>_<stage>`` beside the stage's folder, and return that folder."""
+        stage = self.work_dir / model.name
+        folder = stage.with_name(f'{kind}_{stage.name}')
+        name = str(folder.relative_to(self.work_dir))
+
+        def work() -> dict[str, Any]:
+            timing = predict_pool(
+                load_detector(config, model.checkpoint),
+                DATASETS.build(view),
+                folder,
+                fields=columns,
+                extraction=sampler.extraction,
+                metadata={'checkpoint_sha256': sha256(model.checkpoint)},
+                description=f'predicting {name}',
+                **self.prediction,
+            )
+            self.runner.logger.info(f'{name}: {timing}')
+            return {'files': {}, 'timing': vars(timing)}
+
+        self._step(name, work)
+        return folder
 
     def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Do a step unless the journal has it, and record it: ``files`` by role, and further facts."""

@@ -54,6 +54,7 @@ def buy_frames(
     labels: Path,
     predictions: Path,
     reference: Path | None,
+    labelled: Path | None,
 ) -> dict[str, Any]:
     """Query the pool with the predictions of the round's models and buy what the sampler asks for.
 
@@ -66,6 +67,7 @@ def buy_frames(
         labels: Label state before the query.
         predictions: Predictions of the round's last model.
         reference: Predictions of the round's first model, if that is another one.
+        labelled: Predictions of the round's last model for the labelled frames, if the sampler wants them.
 
     Returns:
         Facts for the journal, the new label state and the query among its ``files``.
@@ -73,7 +75,8 @@ def buy_frames(
     sampler = build_sampler(config, entry)
     pool = read_predictions(predictions, sampler.fields_to_read())
     other = read_predictions(reference, sampler.reference_fields) if reference and sampler.uses_reference else None
-    return _buy(config, entry, annotator, work_dir, LabelState.read(labels), number, pool, other)
+    known = read_predictions(labelled, sampler.labelled_fields, sampler.optional_fields) if labelled else None
+    return _buy(config, entry, annotator, work_dir, LabelState.read(labels), number, pool, other, known)
 
 
 def _buy(
@@ -85,6 +88,7 @@ def _buy(
     number: int,
     pool: PoolPredictions,
     reference: PoolPredictions | None = None,
+    labelled: PoolPredictions | None = None,
 ) -> dict[str, Any]:
     """Run one query on rank 0 and write its results; the other ranks only learn where they are."""
     folder = work_dir / (f'round_{number}' if number else 'initial')
@@ -106,6 +110,7 @@ def _buy(
         budget=entry.get('budget', config.get('budget')),
         seed=config.randomness.seed,
         reference=reference,
+        labelled=labelled,
         dontcare=oracle.dontcare_regions() if sampler.dontcare != 'none' else None,
         annotate=oracle.annotate,
         stop_rule=entry.get('stop_rule', config.get('stop_rule', 'include_crossing')),

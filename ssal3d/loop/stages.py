@@ -44,7 +44,12 @@ class SupervisedStage:
         schedule: Arguments of `onecycle` other than ``epochs``.
         checkpoint_interval: Epochs between checkpoints; a killed run loses at most that many.
         options: Anything of the run's config to change, merged last.
+
+    Attributes:
+        uses_predictions: Whether the stage starts from the previous stage's predictions of the pool.
     """
+
+    uses_predictions = False
 
     def __init__(
         self,
@@ -112,6 +117,8 @@ class CPSPStage(SupervisedStage):
         cpsp: Settings of confidence, refinement and backgrounds (see `ssal3d.cpsp.settings`).
         **kwargs: As for `SupervisedStage`.
     """
+
+    uses_predictions = True
 
     def __init__(
         self,
@@ -181,6 +188,11 @@ def background_view(config: Config, inputs: StageInputs, false_positives: Mappin
 def pool_view(config: Config, inputs: StageInputs) -> dict[str, Any]:
     """Return the unlabelled frames with the test pipeline: what pool predictions are made on."""
     return _view('UnlabelledView', config, inputs, config.test_pipeline)
+
+
+def labelled_test_view(config: Config, inputs: StageInputs) -> dict[str, Any]:
+    """Return the labelled frames with the test pipeline: what samplers that compare with them are given."""
+    return _view('LabelledView', config, inputs, config.test_pipeline)
 
 
 def with_bank(pipeline: Sequence[Mapping[str, Any]], bank: str) -> list[dict[str, Any]]:

@@ -1,11 +1,11 @@
 """PV-RCNN that also returns what frame selection needs: class logits, features and RoI-level outputs.
 
-The four classes add no parameter, so checkpoints of the stock classes load unchanged. Extras per final box stand in
+The four classes add no parameter, so checkpoints of the stock classes load unchanged (``class_quality`` adds buffers). Extras per final box stand in
 ``pred_instances_3d`` under the column names of the prediction contract; extras per frame in ``frame_predictions``.
 Source: spec/active_learning.md 2.2 and 2.3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,16 @@ from mmdet3d.registry import MODELS
 from mmdet3d.structures.bbox_3d import rotation_3d_in_axis
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+
+from ssal3d.models.class_quality import ClassQuality, aligned_iou_3d
+from ssal3d.models.extraction import Extraction
+from ssal3d.models.gradients import (
+    anchor_score_derivatives,
+    outer_product_sums,
+    roi_score_derivatives,
+    shared_layer_derivatives,
+)
+from ssal3d.models.roi_targets import roi_targets
 
 LOGIT_EPS = 1e-6
 
@@ -112,28 +122,20 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
     """RoI head whose results carry the contract's extras.
 
     Args:
-        mc_passes: Monte-Carlo dropout passes over the RoI branch at prediction time; 0 for none. Only the fully
-            connected layers run again, batch normalisation stays in eval mode.
-        mc_seed: Seed of the dropout masks.
-        keep_roi_features: Return the features of all RoIs, zero padded to ``test_cfg``'s number of RoIs.
-        max_rois: RoIs that features and passes are padded to.
+        class_quality: Options of `ClassQuality`, which then follows how well each class is learnt (PPAL); None for no.
+
+    Attributes:
+        extraction: What to compute beside the final boxes.
+        max_rois: RoIs R that RoI-level rows are padded to.
+        frame_predictions: RoI-level values of each frame of the last batch.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        mc_passes: int = 0,
-        mc_seed: int = 0,
-        keep_roi_features: bool = False,
-        max_rois: int = 100,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *args: Any, class_quality: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.mc_passes = mc_passes
-        self.mc_seed = mc_seed
-        self.keep_roi_features = keep_roi_features
-        self.max_rois = max_rois
-        self.frame_predictions: list[dict[str, Tensor]] = []
+        self.class_quality = None if class_quality is None else ClassQuality(self.num_classes, **class_quality)
+        self.extraction = Extraction()
+        self.max_rois = 0
+        self.frame_predictions: list[dict[str, Any]] = []
 
     def predict(
         self, feats_dict: dict, rpn_results_list: list[InstanceData], batch_data_samples: list, **kwargs: Any
@@ -161,34 +163,145 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
             [sample.metainfo for sample in batch_data_samples],
             self.test_cfg,
         )
-        passes = monte_carlo_passes(self.bbox_head, pooled, self.mc_passes, self.mc_seed) if self.mc_passes else None
-        self.frame_predictions = []
-        for frame, (results, proposals) in enumerate(zip(results_list, rpn_results_list)):
-            own = rois[:, 0] == frame
+        frames = [rois[:, 0] == frame for frame in range(len(rpn_results_list))]
+        for own, results, proposals in zip(frames, results_list, rpn_results_list):
             results.box_features = shared[own][results.roi_index]
             if 'class_logits' in proposals:
                 results.class_logits = proposals['class_logits'][results.roi_index]
-            self.frame_predictions.append(self._frame_predictions(own, shared, passes))
+        self.frame_predictions = self._frame_predictions(rpn_results_list, frames, shared, pooled)
         return results_list
 
     def _frame_predictions(
-        self, own: Tensor, shared: Tensor, passes: tuple[Tensor, Tensor] | None
-    ) -> dict[str, Tensor]:
-        """Return the RoI-level columns of one frame, given which of the batch's RoIs are its own."""
-        values = {}
-        rois = int(own.sum())
-        if self.keep_roi_features:
-            values['roi_features'] = nn.functional.pad(shared[own], (0, 0, 0, self.max_rois - rois))
-            values['roi_valid'] = torch.arange(self.max_rois) < rois
-        if passes is not None:
-            values['mc_scores'] = passes[0][:, own]
-            values['mc_residuals'] = passes[1][:, own]
-        return values
+        self, proposals: Sequence[InstanceData], frames: Sequence[Tensor], shared: Tensor, pooled: Tensor
+    ) -> list[dict[str, Any]]:
+        """Return the RoI-level columns of each frame, given which of the batch's RoIs are its own."""
+        wanted, found = self.extraction, [dict[str, Any]() for _ in frames]
+        if wanted.wants_rois:
+            for own, rois, values in zip(frames, proposals, found):
+                values['roi_features'] = self.padded(shared[own])
+                values['roi_valid'] = torch.arange(self.max_rois) < len(rois)
+                values['rois'] = rois
+        passes = None
+        if wanted.wants_passes:
+            passes = monte_carlo_passes(self.bbox_head, pooled, wanted.mc_passes, wanted.mc_seed)
+            for own, values in zip(frames, found):
+                values['mc_scores'], values['mc_residuals'] = passes[0][:, own], passes[1][:, own]
+        if wanted.wants_gradient and wanted.gradient != 'rpn_conv_cls':
+            if passes is None:
+                pieces = roi_score_derivatives(self.bbox_head, shared)
+            else:
+                weights = sum(own / own.sum().clamp(min=1) for own in frames)
+                pieces = shared_layer_derivatives(self.bbox_head, pooled, passes[0].mean(0), passes[1].mean(0), weights)
+            rows = outer_product_sums(*pieces, frames, wanted.projection, wanted.projection_seed)
+            for row, values in zip(rows, found):
+                values['gradient'] = row
+        return found
+
+    def padded(self, rows: Tensor) -> Tensor:
+        """Return ``(max_rois, D)``: the values of a frame's RoIs, then zeros."""
+        return nn.functional.pad(rows, (0, 0, 0, self.max_rois - len(rows)))
+
+    def _bbox_forward_train(
+        self, seg_preds: Tensor, keypoint_features: Tensor, keypoints: Tensor, sampling_results: list
+    ) -> dict:
+        """Train as the stock head and, where it is wanted, note how well the classes are learnt."""
+        outputs = super()._bbox_forward_train(seg_preds, keypoint_features, keypoints, sampling_results)
+        if self.class_quality is not None and self.training:
+            self._note_quality(outputs, sampling_results)
+        return outputs
+
+    @torch.no_grad()
+    def _note_quality(self, outputs: Mapping[str, Tensor], sampling_results: Sequence[Any]) -> None:
+        """Update the quality of each class from the positive RoIs; a frame's positives come before its negatives."""
+        sizes = [len(result.bboxes) for result in sampling_results]
+        rows = torch.cat(
+            [
+                start + torch.arange(len(result.pos_bboxes))
+                for start, result in zip(torch.tensor([0, *sizes]).cumsum(0), sampling_results)
+            ]
+        ).to(outputs['bbox_reg'].device)
+        anchors = torch.cat([result.pos_bboxes for result in sampling_results])
+        decoded = self.bbox_head._decode(anchors, outputs['bbox_reg'][rows])
+        truth = torch.cat([result.pos_gt_bboxes for result in sampling_results])
+        self.class_quality.update(
+            outputs['bbox_scores'][rows].sigmoid().amax(-1),
+            aligned_iou_3d(_raised(decoded), _raised(truth)),
+            torch.cat([result.pos_gt_labels for result in sampling_results]),
+        )
+
+
+def _raised(boxes: Tensor) -> Tensor:
+    """Return ``(N, 7)`` boxes with their gravity centre, given those with the centre of their bottom."""
+    return torch.cat((boxes[:, :2], boxes[:, 2:3] + boxes[:, 5:6] / 2, boxes[:, 3:7]), 1)
 
 
 @MODELS.register_module()
 class ActivePointVoxelRCNN(PointVoxelRCNN):
-    """PV-RCNN that moves the RoI head's frame-level extras to ``data_sample.frame_predictions``."""
+    """PV-RCNN that fills the prediction contract: frame-level extras stand in ``data_sample.frame_predictions``."""
+
+    _anchor_gradients: Tensor | None = None
+
+    @property
+    def extraction(self) -> Extraction:
+        """What to compute beside the final boxes; set it with `ssal3d.models.extraction.extracting`."""
+        return self.roi_head.extraction
+
+    @extraction.setter
+    def extraction(self, extraction: Extraction) -> None:
+        self.roi_head.extraction = extraction
+        self.roi_head.max_rois = self.test_cfg.rpn.nms_post
+
+    def prediction_metadata(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return what readers of the predictions must know about this detector.
+
+        Args:
+            classes: Class names in the order of its labels.
+        """
+        quality = self.roi_head.class_quality
+        return {
+            'detector': type(self).__name__,
+            'score_threshold': self.test_cfg.rcnn.get('score_thr'),
+            'nms_iou': self.test_cfg.rcnn.get('nms_thr'),
+            **self.extraction.metadata,
+            **({} if quality is None else {'class_quality': dict(zip(classes, quality.quality.tolist()))}),
+        }
+
+    def roi_targets(self, rois: InstanceData, annotations: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return the columns ``roi_scores_target`` (R,) and ``roi_residuals_target`` (R, 7) of a labelled frame.
+
+        Args:
+            rois: The frame's proposals, as in ``frame_predictions['rois']``.
+            annotations: ``gt_bboxes_3d`` and ``gt_labels_3d``.
+        """
+        device = rois['labels_3d'].device
+        scores, residuals = roi_targets(
+            self.roi_head,
+            rois['bboxes_3d'],
+            rois['labels_3d'],
+            annotations['gt_bboxes_3d'].to(device),
+            torch.as_tensor(annotations['gt_labels_3d'], device=device),
+        )
+        padded = self.roi_head.padded
+        return {'roi_scores_target': padded(scores[:, None])[:, 0], 'roi_residuals_target': padded(residuals)}
+
+    def extract_points_feat(self, batch_inputs_dict: dict, feats_dict: dict, rpn_results_list: list) -> dict:
+        """Extract key point features; keeps the RPN's input where its gradient is wanted.
+
+        Args:
+            batch_inputs_dict: Points and voxels.
+            feats_dict: Features of the first stage.
+            rpn_results_list: Proposals of each frame.
+        """
+        wanted = self.extraction
+        self._anchor_gradients = None
+        if not self.training and wanted.wants_gradient and wanted.gradient == 'rpn_conv_cls':
+            self._anchor_gradients = self._rpn_gradients(feats_dict['neck_feats'][0], wanted)
+        return super().extract_points_feat(batch_inputs_dict, feats_dict, rpn_results_list)
+
+    def _rpn_gradients(self, features: Tensor, wanted: Extraction) -> Tensor:
+        pieces = anchor_score_derivatives(self.rpn_head, features)
+        cells = torch.arange(len(pieces[0]), device=features.device).chunk(len(features))
+        return outer_product_sums(*pieces, cells, wanted.projection, wanted.projection_seed)
 
     def add_pred_to_datasample(
         self, data_samples: list, data_instances_3d: list | None = None, *args: Any, **kwargs: Any
@@ -202,7 +315,9 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
             **kwargs: As in the stock detector.
         """
         samples = super().add_pred_to_datasample(data_samples, data_instances_3d, *args, **kwargs)
-        for sample, values in zip(samples, self.roi_head.frame_predictions):
+        for frame, (sample, values) in enumerate(zip(samples, self.roi_head.frame_predictions)):
+            if self._anchor_gradients is not None:
+                values['gradient'] = self._anchor_gradients[frame]
             sample.frame_predictions = values
         return samples
 

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.label_state import pool_digest
 from ssal3d.errors import UserError
+from ssal3d.models.extraction import Extraction, extracting
 from ssal3d.ops.boxes import points_per_box
 from ssal3d.predictions.reader import read_metadata
 from ssal3d.predictions.schema import REQUIRED, Layout, column
@@ -29,7 +30,15 @@ from ssal3d.terminal import track
 
 DEFAULT_FIELDS = ('class_logits', 'box_features', 'num_points', 'roi_index', 'lidar2img', 'image_shape')
 # What identifies a pass; parts written under other values must not be mixed.
-IDENTITY = ('classes', 'fields', 'checkpoint_sha256', 'frames_sha256', 'frames_per_part', 'batch_size')
+IDENTITY = (
+    'classes',
+    'fields',
+    'extraction',
+    'checkpoint_sha256',
+    'frames_sha256',
+    'frames_per_part',
+    'batch_size',
+)
 
 
 @dataclass
@@ -68,6 +77,7 @@ def predict_pool(
     out: str | Path,
     *,
     fields: Sequence[str] = DEFAULT_FIELDS,
+    extraction: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
     batch_size: int = 1,
     num_workers: int = 1,
@@ -81,6 +91,7 @@ def predict_pool(
         view: A dataset view with ``frame_ids``, ``get_data_info(i)`` and a test pipeline.
         out: Folder of the parts. Finished parts of the same model and pool are kept.
         fields: Columns beyond boxes, scores and labels.
+        extraction: How the detector computes them: `ActiveSampler.extraction`.
         metadata: Facts for the files, e.g. ``checkpoint_sha256``.
         batch_size: Frames per forward.
         num_workers: Loader processes.
@@ -95,17 +106,36 @@ def predict_pool(
     metadata = {
         'classes': list(view.metainfo['classes']),
         'fields': list(fields),
+        'extraction': dict(extraction or {}),
         'frames_sha256': pool_digest(view.frame_ids),
         'frames_per_part': frames_per_part,
         'batch_size': batch_size,
         **(metadata or {}),
     }
+    network = unwrapped(model)
+    wanted = Extraction.of(fields, extraction or {})
+    with extracting(network, wanted):
+        if hasattr(network, 'prediction_metadata'):
+            metadata = {**network.prediction_metadata(metadata['classes']), **metadata}
+        return _predict(network, view, out, tuple(fields), metadata, num_workers, description)
+
+
+def _predict(
+    network: nn.Module,
+    view: Any,
+    out: Path,
+    fields: Sequence[str],
+    metadata: Mapping[str, Any],
+    num_workers: int,
+    description: str,
+) -> PassTiming:
+    """Predict the parts that are not there yet, this rank's share of them."""
+    frames_per_part, batch_size = metadata['frames_per_part'], metadata['batch_size']
     rank, world_size = get_dist_info()
     parts = [_missing_parts(out, len(view.frame_ids), frames_per_part, metadata) if rank == 0 else []]
     broadcast_object_list(parts)  # one rank looks, before any writes
     own = parts[0][rank::world_size]
     timing = PassTiming()
-    network = unwrapped(model)
     was_training = network.training
     network.eval()
     try:
@@ -116,7 +146,7 @@ def predict_pool(
         for positions, results, points in progress:
             start = time.perf_counter()
             for position, sample, cloud in zip(positions, results, points):
-                rows.append((view.frame_ids[position], _row(sample, cloud, view, position, fields)))
+                rows.append((view.frame_ids[position], _row(network, sample, cloud, view, position, fields)))
             if len(rows) == frames_per_part or positions[-1] == len(view.frame_ids) - 1:
                 number = positions[-1] // frames_per_part
                 write_part(out / f'part-{number:05d}.parquet', rows, fields, metadata)
@@ -171,7 +201,9 @@ def _predicted_batches(
         start = time.perf_counter()
 
 
-def _row(sample: Any, points: torch.Tensor, view: Any, position: int, fields: Sequence[str]) -> dict[str, np.ndarray]:
+def _row(
+    network: Any, sample: Any, points: torch.Tensor, view: Any, position: int, fields: Sequence[str]
+) -> dict[str, np.ndarray]:
     """Return the contract's columns of one predicted frame."""
     instances = sample.pred_instances_3d
     boxes = gravity_centred(instances.bboxes_3d)
@@ -180,7 +212,9 @@ def _row(sample: Any, points: torch.Tensor, view: Any, position: int, fields: Se
         'scores_3d': _numpy(instances.scores_3d).clip(0, 1),
         'labels_3d': _numpy(instances.labels_3d),
     }
-    extras = getattr(sample, 'frame_predictions', {})
+    extras = dict(getattr(sample, 'frame_predictions', {}))
+    if 'roi_scores_target' in fields or 'roi_residuals_target' in fields:
+        extras |= network.roi_targets(extras['rois'], _annotations(view, position))
     for name in fields:
         if name == 'num_points':
             values[name] = points_per_box(_numpy(points)[:, :3], boxes)
@@ -196,6 +230,16 @@ def _row(sample: Any, points: torch.Tensor, view: Any, position: int, fields: Se
                 f'{", ".join(sorted({*instances.keys(), *extras}))}. Switch it on in the model config or leave it out'
             )
     return values
+
+
+def _annotations(view: Any, position: int) -> Mapping[str, Any]:
+    """Return the annotations of a labelled frame; an unlabelled view has none."""
+    found = view.get_data_info(position).get('ann_info')
+    if found is None:
+        raise UserError(
+            f'frame {view.frame_ids[position]}: targets were asked for, but it is not labelled; predict with --labelled'
+        )
+    return found
 
 
 def _camera(info: Mapping[str, Any], frame_id: str, name: str) -> np.ndarray:

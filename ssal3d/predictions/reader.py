@@ -16,7 +16,7 @@ from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Co
 from ssal3d.predictions.table import PoolPredictions, Ragged
 
 
-def read_predictions(folder: str | Path, fields: Sequence[str] = ()) -> PoolPredictions:
+def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
     """Read a folder of ``part-*.parquet`` files.
 
     The result does not depend on the order of rows or parts. Only the named columns are read from disk.
@@ -24,6 +24,7 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = ()) -> PoolPred
     Args:
         folder: The folder.
         fields: Columns beyond boxes, scores and labels.
+        optional: Those of them that are left out where the files do not have them.
 
     Raises:
         UserError: If there is no part, parts disagree, a column is missing, a frame appears twice or a value is out of
@@ -36,6 +37,9 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = ()) -> PoolPred
     for name in names:
         column(name)
     metadata = _common_metadata(parts)
+    if optional:
+        there = pq.read_schema(parts[0]).names
+        names = [name for name in names if name in there or name not in optional]
     tables = [_read_part(part, names) for part in parts]
     for part, table in zip(parts, tables):
         if table.schema != tables[0].schema:

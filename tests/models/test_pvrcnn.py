@@ -9,8 +9,12 @@ from mmdet3d.registry import MODELS
 from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
+from ssal3d.errors import UserError
+from ssal3d.models.extraction import Extraction, extracting
+from ssal3d.models.gradients import outer_product_sums
 from ssal3d.models.pvrcnn import monte_carlo_passes, stack_rois
 
 STOCK = {
@@ -23,7 +27,7 @@ STOCK = {
 
 def to_stock(config):
     if isinstance(config, dict):
-        own = {'mc_passes', 'mc_seed', 'keep_roi_features', 'max_rois'}
+        own = {'class_quality'}
         return {k: STOCK.get(v, v) if k == 'type' else to_stock(v) for k, v in config.items() if k not in own}
     return [to_stock(value) for value in config] if isinstance(config, list) else config
 
@@ -138,12 +142,13 @@ def test_monte_carlo_passes_vary_and_change_nothing(model):
     assert not any(module.training for module in head.modules())
 
 
-def test_roi_level_extras_are_padded(config):
-    config = Config(dict(model=config)).copy().model
-    config.roi_head.update(keep_roi_features=True, mc_passes=2, max_rois=40)
-    model = MODELS.build(config).eval()
-    model.init_weights()
-    for sample in predict(model, batch()):
+def test_roi_level_extras_are_padded(model):
+    wanted = Extraction.of(('roi_features', 'mc_scores'), {'mc_passes': 2})
+    with extracting(model, wanted):
+        model.roi_head.max_rois = 40
+        samples = predict(model, batch())
+    assert model.extraction == Extraction()
+    for sample in samples:
         extras = sample.frame_predictions
         count = int(extras['roi_valid'].sum())
         assert extras['roi_features'].shape == (40, 64)
@@ -151,3 +156,110 @@ def test_roi_level_extras_are_padded(config):
         assert extras['mc_scores'].shape == (2, count)
         kept = sample.pred_instances_3d
         torch.testing.assert_close(kept.box_features, extras['roi_features'][kept.roi_index])
+
+
+def test_only_what_is_wanted_is_computed(model):
+    for sample in predict(model, batch()):
+        assert sample.frame_predictions == {}
+    with extracting(model, Extraction.of(('gradient',), {'gradient': 'roi_cls'})):
+        assert set(predict(model, batch(1))[0].frame_predictions) == {'gradient'}
+
+
+def full_gradient(model, layer, loss):
+    """The gradient of a layer's weight by autograd through the head, for one frame."""
+    return torch.autograd.grad(loss, layer.weight)[0].flatten()
+
+
+@pytest.mark.parametrize('layer', ['shared_fc', 'roi_cls', 'rpn_conv_cls'])
+def test_gradients_are_those_of_autograd_and_change_nothing(model, layer):
+    """One frame at a time and in a batch; parameters, buffers, modes and random state stay as they were."""
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    seen = {}
+    hooks = [
+        model.roi_head.bbox_head.register_forward_pre_hook(lambda _, inputs: seen.setdefault('pooled', inputs[0])),
+        model.rpn_head.register_forward_pre_hook(lambda _, inputs: seen.update(maps=inputs[0][0])),
+    ]
+    wanted = Extraction.of(('gradient',), {'gradient': layer, 'projection': None, 'mc_passes': 3})
+    with extracting(model, wanted):
+        samples = predict(model, batch())
+        assert model.prediction_metadata(('a', 'b', 'c'))['gradient_layer'] == layer
+    for hook in hooks:
+        hook.remove()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert not any(module.training for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    head, pooled = model.roi_head.bbox_head, seen['pooled'].detach()
+    per_frame = len(pooled) // 2
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    with torch.no_grad():
+        scores, residuals = monte_carlo_passes(head, pooled, 3, seed=0)
+    for frame, sample in enumerate(samples):
+        own = slice(frame * per_frame, (frame + 1) * per_frame)
+        if layer == 'rpn_conv_cls':
+            logits = model.rpn_head.conv_cls(seen['maps'][frame : frame + 1].detach())
+            logits = logits.permute(0, 2, 3, 1).reshape(-1, 3)
+            highest, labels = logits.detach().max(1)
+            labels[highest <= 0] = 3
+            loss = model.rpn_head.loss_cls(logits, labels, torch.ones(len(labels)), avg_factor=1.0)
+            expected = full_gradient(model, model.rpn_head.conv_cls, loss)
+        else:
+            logits, found = head(pooled[own])
+            if layer == 'roi_cls':
+                loss = bce(logits.flatten(), (logits.flatten() > 0).float(), reduction='sum')
+                expected = full_gradient(model, head.cls_layer[-2].conv, loss)
+            else:
+                loss = bce(logits.flatten(), scores[:, own].mean(0))
+                loss = loss + torch.nn.functional.smooth_l1_loss(found, residuals[:, own].mean(0))
+                expected = full_gradient(model, head.shared_fc_layer[-1].conv, loss)
+        assert expected.abs().max() > 0
+        torch.testing.assert_close(sample.frame_predictions['gradient'], expected, rtol=1e-3, atol=1e-6)
+
+
+def test_projected_gradients_keep_inner_products():
+    rng = torch.Generator().manual_seed(0)
+    derivatives, inputs = torch.randn(40, 256, generator=rng), torch.randn(40, 256, generator=rng)
+    frames = torch.arange(40).chunk(4)
+    full = outer_product_sums(derivatives, inputs, frames)
+    short = outer_product_sums(derivatives, inputs, frames, projection=64)
+    assert short.shape == (4, 4096)
+    lengths = full.norm(dim=1)
+    error = (short @ short.T - full @ full.T) / lengths[:, None] / lengths[None]
+    assert error.abs().max() < 0.3  # a few rows per frame: the spread of a length is about a tenth
+    assert error.abs().mean() < 0.05
+    assert torch.equal(short, outer_product_sums(derivatives, inputs, frames, projection=64))
+
+
+def test_gradient_of_one_roi():
+    """Spec 5.6: x = (1, 2), p = .8 and label 1 give (-.2, -.4)."""
+    found = outer_product_sums(torch.tensor([[0.8 - 1]]), torch.tensor([[1.0, 2.0]]), [torch.tensor([0])])
+    torch.testing.assert_close(found, torch.tensor([[-0.2, -0.4]]))
+
+
+def test_unknown_extraction_is_named():
+    with pytest.raises(UserError, match="unknown extraction option 'mc_pases'.*mc_passes"):
+        Extraction.of((), {'mc_pases': 3})
+    with pytest.raises(UserError, match="unknown gradient layer 'roi_clss'.*roi_cls"):
+        Extraction.of((), {'gradient': 'roi_clss'})
+    with pytest.raises(UserError, match="'gradient' was asked for without its layer"):
+        Extraction.of(('gradient',), {})
+
+
+def test_targets_of_rois_are_those_that_the_head_is_trained_on(model):
+    """RoIs moved away from boxes: decoding their residuals gives the boxes back, scores follow the IoU."""
+    boxes = torch.tensor([[5.0, 1, -1, 4, 1.8, 1.5, 0.3], [9.0, -3, -1, 0.8, 0.6, 1.7, 1.0]])
+    offsets = torch.tensor([[0.1, 0.05, 0.0, 0.1, 0, 0, 0.02], [0.02, 0, 0, 0, 0, 0.05, 0], [2.5, 0, 0, 0, 0, 0, 0]])
+    rois = InstanceData()
+    rois.bboxes_3d = LiDARInstance3DBoxes(torch.cat((boxes, boxes[:1], boxes[:1])) + torch.cat((offsets, offsets[:1])))
+    rois.labels_3d = torch.tensor([2, 0, 2, 1])  # the last one lies on a car but calls it a cyclist
+    model.roi_head.max_rois = 6
+    annotations = {'gt_bboxes_3d': LiDARInstance3DBoxes(boxes), 'gt_labels_3d': np.array([2, 0])}
+    found = model.roi_targets(rois, annotations)
+    assert found['roi_scores_target'][:2].min() > 0.9
+    assert found['roi_scores_target'][2:].tolist() == [0, 0, 0, 0]
+    assert not found['roi_residuals_target'][2:].any()
+    decoded = model.roi_head.bbox_head._decode(rois.bboxes_3d.tensor[:2], found['roi_residuals_target'][:2])
+    torch.testing.assert_close(decoded[:, :6], boxes[:, :6], rtol=1e-4, atol=1e-4)
+    empty = {'gt_bboxes_3d': LiDARInstance3DBoxes(boxes[:0]), 'gt_labels_3d': np.zeros(0, dtype=np.int64)}
+    assert not model.roi_targets(rois, empty)['roi_scores_target'].any()

@@ -47,7 +47,8 @@ class CALSampler(ActiveSampler):
         u_min: Lowest limit of a class with Eq. 6; by default ``max(1, 0.1 budget / C)``.
         counts: What fills the class counters: ``'reliable'`` predicted boxes, or the ``'annotated'`` ones of frames
             already bought.
-        entropy: ``'binary_score'`` of the final score, or ``'rpn_softmax'`` (Eq. 4 on ``class_logits``).
+        entropy: ``'binary_score'`` of the final score, ``'rpn_softmax'`` (Eq. 4 on ``class_logits``), or ``'none'``:
+            frames in a seeded random order (rows of Table 5 without ensemble entropy).
         div: Similarity to the ``'union'`` of all selected features (Eq. 5) or the most similar selected frame
             (``'per_frame'``, released code).
         div_reference: Similarity to this ``'query'`` alone, or also to the ``'labelled'`` frames.
@@ -89,7 +90,7 @@ class CALSampler(ActiveSampler):
         self.w_full, self.class_weights, self.u_min = w_full, class_weights, u_min
         self.caps = one_of('caps', caps, ('inverse_freq', 'manual', 'none'))
         self.counts = one_of('counts', counts, ('reliable', 'annotated'))
-        self.entropy = one_of('entropy', entropy, ('binary_score', 'rpn_softmax'))
+        self.entropy = one_of('entropy', entropy, ('binary_score', 'rpn_softmax', 'none'))
         self.div = one_of('div', div, ('union', 'per_frame'))
         self.div_reference = one_of('div_reference', div_reference, ('query', 'labelled'))
         self.cluster = None if cluster is None else int(in_range('cluster', cluster, low=1))
@@ -119,11 +120,14 @@ class CALSampler(ActiveSampler):
             self.relax,
         )
         counted = context.revealed.get if self._counts_annotated(context) else lambda frame: None
-        base = self._base_uncertainty(context.detections.predictions)
+        base = self._base_uncertainty(context)
         similarity = self._similarity(pool, context.labelled)
         yield from collaborative_greedy(base, context.detections, similarity, limits, counted)
 
-    def _base_uncertainty(self, merged: PoolPredictions) -> NDArray[np.float64]:
+    def _base_uncertainty(self, context: QueryContext) -> NDArray[np.float64]:
+        merged = context.detections.predictions
+        if self.entropy == 'none':
+            return np.array([context.rng.random() for _ in range(len(merged))])[merged.frame_of_box]
         if self.entropy == 'binary_score':
             return binary_entropy(merged.scores)
         return softmax_entropy(merged['class_logits']) / (np.log(2) * len(merged.classes))  # Eq. 4, in bits

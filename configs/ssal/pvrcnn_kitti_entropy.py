@@ -1,0 +1,4 @@
+"""S-SSAL with entropy of one model instead of CAL."""
+
+_base_ = './pvrcnn_kitti.py'
+active_sampler = dict(_delete_=True, type='EntropySampler')

@@ -1,0 +1,5 @@
+"""S-SSAL with PPAL instead of CAL; the detector follows how well it has learnt each class."""
+
+_base_ = './pvrcnn_kitti.py'
+model = dict(roi_head=dict(class_quality=dict()))
+active_sampler = dict(_delete_=True, type='PPALSampler')
