@@ -14,6 +14,7 @@ MODULES = (
     'ssal3d.evaluation.kitti_metric',
     'ssal3d.loop.active_learning_loop',
     'ssal3d.models',
+    'ssal3d.semi',
 )
 
 compat.apply_all()  # before anything of MMDetection3D is built

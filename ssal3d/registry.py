@@ -61,4 +61,9 @@ def options_of(kind: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 ACTIVE_SAMPLERS = Registry('active sampler', build_checked, scope='ssal3d', locations=['ssal3d.active'])
 ANNOTATORS = Registry('annotator', build_checked, scope='ssal3d', locations=['ssal3d.loop.annotators'])
-STAGES = Registry('stage', build_checked, scope='ssal3d', locations=['ssal3d.loop.stages'])
+STAGES = Registry(
+    'stage',
+    build_checked,
+    scope='ssal3d',
+    locations=['ssal3d.loop.stages', 'ssal3d.loop.loss_stage', 'ssal3d.loop.semi_stage'],
+)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from mmdet3d.registry import MODELS
 from mmengine.config import Config
 
 import ssal3d.register  # noqa: F401
@@ -31,6 +32,7 @@ def test_every_stage_becomes_a_run(path, tmp_path):
         assert 'stages' not in run
         text = config_text(run.train_dataloader.to_dict())
         assert 'bank=None' not in text
+        assert MODELS.get(run.model.type) is not None
         assert str(tmp_path / name / 'bank') in text
     for entry in config.train_cfg.rounds:
         assert build_sampler(config, entry).config['type'] == config.active_sampler.type
@@ -42,7 +44,7 @@ def test_data_and_model_agree_on_the_range_and_the_voxels(path):
     model, voxels = config.model, config.model.data_preprocessor.voxel_layer
     limits, size = voxels.point_cloud_range, voxels.voxel_size
     pipelines = [config.labelled_pipeline, config.pseudo_pipeline, config.test_pipeline]
-    pipelines += [config.val_dataloader.dataset.pipeline, config.train_dataloader.dataset.dataset.pipeline]
+    pipelines += [config.student_pipeline, config.val_dataloader.dataset.pipeline, config.train_dataloader.dataset.dataset.pipeline]
     steps = [step for pipeline in pipelines for step in pipeline if 'point_cloud_range' in step]
     assert len(steps) >= len(pipelines)
     assert all(part.point_cloud_range == limits for part in (*steps, model.points_encoder))
@@ -66,8 +68,9 @@ def test_there_are_three_ablations():
 def test_the_paper_scale_numbers():
     config = Config.fromfile(ROOT / 'configs/ssal/pvrcnn_kitti.py')
     assert (config.train_cfg.initial.budget, config.budget) == (200, 150)
-    assert {stage['epochs'] for stage in config.stages.values()} == {80}
-    assert {name: stage['repeat'] for name, stage in config.stages.items()} == {
+    own = ('normal', 'cpsp', 'supervised', 'semi')
+    assert {config.stages[name].epochs for name in own} == {80}
+    assert {name: config.stages[name].repeat for name in own} == {
         'normal': 10,
         'cpsp': 20,
         'supervised': 5,

@@ -23,11 +23,15 @@ def main() -> None:
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (CUDA)')
     arguments = parser.parse_args()
 
+    from ssal3d.models.loading import newest_checkpoint
     from ssal3d.runner import QuietRunner
 
     config = load_config(arguments)
     config.work_dir = default_work_dir(arguments, config)
     config.resume = arguments.resume
+    if config.resume and config.get('load_from'):  # a stage by hand: MMEngine would resume from where it started
+        newest = newest_checkpoint(config.work_dir)
+        config.resume, config.load_from = newest is not None, str(newest or config.load_from)
     if arguments.amp:
         config.optim_wrapper.type = 'AmpOptimWrapper'
         config.optim_wrapper.loss_scale = 'dynamic'

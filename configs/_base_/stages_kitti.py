@@ -39,4 +39,25 @@ stages = dict(
         interval=10,
         cpsp=dict(profile='ours', k_first=30, k_next=20, tau_low=0.15),
     ),
+    loss_net=dict(  # learning loss (LLAL): the detector stays, a small net learns to predict its loss
+        type='LossNetStage',
+        epochs=10,
+        lr=0.001,  # of Adam, constant
+    ),
+    threedioumatch=dict(  # teacher and student; pseudo labels that pass two thresholds
+        type='SemiStage',
+        epochs=60,
+        repeat=5,
+        schedule=schedule,
+        method=dict(
+            type='IoUMatch3D',
+            t_iou=dict(Car=0.5, Pedestrian=0.25, Cyclist=0.25),  # score above which a box may be a pseudo label
+            t_sem=0.4,  # and RPN score, for all classes
+            empty_pseudo='skip',  # frames without pseudo label; 'all_background': everything in them is background
+            teacher_mode='train',  # batch statistics of the frame, as the authors found necessary; or 'eval'
+            unlabelled_weight=1.0,
+        ),
+        ema=dict(kind='warm'),  # the teacher keeps 1 - 1 / (t + 1), at most 0.999
+        include_labelled=True,  # labelled frames also come as unlabelled ones, as released
+    ),
 )

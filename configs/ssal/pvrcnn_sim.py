@@ -21,6 +21,7 @@ def _crop(pipeline):
 
 labelled_pipeline = _crop(_base_.labelled_pipeline)
 pseudo_pipeline = _crop(_base_.pseudo_pipeline)
+student_pipeline = _crop(_base_.student_pipeline)
 test_pipeline = _crop(_base_.test_pipeline)
 train_dataloader = dict(
     batch_size=1,  # per process; the demo starts two

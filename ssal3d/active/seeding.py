@@ -1,8 +1,9 @@
 """k-means++ seeding as an endless order: every pick is far from the picks before it, in proportion to D squared.
 
 The draws are those of `sklearn.cluster.kmeans_plusplus` with the same `RandomState` (Arthur and Vassilvitskii 2007, with
-its greedy local trials); this version yields one pick at a time, goes on until the rows are exhausted, and computes
-distances in float32 from cached norms, or once as a Gram matrix where rows are few and long.
+its greedy local trials) on float64 rows; given float32, scikit-learn also adds up in float32 and now and then draws
+something else. This version yields one pick at a time, goes on until the rows are exhausted, and computes distances in
+float32 from cached norms, or once as a Gram matrix where rows are few.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from ssal3d.active.chunks import map_chunks
 
-GRAM_ROWS = 2048  # at most 16 MB of products
+GRAM_ROWS = 4096  # at most 64 MB of products
+GRAM_GAIN = 8  # products of many rows by many are about that much faster than of many by a handful, both by symmetry
 
 
 def seeding_order(features: NDArray[np.floating], clusters: int, seed: int = 0) -> Iterator[int]:
@@ -21,7 +23,7 @@ def seeding_order(features: NDArray[np.floating], clusters: int, seed: int = 0) 
     Cost per pick O(T N D) with T = 2 + ln ``clusters`` trials, or O(T N) after O(N^2 D) where that is cheaper.
 
     Args:
-        features: ``(N, D)`` rows.
+        features: ``(N, D)`` rows of finite values.
         clusters: Expected number of picks; decides the number of trials, as in scikit-learn.
         seed: Seed of the draws.
     """
@@ -47,6 +49,9 @@ def seeding_order(features: NDArray[np.floating], clusters: int, seed: int = 0) 
         shorter = np.minimum(closest, distances(drawn))
         best = int(shorter.sum(axis=1).argmin())
         pick, closest = int(drawn[best]), shorter[best]
+        if not open_rows[pick]:  # a draw at the very end of the sum, where rounding decides
+            pick = int(closest.argmax())
+            closest = np.minimum(closest, distances(np.array([pick]))[0])
     yield from np.flatnonzero(open_rows).tolist()
 
 
@@ -61,8 +66,8 @@ def squared_distances(
     """
     rows = len(features)
     norms = np.concatenate(map_chunks(lambda a, b: _squared_norms(features[a:b]), rows) or [np.zeros(0)])
-    if rows <= min(picks, GRAM_ROWS):
-        gram = np.concatenate(map_chunks(lambda a, b: features[a:b] @ features.T, rows))
+    if rows <= min(GRAM_GAIN * picks, GRAM_ROWS):
+        gram = _gram(features)
 
         def products(chosen: NDArray[np.integer]) -> NDArray[np.float32]:
             return gram[chosen]
@@ -78,6 +83,19 @@ def squared_distances(
         return np.maximum(found, 0)
 
     return distances
+
+
+def _gram(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the ``(N, N)`` inner products of all rows; one half is computed, the other copied."""
+    gram = np.empty((len(features), len(features)), dtype=np.float32)
+
+    def fill(start: int, stop: int) -> None:
+        products = features[start:stop] @ features[start:].T
+        gram[start:stop, start:] = products
+        gram[stop:, start:stop] = products[:, stop - start :].T
+
+    map_chunks(fill, len(features))
+    return gram
 
 
 def _squared_norms(rows: NDArray[np.float32]) -> NDArray[np.float64]:

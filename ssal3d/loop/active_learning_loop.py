@@ -21,7 +21,7 @@ from ssal3d.loop.journal import Journal
 from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames
 from ssal3d.loop.stages import StageInputs, SupervisedStage, labelled_test_view, pool_view
 from ssal3d.loop.summary import summarise
-from ssal3d.loop.training import last_checkpoint, train_stage
+from ssal3d.loop.training import train_stage
 from ssal3d.models.loading import load_detector
 from ssal3d.predictions.pool_inference import predict_pool
 from ssal3d.registry import STAGES
@@ -119,8 +119,9 @@ class ActiveLearningLoop(BaseLoop):
         trained += self._train('final', self.final, labels, RandomSampler(), predict_last=self.held_out_report)
         barrier()
         if is_main_process():
-            held_out = {m.name: m.predictions for m in (trained[0], trained[-1])} if self.held_out_report else None
-            summarise(self.config, self.journal, self.work_dir, labels, held_out)
+            ends = (trained[0], trained[-1]) if self.held_out_report else ()
+            held_out = {model.name: model.predictions for model in ends if model.predictions is not None}
+            summarise(self.config, self.journal, self.work_dir, labels, held_out or None)
 
     def _train(
         self, group: str, names: Sequence[str], labels: Path, sampler: ActiveSampler, predict_last: bool = True
@@ -139,8 +140,10 @@ class ActiveLearningLoop(BaseLoop):
                 previous.predictions if previous else None,
                 self.prediction,
             )
-            config = self.stages[name].build_config(self.config, inputs)
-            step = self._step(f'{group}/{name}', lambda: self._train_stage(config, f'{group}/{name}'))  # noqa: B023
+            stage = self.stages[name]
+            config = stage.build_config(self.config, inputs)
+            step = self._step(f'{group}/{name}', lambda: self._train_stage(stage, config, f'{group}/{name}'))  # noqa: B023
+            config = stage.detector_config(config)
             last = place == len(names) - 1
             if last:
                 predict = predict_last
@@ -163,6 +166,7 @@ class ActiveLearningLoop(BaseLoop):
     def _buy(
         self, number: int, entry: Mapping[str, Any], models: Sequence[TrainedModel], labels: Path
     ) -> dict[str, Any]:
+        assert models[-1].predictions is not None  # the last model of a round always predicts the pool
         return buy_frames(
             self.config,
             number,
@@ -175,9 +179,9 @@ class ActiveLearningLoop(BaseLoop):
             labelled=models[-1].labelled,
         )
 
-    def _train_stage(self, config: Config, name: str) -> dict[str, Any]:
+    def _train_stage(self, stage: SupervisedStage, config: Config, name: str) -> dict[str, Any]:
         metrics = train_stage(config, f'{self.runner.experiment_name}/{name}')
-        return {'files': {'checkpoint': last_checkpoint(config)}, 'metrics': metrics}
+        return {'files': {'checkpoint': stage.result(config)}, 'metrics': metrics}
 
     def _predict(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from ssal3d.loop.schedules import onecycle
+from ssal3d.loop.training import last_checkpoint
 from ssal3d.registry import STAGES
 
 # Keys of an experiment that mean nothing to a single run.
@@ -91,6 +92,22 @@ class SupervisedStage:
         if self.options:
             config.merge_from_dict(self.options)
         return config
+
+    def detector_config(self, config: Config) -> Config:
+        """Return the config with which the stage's checkpoint makes predictions.
+
+        Args:
+            config: What `build_config` returned.
+        """
+        return config
+
+    def result(self, config: Config) -> Path:
+        """Return the checkpoint of the plain detector that the finished run leaves.
+
+        Args:
+            config: What `build_config` returned.
+        """
+        return last_checkpoint(config)
 
     def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
         """Return the data set config of the run."""

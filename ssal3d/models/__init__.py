@@ -1,5 +1,6 @@
 """Detectors that fill the prediction contract."""
 
+from ssal3d.models.loss_prediction import LossPredictingPVRCNN
 from ssal3d.models.pvrcnn import (
     ActivePartA2RPNHead,
     ActivePointVoxelRCNN,
@@ -7,4 +8,10 @@ from ssal3d.models.pvrcnn import (
     ActivePVRCNNRoiHead,
 )
 
-__all__ = ['ActivePVRCNNBBoxHead', 'ActivePVRCNNRoiHead', 'ActivePartA2RPNHead', 'ActivePointVoxelRCNN']
+__all__ = [
+    'ActivePVRCNNBBoxHead',
+    'ActivePVRCNNRoiHead',
+    'ActivePartA2RPNHead',
+    'ActivePointVoxelRCNN',
+    'LossPredictingPVRCNN',
+]

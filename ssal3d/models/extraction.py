@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
-from torch import nn
-
 from ssal3d.errors import UserError, unknown_name
 
 GRADIENT_LAYERS = ('shared_fc', 'roi_cls', 'rpn_conv_cls')
@@ -81,7 +79,7 @@ class Extraction:
 
 
 @contextmanager
-def extracting(network: nn.Module, extraction: Extraction) -> Iterator[None]:
+def extracting(network: Any, extraction: Extraction) -> Iterator[None]:
     """Set a detector's ``extraction`` for a while; detectors without this attribute give what they always give."""
     before = getattr(network, 'extraction', None)
     if before is not None:

@@ -5,10 +5,11 @@ The gradient of a linear layer's weight is a sum of outer products, ``sum_r delt
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 
@@ -62,7 +63,7 @@ def gaussian_projection(width: int, size: int, seed: int) -> Tensor:
     return torch.randn(width, size, generator=generator) / size**0.5
 
 
-def roi_score_derivatives(head: nn.Module, shared: Tensor) -> tuple[Tensor, Tensor]:
+def roi_score_derivatives(head: Any, shared: Tensor) -> tuple[Tensor, Tensor]:
     """Return derivatives and inputs of the last hidden layer of the score branch (BADGE).
 
     The hypothetical label of a RoI is what its score says: an object if above 0.5. The loss is the sum of binary cross
@@ -88,7 +89,7 @@ def roi_score_derivatives(head: nn.Module, shared: Tensor) -> tuple[Tensor, Tens
 
 
 def shared_layer_derivatives(
-    head: nn.Module, pooled: Tensor, scores: Tensor, residuals: Tensor, weights: Tensor
+    head: Any, pooled: Tensor, scores: Tensor, residuals: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return derivatives and inputs of the last shared layer of the RoI branch (CRB).
 
@@ -119,7 +120,7 @@ def shared_layer_derivatives(
     return output_derivatives(last, inputs, loss), inputs.flatten(1)
 
 
-def anchor_score_derivatives(head: nn.Module, features: Tensor) -> tuple[Tensor, Tensor]:
+def anchor_score_derivatives(head: Any, features: Tensor) -> tuple[Tensor, Tensor]:
     """Return derivatives and inputs of the RPN's classification layer for all cells of a feature map (BADGE code).
 
     The hypothetical label of an anchor is its most probable class if that has a probability above 0.5, else

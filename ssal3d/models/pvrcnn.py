@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ssal3d.models.class_quality import ClassQuality, aligned_iou_3d
 from ssal3d.models.extraction import Extraction
+from ssal3d.models.frame_losses import weighted_anchor_targets
 from ssal3d.models.gradients import (
     anchor_score_derivatives,
     outer_product_sums,
@@ -36,7 +37,22 @@ class ActivePartA2RPNHead(PartA2RPNHead):
     """RPN head whose proposals carry one-vs-all class logits as ``class_logits`` (R, C).
 
     The stock head stores sigmoid probabilities when it pruned anchors to ``nms_pre`` and raw logits when it did not.
+    In training, boxes may have weights (see `ssal3d.models.frame_losses`).
     """
+
+    def anchor_target_3d(
+        self, anchor_list: list, batch_gt_instances_3d: list, batch_input_metas: list, **kwargs: Any
+    ) -> tuple:
+        """Return the stock targets with the weights of boxes applied.
+
+        Args:
+            anchor_list: Anchors of each frame.
+            batch_gt_instances_3d: Boxes of each frame, perhaps with ``weights``.
+            batch_input_metas: Metainfo of each frame, perhaps with ``positives_only``.
+            **kwargs: As in the stock head.
+        """
+        targets = super().anchor_target_3d(anchor_list, batch_gt_instances_3d, batch_input_metas, **kwargs)
+        return weighted_anchor_targets(self, anchor_list, batch_gt_instances_3d, batch_input_metas, targets)
 
     def _predict_by_feat_single(
         self,
@@ -60,16 +76,22 @@ class ActivePartA2RPNHead(PartA2RPNHead):
 
 @MODELS.register_module()
 class ActivePVRCNNBBoxHead(PVRCNNBBoxHead):
-    """Box head that remembers the shared RoI features and knows which RoI became which final box."""
+    """Box head that remembers the shared RoI features and knows which RoI became which final box.
+
+    Attributes:
+        shared_features: ``(R, D)`` features behind both branches, of the last prediction.
+        refined: Refined boxes (bottom-centred), scores and labels of all RoIs of each frame, before suppression.
+    """
 
     shared_features: Tensor | None = None
+    refined: Sequence[InstanceData] = ()
 
     def forward(self, feats: Tensor) -> tuple[Tensor, Tensor]:
-        """Score and refine RoIs; ``shared_features`` (R, D) keeps the features behind both branches in eval mode."""
+        """Score and refine RoIs; ``shared_features`` (R, D) keeps the features behind both branches."""
         rois = feats.shape[0]
         flat = feats.permute(0, 4, 1, 2, 3).reshape(rois, -1, 1, 1)
         shared = self.shared_fc_layer(flat)
-        self.shared_features = None if self.training else shared.flatten(1)
+        self.shared_features = None if self.training and torch.is_grad_enabled() else shared.flatten(1)
         scores = self.cls_layer(shared).reshape(-1, self.cls_out_channels)
         return scores, self.reg_layer(shared).reshape(-1, self.reg_out_channels)
 
@@ -94,11 +116,12 @@ class ActivePVRCNNBBoxHead(PVRCNNBBoxHead):
         """
         boxes = self._decode(rois[:, 1:], bbox_reg)
         scores = cls_preds.sigmoid().amax(-1)
-        results = []
+        results, self.refined = [], []
         for frame, (labels, meta) in enumerate(zip(class_labels, input_metas)):
             own = rois[:, 0] == frame
             kept = self.class_agnostic_nms(scores=scores[own], bbox_preds=boxes[own], input_meta=meta, nms_cfg=test_cfg)
             kept = torch.as_tensor(kept, dtype=torch.long, device=rois.device)
+            self.refined.append(InstanceData(bboxes_3d=boxes[own], scores_3d=scores[own], labels_3d=labels))
             instances = InstanceData()
             instances.bboxes_3d = meta['box_type_3d'](boxes[own][kept], self.bbox_coder.code_size)
             instances.scores_3d = scores[own][kept]
@@ -166,6 +189,7 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         frames = [rois[:, 0] == frame for frame in range(len(rpn_results_list))]
         for own, results, proposals in zip(frames, results_list, rpn_results_list):
             results.box_features = shared[own][results.roi_index]
+            results.rpn_scores_3d = proposals['scores_3d'][results.roi_index]
             if 'class_logits' in proposals:
                 results.class_logits = proposals['class_logits'][results.roi_index]
         self.frame_predictions = self._frame_predictions(rpn_results_list, frames, shared, pooled)
@@ -190,7 +214,7 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
             if passes is None:
                 pieces = roi_score_derivatives(self.bbox_head, shared)
             else:
-                weights = sum(own / own.sum().clamp(min=1) for own in frames)
+                weights = torch.stack([own / own.sum().clamp(min=1) for own in frames]).sum(0)
                 pieces = shared_layer_derivatives(self.bbox_head, pooled, passes[0].mean(0), passes[1].mean(0), weights)
             rows = outer_product_sums(*pieces, frames, wanted.projection, wanted.projection_seed)
             for row, values in zip(rows, found):
@@ -223,6 +247,7 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         anchors = torch.cat([result.pos_bboxes for result in sampling_results])
         decoded = self.bbox_head._decode(anchors, outputs['bbox_reg'][rows])
         truth = torch.cat([result.pos_gt_bboxes for result in sampling_results])
+        assert self.class_quality is not None
         self.class_quality.update(
             outputs['bbox_scores'][rows].sigmoid().amax(-1),
             aligned_iou_3d(_raised(decoded), _raised(truth)),

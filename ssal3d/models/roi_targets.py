@@ -4,11 +4,11 @@ from typing import Any
 
 import torch
 from mmdet3d.structures import BaseInstance3DBoxes
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def roi_targets(
-    roi_head: nn.Module, rois: BaseInstance3DBoxes, roi_labels: Tensor, boxes: BaseInstance3DBoxes, labels: Tensor
+    roi_head: Any, rois: BaseInstance3DBoxes, roi_labels: Tensor, boxes: BaseInstance3DBoxes, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the targets of all RoIs of one frame, as the box head would be trained on them.
 

@@ -112,7 +112,7 @@ def predict_pool(
         'batch_size': batch_size,
         **(metadata or {}),
     }
-    network = unwrapped(model)
+    network: Any = unwrapped(model)
     wanted = Extraction.of(fields, extraction or {})
     with extracting(network, wanted):
         if hasattr(network, 'prediction_metadata'):

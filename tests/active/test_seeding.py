@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import kmeans_plusplus
 
+from ssal3d.active import seeding
 from ssal3d.active.seeding import seeding_order
 
 
@@ -18,10 +19,12 @@ def test_same_draws_as_scikit_learn(rows, clusters, seed):
     assert list(islice(seeding_order(features, clusters, seed), clusters)) == expected
 
 
-def test_few_long_rows_give_the_same_order_through_their_products():
-    features = np.random.default_rng(0).normal(size=(40, 3000)).astype(np.float32)
-    expected = kmeans_plusplus(features, 30, random_state=0)[1].tolist()
-    assert list(islice(seeding_order(features, 30), 30)) == expected
+@pytest.mark.parametrize('gain', [0, 8])
+def test_products_of_all_rows_at_once_give_the_same_order(gain, monkeypatch):
+    monkeypatch.setattr(seeding, 'GRAM_GAIN', gain)
+    features = np.random.default_rng(0).normal(size=(600, 300)).astype(np.float32)
+    expected = kmeans_plusplus(features, 60, random_state=0)[1].tolist()
+    assert list(islice(seeding_order(features, 60), 60)) == expected
 
 
 def test_every_row_comes_once_and_copies_come_last():

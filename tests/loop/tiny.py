@@ -34,6 +34,8 @@ stages = dict(
     cpsp=dict(epochs=3, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2)),
     supervised=dict(epochs=2, repeat=1),
     semi=dict(epochs=2, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2)),
+    loss_net=dict(epochs=2, repeat=1),
+    threedioumatch=dict(epochs=2, repeat=1),
 )
 train_cfg = dict(
     initial=dict(budget=5),

@@ -61,6 +61,13 @@ pseudo_pipeline = [
     ),
     *augmentation,
 ]
+student_pipeline = [  # what a student sees of an unlabelled frame, after its points were loaded
+    dict(type='RandomFlip3D', flip_ratio_bev_horizontal=0.5),
+    dict(type='GlobalRotScaleTrans', rot_range=[-0.78539816, 0.78539816], scale_ratio_range=[0.95, 1.05]),  # rad
+    dict(type='PointsRangeFilter', point_cloud_range=point_cloud_range),
+    dict(type='PointShuffle'),
+    dict(type='Pack3DDetInputs', keys=['points']),
+]
 test_pipeline = [
     load_points,
     dict(type='PointsRangeFilter', point_cloud_range=point_cloud_range),

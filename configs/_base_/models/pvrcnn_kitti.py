@@ -121,7 +121,6 @@ model = dict(
     roi_head=dict(
         type='ActivePVRCNNRoiHead',
         num_classes=3,
-        class_quality=None,  # dict(): follow how well each class is learnt, for PPAL
         semantic_head=dict(
             type='ForegroundSegmentationHead',
             in_channels=640,  # sum of the key point features before fusion

@@ -1,0 +1,18 @@
+"""Information per box on KITTI: the frames that teach most for the boxes that they cost."""
+
+budget = 150  # boxes to buy with one query
+stop_rule = 'include_crossing'  # or 'exclude_crossing': stop before the budget is crossed, after a look at the counts
+empty_cost = 0  # what a frame without boxes costs
+active_sampler = dict(
+    type='InformationPerBoxSampler',
+    # how much the boxes of a frame tell, given what was bought before
+    dim=64,  # directions of the box features to keep
+    sigma=0.5,  # noise of one look at a box; the lower, the less a second, equal box adds
+    reference='query',  # new to this query; 'labelled': to the labelled frames, too
+    balance=0.5,  # exponent of the weight 1 / (1 + boxes) of a class; 0: all classes alike, 1: strongest balance
+    # what the frame costs
+    cost='predicted',  # number of predicted boxes; 'expected': sum of their scores; 'none': all frames cost the same
+    frame_cost=1.0,  # what opening a frame costs, in boxes; 0: more frames of fewer boxes
+    # what else
+    dontcare='none',  # 'paper': leave out frames with three boxes in DontCare regions; 'frame': with any region
+)

@@ -1,0 +1,63 @@
+"""BADGE: frames with large and different hypothetical gradients (spec 5.6)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ssal3d.active.chunks import map_chunks
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
+from ssal3d.active.seeding import seeding_order
+from ssal3d.errors import UserError
+from ssal3d.predictions import PoolPredictions
+from ssal3d.registry import ACTIVE_SAMPLERS
+
+LAYERS = ('roi_cls', 'rpn_conv_cls')
+
+
+@ACTIVE_SAMPLERS.register_module()
+class BADGESampler(ActiveSampler):
+    """Buys frames in the order of k-means++ seeding on gradient embeddings.
+
+    The gradient is that of the loss if the detector's own prediction were the label: short where it is certain, and of
+    a direction that tells what it is unsure of. The query's seed draws; 0 is that of the released code, whose gradients
+    and frame ids are in different orders, so that it selects at random.
+
+    Args:
+        layer: Layer of the gradient: ``'roi_cls'``, the last hidden layer of the RoI score branch (paper), or
+            ``'rpn_conv_cls'``, the RPN's classification layer (released code); used when predicting the pool.
+        proj_dim: Both sides of the gradient matrix are projected to this many dimensions when predicting the pool; None
+            keeps all.
+        dontcare: See `ActiveSampler`.
+    """
+
+    required_fields = ('gradient',)
+
+    def __init__(self, layer: str = 'roi_cls', proj_dim: int | None = 64, dontcare: str = 'none') -> None:
+        super().__init__(dontcare)
+        self.layer = one_of('layer', layer, LAYERS)
+        self.proj_dim = None if proj_dim is None else int(in_range('proj_dim', proj_dim, low=1))
+
+    @property
+    def extraction(self) -> dict[str, Any]:
+        """Gradients of the layer, projected."""
+        return {'gradient': self.layer, 'projection': self.proj_dim}
+
+    def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
+        """Yield frames in the order of the seeding; its draws are no ranking, so there is no utility."""
+        found = pool.metadata.get('gradient_layer', self.layer)
+        if found != self.layer:
+            raise UserError(
+                f"{pool.source}: found gradients of the layer '{found}', expected '{self.layer}'; predict the pool "
+                'again with BADGESampler in the config, or set its option layer to what was found'
+            )
+        gradients = pool['gradient']
+        norms = map_chunks(lambda a, b: np.einsum('nd,nd->n', gradients[a:b], gradients[a:b]), len(gradients))
+        finite = np.isfinite(np.concatenate([np.zeros(0), *norms]))
+        if not finite.all():
+            raise UserError(
+                f'{pool.source}: the gradient of frame {pool.frame_ids[finite.argmin()]} holds NaN, infinite or huge '
+                'values, expected finite ones; predict it again'
+            )
+        for frame in seeding_order(gradients, max(context.frames_estimate, 1), context.seed):
+            yield Candidate(frame)

@@ -1,0 +1,29 @@
+"""Learning loss: frames on which a loss net expects the detector to do worst (spec 5.7)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssal3d.active.ranking import RankingSampler
+from ssal3d.active.sampler import QueryContext
+from ssal3d.predictions import PoolPredictions
+from ssal3d.registry import ACTIVE_SAMPLERS
+
+
+@ACTIVE_SAMPLERS.register_module()
+class LLALSampler(RankingSampler):
+    """Buys the frames with the highest predicted loss, whether or not they have boxes.
+
+    The detector must be a `LossPredictingPVRCNN` whose loss net a `LossNetStage` trained.
+
+    Args:
+        dontcare: See `ActiveSampler`.
+    """
+
+    required_fields = ('predicted_loss',)
+
+    def __init__(self, dontcare: str = 'none') -> None:
+        super().__init__(dontcare)
+
+    def utilities(self, pool: PoolPredictions, context: QueryContext) -> NDArray[np.float64]:
+        """Return the predicted loss of each frame; only the order means something."""
+        return np.asarray(pool['predicted_loss'], dtype=np.float64).reshape(-1)

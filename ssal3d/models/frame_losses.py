@@ -1,0 +1,168 @@
+"""The losses of each frame of a batch on its own, after one joint forward of all frames (spec/semi_supervised.md 1.2).
+
+Semi-supervised methods mix labelled frames, pseudo-labelled ones and ones without any target. All of them share the
+statistics of batch normalisation, but each is normalised by its own positives and weighted as its method says.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from mmdet3d.structures import bbox3d2roi
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+NEGATIVE_IGNORED = 'positives_only'  # metainfo key: nothing is learnt from what is not labelled in the frame
+POSITIVE_ROI_IOU = 0.75  # with `positives_only`, scores are learnt from RoIs above it (spec 6.2)
+
+
+@dataclass
+class FrameOutput:
+    """What a detector in training says about one frame.
+
+    Attributes:
+        losses: Loss terms by name; empty for a frame without ``gt_instances_3d``.
+        boxes: ``(R, 7)`` refined RoIs, bottom-centred; gradients flow through them.
+        logits: ``(R,)`` their score logits.
+        labels: ``(R,)`` their classes.
+        rpn_scores: ``(A * C, H, W)`` class logits of the RPN.
+        rpn_residuals: ``(A * 7, H, W)`` encoded boxes of the RPN.
+    """
+
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    boxes: Tensor = field(default_factory=lambda: torch.zeros(0, 7))
+    logits: Tensor = field(default_factory=lambda: torch.zeros(0))
+    labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    rpn_scores: Tensor = field(default_factory=lambda: torch.zeros(0))
+    rpn_residuals: Tensor = field(default_factory=lambda: torch.zeros(0))
+
+
+def frame_outputs(detector: Any, inputs: dict[str, Any], samples: Sequence[Any]) -> list[FrameOutput]:
+    """Run PV-RCNN in training mode on a batch and return every frame's own losses and outputs.
+
+    Args:
+        detector: PV-RCNN.
+        inputs: Points and voxels of B frames.
+        samples: B data samples. ``gt_instances_3d`` may hold ``weights`` (G,) per box; the metainfo key
+            ``positives_only`` leaves everything that is not near a box out of the losses. Frames without
+            ``gt_instances_3d`` have no losses, and the RoIs of the test settings.
+    """
+    truths = [copy.deepcopy(sample.gt_instances_3d) if 'gt_instances_3d' in sample else None for sample in samples]
+    metas = [sample.metainfo for sample in samples]
+    features = detector.extract_feat(inputs)
+    maps = detector.rpn_head(features['neck_feats'])
+    outputs, proposals = [], []
+    for frame, (truth, meta) in enumerate(zip(truths, metas)):
+        own = [[level[frame : frame + 1] for level in kind] for kind in maps]
+        output = FrameOutput(rpn_scores=own[0][0][0], rpn_residuals=own[1][0][0])
+        if truth is not None:
+            losses = detector.rpn_head.loss_by_feat(*own, [copy.deepcopy(truth)], [meta], [None])
+            output.losses |= {name: sum(parts) for name, parts in losses.items()}
+        settings = detector.test_cfg.rpn if truth is None else detector.train_cfg.rpn_proposal
+        proposals.append(detector.rpn_head.predict_by_feat(*own, batch_input_metas=[meta], cfg=settings)[0])
+        outputs.append(output)
+    points = detector.extract_points_feat(inputs, features, proposals)
+    _second_stage(detector.roi_head, points, proposals, truths, metas, outputs)
+    return outputs
+
+
+def _second_stage(
+    head: Any,
+    points: dict[str, Tensor],
+    proposals: Sequence[InstanceData],
+    truths: Sequence[InstanceData | None],
+    metas: Sequence[dict],
+    outputs: Sequence[FrameOutput],
+) -> None:
+    """Add what the RoI head says and loses to each frame's output."""
+    foreground = head.semantic_head(points['keypoint_features'])['seg_preds']
+    sampled = [_sample(head, own, truth) for own, truth in zip(proposals, truths)]
+    boxes = [own['bboxes_3d'].tensor if result is None else result.bboxes for own, result in zip(proposals, sampled)]
+    rois = bbox3d2roi(boxes)
+    features = points['fusion_keypoint_features'] * foreground.sigmoid().amax(-1, keepdim=True)
+    results = head._bbox_forward(features, points['keypoints'], rois)
+    refined = head.bbox_head._decode(rois[:, 1:], results['bbox_reg'])
+    start = 0
+    for frame, (output, result, truth, meta) in enumerate(zip(outputs, sampled, truths, metas)):
+        rows = slice(start, start + len(boxes[frame]))
+        start = rows.stop
+        output.boxes, output.logits = refined[rows], results['bbox_scores'][rows].flatten()
+        output.labels = proposals[frame]['labels_3d']
+        if truth is None or result is None:
+            continue
+        output.labels = _labels_of(result)
+        inside = points['keypoints'][:, 0] == frame
+        output.losses |= _point_loss(head.semantic_head, foreground[inside], points['keypoints'][inside], truth, meta)
+        targets = _roi_targets(head, result, truth, meta)
+        scores, residuals = results['bbox_scores'][rows], results['bbox_reg'][rows]
+        output.losses |= head.bbox_head.loss(scores, residuals, rois[rows], *targets)
+
+
+def _sample(head: Any, proposals: InstanceData, truth: InstanceData | None) -> Any:
+    if truth is None:
+        return None
+    return head._assign_and_sample([proposals], [copy.deepcopy(truth)])[0]
+
+
+def _labels_of(result: Any) -> Tensor:
+    """Return the class of each positive RoI, then -1 for the negative ones."""
+    negatives = result.pos_gt_labels.new_full((len(result.bboxes) - len(result.pos_gt_labels),), -1)
+    return torch.cat((result.pos_gt_labels, negatives))
+
+
+def _point_loss(head: Any, predicted: Tensor, keypoints: Tensor, truth: InstanceData, meta: dict) -> dict[str, Tensor]:
+    points = torch.cat((torch.zeros_like(keypoints[:, :1]), keypoints[:, 1:]), 1)
+    targets = head.get_targets(points, [truth])
+    if meta.get(NEGATIVE_IGNORED):
+        targets['seg_targets'] = torch.where(targets['seg_targets'] > 0, targets['seg_targets'], -1)
+    return head.loss({'seg_preds': predicted}, targets)
+
+
+def _roi_targets(head: Any, result: Any, truth: InstanceData, meta: dict) -> list[Tensor]:
+    """Return the box head's targets with the weights of the frame's boxes; those of RoIs that touch no box stay 1."""
+    targets = list(head.bbox_head.get_targets([result], head.train_cfg))
+    label_weights, box_weights = targets[4], targets[5]
+    weights = truth.get('weights')
+    if weights is not None and len(weights):
+        boxes = truth.bboxes_3d
+        overlaps = boxes.overlaps(type(boxes)(result.bboxes), boxes)
+        best, nearest = overlaps.max(1)
+        own = torch.where(best > 0, weights.to(best)[nearest], torch.ones_like(best))
+        label_weights, box_weights = label_weights * own, box_weights * own
+    if meta.get(NEGATIVE_IGNORED):
+        label_weights = label_weights * (result.iou > POSITIVE_ROI_IOU)
+    targets[4], targets[5] = label_weights, box_weights
+    return targets
+
+
+def weighted_anchor_targets(
+    head: Any, anchors: Sequence[Tensor], truths: Sequence[InstanceData], metas: Sequence[dict], targets: tuple
+) -> tuple:
+    """Apply the weights of boxes and ``positives_only`` to the RPN's targets.
+
+    A positive anchor belongs to the box that its own regression target decodes to, so nothing has to be known about
+    the assigner. Direction targets keep their weight.
+
+    Args:
+        head: RPN head with one feature level.
+        anchors: ``(N, 7)`` anchors of each frame.
+        truths: Boxes of each frame.
+        metas: Metainfo of each frame.
+        targets: What ``anchor_target_3d`` returned; changed in place where a frame has weights.
+    """
+    labels, label_weights, box_targets, box_weights = (kind[0] for kind in targets[:4])
+    for frame, (truth, meta) in enumerate(zip(truths, metas)):
+        weights = truth.get('weights')
+        positive = (labels[frame] >= 0) & (labels[frame] < head.num_classes)
+        if weights is not None and positive.any():
+            found = head.bbox_coder.decode(anchors[frame].reshape(-1, 7)[positive], box_targets[frame][positive])
+            boxes = truth.bboxes_3d
+            boxes = boxes if isinstance(boxes, Tensor) else boxes.tensor.to(found.device)
+            own = weights.to(found)[torch.cdist(found[:, :6], boxes[:, :6]).argmin(1)]
+            label_weights[frame][positive] *= own
+            box_weights[frame][positive] *= own[:, None]
+        if meta.get(NEGATIVE_IGNORED):
+            label_weights[frame][~positive] = 0
+    return targets

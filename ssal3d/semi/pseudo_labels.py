@@ -1,0 +1,51 @@
+"""Which of the teacher's boxes become pseudo labels (spec 4.1.5), and what the log tells about them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def keep_pseudo_boxes(
+    scores: Tensor, rpn_scores: Tensor, labels: Tensor, t_iou: Tensor | Sequence[float], t_sem: float
+) -> Tensor:
+    """Return which boxes are trusted by both of their scores.
+
+    Args:
+        scores: ``(N,)`` IoU-quality scores s, in [0, 1].
+        rpn_scores: ``(N,)`` RPN scores r of the proposals they came from, in [0, 1].
+        labels: ``(N,)`` classes.
+        t_iou: ``(C,)`` thresholds for s; a tensor on the scores' device avoids a copy.
+        t_sem: Threshold for r, the same for all classes.
+
+    Returns:
+        ``(N,)`` bool, true where both scores are above (not at) their thresholds in the precision of the scores.
+
+    >>> s, r = torch.tensor([0.55, 0.55, 0.26, 0.25]), torch.tensor([0.50, 0.35, 0.41, 0.90])
+    >>> keep_pseudo_boxes(s, r, torch.tensor([0, 0, 1, 1]), (0.5, 0.25), 0.4).tolist()
+    [True, False, True, False]
+    """
+    thresholds = torch.as_tensor(t_iou, dtype=scores.dtype, device=scores.device)
+    return (scores > thresholds[labels]) & (rpn_scores > t_sem)
+
+
+def class_statistics(scores: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:
+    """Return how many boxes each class has and how good they look, for the log.
+
+    Args:
+        scores: ``(N,)`` scores of the boxes of one or more frames.
+        labels: ``(N,)`` their classes.
+        classes: C class names.
+
+    Returns:
+        Two scalars per class: ``pseudo/<class>/count`` and ``pseudo/<class>/score``, the mean, 0 without boxes (a NaN
+        would stay in the smoothed log). Stays on the device.
+    """
+    scores = scores.detach().float()
+    member = (labels[:, None] == torch.arange(len(classes), device=labels.device)).to(scores.dtype)
+    count = member.sum(0)
+    mean = (member * scores[:, None]).sum(0) / count.clamp(min=1)
+    result = {}
+    for index, name in enumerate(classes):
+        result[f'pseudo/{name}/count'], result[f'pseudo/{name}/score'] = count[index], mean[index]
+    return result

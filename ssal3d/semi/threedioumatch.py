@@ -1,0 +1,66 @@
+"""3DIoUMatch: the teacher's boxes that pass two score thresholds are learnt as labels (spec/semi_supervised.md 4)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmdet3d.registry import MODELS
+from torch import Tensor
+
+from ssal3d.models.frame_losses import NEGATIVE_IGNORED, FrameOutput
+from ssal3d.semi.affine import Affine3D
+from ssal3d.semi.detector import Losses, SemiDetector3D, mean_losses, with_boxes
+from ssal3d.semi.pseudo_labels import class_statistics, keep_pseudo_boxes
+
+LEARNT = ('loss_rpn_cls', 'loss_rpn_bbox', 'loss_rpn_dir', 'loss_bbox', 'loss_corner')  # not: points, RoI scores
+
+
+@MODELS.register_module()
+class IoUMatch3D(SemiDetector3D):
+    """PV-RCNN variant of 3DIoUMatch (Wang et al. 2021).
+
+    Args:
+        t_iou: Score above which a box of a class may be a pseudo label, by class name.
+        t_sem: RPN score above which it is one, for all classes.
+        empty_pseudo: A frame without pseudo labels teaches nothing (``'skip'``) or that everything is background
+            (``'all_background'``, as released, without a normaliser).
+        teacher_mode: See `SemiDetector3D`; the authors found that ``'eval'`` gives bad results.
+        **kwargs: As for `SemiDetector3D`.
+    """
+
+    def __init__(
+        self,
+        t_iou: Mapping[str, float] | float,
+        t_sem: float = 0.4,
+        empty_pseudo: str = 'skip',
+        teacher_mode: str = 'train',
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(teacher_mode=teacher_mode, **kwargs)
+        self.t_sem, self.skip_empty = t_sem, empty_pseudo == 'skip'
+        self.register_buffer('t_iou', self.by_class(t_iou, 't_iou'), persistent=False)
+
+    def unlabelled_frames(
+        self, points: Mapping[str, Sequence[Tensor]], samples: Mapping[str, Sequence[Any]]
+    ) -> tuple[list[Tensor], list[Any]]:
+        """Return the augmented clouds with the teacher's boxes, moved as the clouds were."""
+        frames = []
+        for found, view in zip(self.teacher_predictions(points['teacher'], samples['teacher']), samples['student']):
+            kept = keep_pseudo_boxes(found.scores_3d, found.rpn_scores_3d, found.labels_3d, self.t_iou, self.t_sem)
+            boxes = Affine3D.from_meta(view.metainfo).boxes(found.bboxes_3d.tensor[kept])
+            sample = with_boxes(view, boxes, found.labels_3d[kept])
+            sample.gt_instances_3d.scores = found.scores_3d[kept]
+            sample.set_metainfo({NEGATIVE_IGNORED: self.skip_empty and not kept.any()})
+            frames.append(sample)
+        return list(points['student']), frames
+
+    def unlabelled_losses(self, outputs: Sequence[FrameOutput], samples: Sequence[Any]) -> Losses:
+        """Return the RPN's losses and the RoI boxes' losses of the unlabelled frames."""
+        losses = mean_losses([output.losses for output in outputs], LEARNT, 'unlabelled_')
+        losses = {name: value * self.unlabelled_weight for name, value in losses.items()}
+        truths = [sample.gt_instances_3d for sample in samples]
+        return losses | class_statistics(
+            torch.cat([truth.scores for truth in truths]),
+            torch.cat([truth.labels_3d for truth in truths]),
+            self.classes,
+        )

@@ -1,0 +1,102 @@
+"""Every shipped sampler on a real detector: its columns are predicted, written, read by al_select and ranked."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet3d.registry import DATASETS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from test_experiment import train
+
+import ssal3d.register  # noqa: F401
+from ssal3d.data.label_state import LabelState
+from ssal3d.fileio import read_json
+from ssal3d.models.loading import load_detector
+from ssal3d.predictions.pool_inference import predict_pool
+from ssal3d.registry import ACTIVE_SAMPLERS
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / 'configs' / 'active').glob('*_kitti.py'))
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope='module')
+def experiment(street, tmp_path_factory):
+    """A whole experiment with learning loss: it leaves a supervised model and one that predicts its own loss."""
+    folder = tmp_path_factory.mktemp('llal')
+    config = folder / 'llal.py'
+    config.write_text(
+        f"_base_ = '{ROOT}/tests/loop/tiny.py'\n"
+        "active_sampler = dict(_delete_=True, type='LLALSampler')\n"
+        'model = dict(roi_head=dict(class_quality=dict()))\n'
+        'stages = dict(loss_net=dict(epochs=2, repeat=1))\n'
+        "train_cfg = dict(rounds=[dict(pretrain=['normal', 'loss_net'])], final=['supervised'], held_out_report=False)\n"
+    )
+    result = train(street, folder / 'run', config=str(config))
+    assert result.returncode == 0, result.stderr[-3000:]
+    return folder / 'run'
+
+
+def test_learning_loss_runs_in_the_loop(experiment):
+    steps = [step['step'] for step in read_json(experiment / 'journal.json')['steps']]
+    assert steps == [
+        'initial',
+        'round_1/normal',
+        'round_1/loss_net',
+        'round_1/predictions_loss_net',
+        'round_1/query',
+        'final/supervised',
+    ]
+    assert all(frame['utility'] is not None for frame in read_json(experiment / 'round_1' / 'query.json')['frames'])
+    detector, both = (
+        torch.load(experiment / 'round_1' / stage / 'epoch_2.pth', weights_only=False)['state_dict']
+        for stage in ('normal', 'loss_net')
+    )
+    assert all(torch.equal(value, both[name]) for name, value in detector.items())
+    assert any(name.startswith('loss_net') for name in both.keys() - detector.keys())
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_from_the_detector_to_the_query(path, experiment, street, tmp_path, monkeypatch):
+    monkeypatch.setenv('SSAL3D_KITTI', str(street))
+    init_default_scope('mmdet3d')
+    sampler = ACTIVE_SAMPLERS.build(Config.fromfile(path).active_sampler)
+    stage = 'loss_net' if 'predicted_loss' in sampler.required_fields else 'normal'
+    config = Config.fromfile(experiment / 'round_1' / stage / 'config.py')
+    model = load_detector(config, experiment / 'round_1' / stage / 'epoch_2.pth')
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    labels = experiment / 'labels' / 'round_0.json'
+    dataset = dict(config.pool_dataset, pipeline=config.test_pipeline)
+    folders = {'UnlabelledView': ('predictions', sampler.fields_to_read())}
+    if sampler.needs_labelled:
+        folders['LabelledView'] = ('labelled-predictions', sampler.labelled_fields)
+    command = [
+        sys.executable,
+        'tools/al_select.py',
+        str(path),
+        '--labels',
+        str(labels),
+        '--out',
+        str(tmp_path / 'q.json'),
+    ]
+    for view, (name, fields) in folders.items():
+        predict_pool(
+            model,
+            DATASETS.build(dict(type=view, dataset=dataset, labels=str(labels))),
+            tmp_path / name,
+            fields=fields,
+            extraction=sampler.extraction,
+            batch_size=2,
+            num_workers=0,
+        )
+        command += [f'--{name}', str(tmp_path / name)]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    done = subprocess.run([*command, '--budget', '100000'], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr[-2000:]  # the whole pool was bought
+    query, state = read_json(tmp_path / 'q.json'), LabelState.read(labels)
+    assert len(query['frames']) == state.pool_size - len(state.frames)
+    assert not any('class_quality' in warning for warning in query['warnings'])
