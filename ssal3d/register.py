@@ -15,6 +15,7 @@ MODULES = (
     'ssal3d.loop.active_learning_loop',
     'ssal3d.models',
     'ssal3d.semi',
+    'ssal3d.semi.shuffle',
 )
 
 compat.apply_all()  # before anything of MMDetection3D is built

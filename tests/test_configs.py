@@ -44,7 +44,11 @@ def test_data_and_model_agree_on_the_range_and_the_voxels(path):
     model, voxels = config.model, config.model.data_preprocessor.voxel_layer
     limits, size = voxels.point_cloud_range, voxels.voxel_size
     pipelines = [config.labelled_pipeline, config.pseudo_pipeline, config.test_pipeline]
-    pipelines += [config.student_pipeline, config.val_dataloader.dataset.pipeline, config.train_dataloader.dataset.dataset.pipeline]
+    pipelines += [
+        config.student_pipeline,
+        config.val_dataloader.dataset.pipeline,
+        config.train_dataloader.dataset.dataset.pipeline,
+    ]
     steps = [step for pipeline in pipelines for step in pipeline if 'point_cloud_range' in step]
     assert len(steps) >= len(pipelines)
     assert all(part.point_cloud_range == limits for part in (*steps, model.points_encoder))

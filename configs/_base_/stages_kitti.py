@@ -60,4 +60,34 @@ stages = dict(
         ema=dict(kind='warm'),  # the teacher keeps 1 - 1 / (t + 1), at most 0.999
         include_labelled=True,  # labelled frames also come as unlabelled ones, as released
     ),
+    joint3d=dict(  # Joint3D-style: refined boxes must agree with the teacher's
+        type='SemiStage',
+        epochs=80,
+        repeat=10,
+        schedule=schedule,
+        method=dict(
+            type='ConsistencySSL3D',
+            t_score=dict(Car=0.8, Pedestrian=0.6, Cyclist=0.6),  # score above which a teacher's box counts
+            min_iou=0.1,  # BEV IoU from which two boxes of a class are a pair
+            score_weight=1.0,  # of the divergence of the pairs' scores
+            ramp=0.2,  # share of the run in which the weight rises from 0
+            teacher_mode='eval',
+            unlabelled_weight=1.0,
+        ),
+        ema=dict(kind='ramp'),  # 0.5 to 0.9996 in 2,000 steps, batch statistics too
+    ),
+    nal=dict(  # "Not All Labels Are Equal" in 3D: confident boxes become labels once, mirrored views must agree
+        type='AutoLabelStage',
+        epochs=80,
+        repeat=10,
+        schedule=schedule,
+        tau=0.9,  # lowest score of an automatic label; number or dict by class
+        min_points=5,  # points that it must hold
+        method=dict(
+            type='NAL3D',
+            threshold=0.3,  # class probability of an anchor from which mirrored views must agree
+            unlabelled_weight=1.0,
+        ),
+        include_labelled=False,
+    ),
 )

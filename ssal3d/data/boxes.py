@@ -19,3 +19,8 @@ def lidar_boxes(boxes: NDArray[np.floating]) -> LiDARInstance3DBoxes:
     return LiDARInstance3DBoxes(
         torch.as_tensor(np.asarray(boxes, dtype=np.float32).reshape(-1, 7)), box_dim=7, origin=(0.5, 0.5, 0.5)
     )
+
+
+def raised(boxes: torch.Tensor) -> torch.Tensor:
+    """Return ``(N, 7)`` gravity-centred boxes, given bottom-centred ones; differentiable, on their device."""
+    return torch.cat((boxes[:, :2], boxes[:, 2:3] + boxes[:, 5:6] / 2, boxes[:, 3:7]), 1)

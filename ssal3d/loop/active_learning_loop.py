@@ -153,6 +153,7 @@ class ActiveLearningLoop(BaseLoop):
             model = TrainedModel(f'{group}/{name}', self._path(step['checkpoint']))
             if predict:
                 columns = sampler.fields_to_read() if last else sampler.reference_fields
+                columns = columns if last else (*columns, *self.stages[names[place + 1]].prediction_fields)
                 model.predictions = self._predict(model, config, pool_view(config, inputs), sampler, columns)
             if last and sampler.needs_labelled:
                 view = labelled_test_view(config, inputs)

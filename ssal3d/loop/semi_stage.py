@@ -9,8 +9,9 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
+from ssal3d.errors import UserError
 from ssal3d.fileio import atomic_path
-from ssal3d.loop.stages import StageInputs, SupervisedStage, _view, labelled_view
+from ssal3d.loop.stages import StageInputs, SupervisedStage, labelled_view, view_config
 from ssal3d.registry import STAGES
 from ssal3d.semi.detector import student_state
 
@@ -91,13 +92,65 @@ class SemiStage(SupervisedStage):
         return dict(
             type='PairedSemiDataset',
             labelled=labelled_view(config, inputs),
-            unlabelled=dict(_view('UnlabelledView', config, inputs, loading), include_labelled=self.include_labelled),
+            unlabelled=dict(
+                view_config('UnlabelledView', config, inputs, loading), include_labelled=self.include_labelled
+            ),
             teacher_pipeline=[step for step in config.test_pipeline if step not in loading],
-            student_pipeline=config.student_pipeline,
+            student_pipeline=self.student_pipeline(config, inputs),
             repeat=self.repeat,
             seed=config.randomness.seed,
         )
 
+    def student_pipeline(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
+        """Return what happens to the view of an unlabelled frame that is learnt from."""
+        return list(config.student_pipeline)
+
     def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
         """Return the hooks that cut the paste database and move the teacher."""
         return [*super().hooks(config, inputs), dict(type='TeacherEMAHook', **self.ema)]
+
+
+@STAGES.register_module()
+class AutoLabelStage(SemiStage):
+    """NAL: confident predictions of the previous stage's model are labels for the whole run, there is no teacher.
+
+    Args:
+        tau: Lowest score of a label, one value or by class name.
+        min_points: Points that a label must hold.
+        **kwargs: As for `SemiStage`, without ``ema``.
+    """
+
+    uses_predictions = True
+    prediction_fields = ('num_points',)
+
+    def __init__(self, tau: float | Mapping[str, float] = 0.9, min_points: int = 5, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.tau, self.min_points = tau, min_points
+
+    def student_pipeline(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
+        """Return the student's augmentation with the labels loaded first and packed last.
+
+        Raises:
+            UserError: If no stage comes before this one.
+        """
+        if inputs.predictions is None:
+            raise UserError(
+                f'{inputs.work_dir}: found no predictions to take labels from; let another stage come first, e.g. '
+                "pretrain=['normal', 'nal']"
+            )
+        classes = list(config.pool_dataset.metainfo['classes'])
+        loading = dict(
+            type='LoadAutoLabels',
+            predictions=str(inputs.predictions),
+            tau=self.tau,
+            min_points=self.min_points,
+            classes=classes,
+        )
+        *steps, pack = super().student_pipeline(config, inputs)
+        limits = next(step['point_cloud_range'] for step in steps if 'point_cloud_range' in step)
+        boxes = dict(type='ObjectRangeFilter', point_cloud_range=limits)
+        return [loading, *steps, boxes, dict(pack, keys=[*pack['keys'], 'gt_bboxes_3d', 'gt_labels_3d'])]
+
+    def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
+        """Return the hook that cuts the paste database."""
+        return SupervisedStage.hooks(self, config, inputs)

@@ -48,9 +48,11 @@ class SupervisedStage:
 
     Attributes:
         uses_predictions: Whether the stage starts from the previous stage's predictions of the pool.
+        prediction_fields: Columns of them that it reads beyond boxes, scores and labels.
     """
 
     uses_predictions = False
+    prediction_fields: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -185,12 +187,12 @@ def bank_of(inputs: StageInputs) -> str:
 
 def labelled_view(config: Config, inputs: StageInputs) -> dict[str, Any]:
     """Return the labelled frames with training augmentation and pasting."""
-    return _view('LabelledView', config, inputs, with_bank(config.labelled_pipeline, bank_of(inputs)))
+    return view_config('LabelledView', config, inputs, with_bank(config.labelled_pipeline, bank_of(inputs)))
 
 
 def labelled_frames(config: Config, inputs: StageInputs) -> dict[str, Any]:
     """Return the labelled frames without a pipeline: what the paste database is cut from."""
-    return _view('LabelledView', config, inputs, [])
+    return view_config('LabelledView', config, inputs, [])
 
 
 def background_view(config: Config, inputs: StageInputs, false_positives: Mapping[str, int]) -> dict[str, Any]:
@@ -199,17 +201,17 @@ def background_view(config: Config, inputs: StageInputs, false_positives: Mappin
         dict(step, false_positives=dict(false_positives)) if step['type'] == 'PasteObjects' else step
         for step in with_bank(config.pseudo_pipeline, bank_of(inputs))
     ]
-    return dict(_view('UnlabelledView', config, inputs, pipeline), include_labelled=True)
+    return dict(view_config('UnlabelledView', config, inputs, pipeline), include_labelled=True)
 
 
 def pool_view(config: Config, inputs: StageInputs) -> dict[str, Any]:
     """Return the unlabelled frames with the test pipeline: what pool predictions are made on."""
-    return _view('UnlabelledView', config, inputs, config.test_pipeline)
+    return view_config('UnlabelledView', config, inputs, config.test_pipeline)
 
 
 def labelled_test_view(config: Config, inputs: StageInputs) -> dict[str, Any]:
     """Return the labelled frames with the test pipeline: what samplers that compare with them are given."""
-    return _view('LabelledView', config, inputs, config.test_pipeline)
+    return view_config('LabelledView', config, inputs, config.test_pipeline)
 
 
 def with_bank(pipeline: Sequence[Mapping[str, Any]], bank: str) -> list[dict[str, Any]]:
@@ -217,6 +219,7 @@ def with_bank(pipeline: Sequence[Mapping[str, Any]], bank: str) -> list[dict[str
     return [dict(step, bank=bank) if 'bank' in step else dict(step) for step in pipeline]
 
 
-def _view(kind: str, config: Config, inputs: StageInputs, pipeline: Sequence[Any]) -> dict[str, Any]:
+def view_config(kind: str, config: Config, inputs: StageInputs, pipeline: Sequence[Any]) -> dict[str, Any]:
+    """Return the config of a view of the pool: ``'LabelledView'`` or ``'UnlabelledView'``, with a pipeline."""
     dataset = dict(copy.deepcopy(dict(config.pool_dataset)), pipeline=list(pipeline))
     return dict(type=kind, dataset=dataset, labels=str(inputs.labels))

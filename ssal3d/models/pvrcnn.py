@@ -18,6 +18,7 @@ from mmdet3d.structures.bbox_3d import rotation_3d_in_axis
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from ssal3d.data.boxes import raised
 from ssal3d.models.class_quality import ClassQuality, aligned_iou_3d
 from ssal3d.models.extraction import Extraction
 from ssal3d.models.frame_losses import weighted_anchor_targets
@@ -250,14 +251,9 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         assert self.class_quality is not None
         self.class_quality.update(
             outputs['bbox_scores'][rows].sigmoid().amax(-1),
-            aligned_iou_3d(_raised(decoded), _raised(truth)),
+            aligned_iou_3d(raised(decoded), raised(truth)),
             torch.cat([result.pos_gt_labels for result in sampling_results]),
         )
-
-
-def _raised(boxes: Tensor) -> Tensor:
-    """Return ``(N, 7)`` boxes with their gravity centre, given those with the centre of their bottom."""
-    return torch.cat((boxes[:, :2], boxes[:, 2:3] + boxes[:, 5:6] / 2, boxes[:, 3:7]), 1)
 
 
 @MODELS.register_module()

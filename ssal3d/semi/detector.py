@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from mmdet3d.registry import MODELS
 from mmdet3d.structures import Det3DDataSample
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
@@ -27,6 +28,9 @@ class SemiDetector3D(BaseModel):
     A checkpoint of the plain detector fills both. Predictions are the student's. Subclasses implement
     `unlabelled_losses`.
 
+    Attributes:
+        has_teacher: Whether the method has a teacher.
+
     Args:
         detector: Config of the detector.
         classes: Class names in the order of the labels.
@@ -35,6 +39,8 @@ class SemiDetector3D(BaseModel):
         unlabelled_weight: Weight of the unlabelled frames' losses.
         init_cfg: As in mmengine.
     """
+
+    has_teacher = True
 
     def __init__(
         self,
@@ -50,8 +56,7 @@ class SemiDetector3D(BaseModel):
             raise UserError(f"teacher_mode: found {teacher_mode!r}, expected 'train' or 'eval'")
         self.classes = tuple(classes)
         self.student = MODELS.build(detector)
-        self.teacher = MODELS.build(detector)
-        self.teacher.requires_grad_(False)
+        self.teacher = MODELS.build(detector).requires_grad_(False) if self.has_teacher else None
         self.teacher_mode, self.unlabelled_weight = teacher_mode, unlabelled_weight
         self.register_load_state_dict_pre_hook(_fill_both)
 
@@ -67,7 +72,8 @@ class SemiDetector3D(BaseModel):
     def init_weights(self) -> None:
         """Initialise the student and make the teacher equal to it."""
         self.student.init_weights()
-        self.teacher.load_state_dict(self.student.state_dict())
+        if self.teacher is not None:
+            self.teacher.load_state_dict(self.student.state_dict())
 
     def train(self, mode: bool = True) -> 'SemiDetector3D':
         """Set the mode of the student; the teacher's is set at every prediction.
@@ -76,7 +82,8 @@ class SemiDetector3D(BaseModel):
             mode: Whether to train.
         """
         super().train(mode)
-        self.teacher.eval()
+        if self.teacher is not None:
+            self.teacher.eval()
         return self
 
     def forward(self, inputs: Any, data_samples: Any = None, mode: str = 'tensor') -> Any:
@@ -103,7 +110,7 @@ class SemiDetector3D(BaseModel):
         outputs = self.frame_outputs([*clouds, *extra_clouds], [*frames, *extra_frames])
         losses = mean_losses([output.losses for output in outputs[: len(frames)]])
         if extra_frames:
-            losses |= self.unlabelled_losses(outputs[len(frames) :], extra_frames)
+            losses |= self.unlabelled_losses(outputs[: len(frames)], outputs[len(frames) :], extra_frames)
         return losses
 
     @abstractmethod
@@ -118,11 +125,14 @@ class SemiDetector3D(BaseModel):
         """
 
     @abstractmethod
-    def unlabelled_losses(self, outputs: Sequence[FrameOutput], samples: Sequence[Any]) -> Losses:
-        """Return the losses of the unlabelled frames, and statistics without 'loss' in their names.
+    def unlabelled_losses(
+        self, labelled: Sequence[FrameOutput], outputs: Sequence[FrameOutput], samples: Sequence[Any]
+    ) -> Losses:
+        """Return what is learnt from the unlabelled frames, and statistics without 'loss' in their names.
 
         Args:
-            outputs: What the student says about them.
+            labelled: What the student says about the labelled frames.
+            outputs: What it says about the others.
             samples: The data samples that `unlabelled_frames` returned.
         """
 
@@ -138,6 +148,7 @@ class SemiDetector3D(BaseModel):
             points: Clouds.
             samples: Their data samples; only the metainfo is used.
         """
+        assert self.teacher is not None
         blank = [Det3DDataSample(metainfo=sample.metainfo) for sample in samples]
         self.teacher.train(self.teacher_mode == 'train')
         try:
@@ -145,6 +156,14 @@ class SemiDetector3D(BaseModel):
         finally:
             self.teacher.eval()
         return [sample.pred_instances_3d for sample in predicted]
+
+
+def progress() -> tuple[int, int]:
+    """Return the number of finished iterations of the run and their total; (1, 1) outside a run."""
+    hub = MessageHub.get_current_instance()
+    if 'max_iters' not in hub.runtime_info:
+        return 1, 1
+    return int(hub.get_info('iter')), int(hub.get_info('max_iters'))
 
 
 def with_boxes(sample: Any, boxes: Tensor, labels: Tensor, weights: Tensor | None = None, **meta: Any) -> Any:
@@ -165,6 +184,11 @@ def with_boxes(sample: Any, boxes: Tensor, labels: Tensor, weights: Tensor | Non
     return copied
 
 
+def without_boxes(sample: Any) -> Det3DDataSample:
+    """Return a data sample with the metainfo of another one and nothing else."""
+    return Det3DDataSample(metainfo=dict(sample.metainfo))
+
+
 def mean_losses(frames: Sequence[Losses], names: Sequence[str] | None = None, prefix: str = '') -> Losses:
     """Return the mean over frames of each loss.
 
@@ -183,13 +207,14 @@ def mean_losses(frames: Sequence[Losses], names: Sequence[str] | None = None, pr
 def _fill_both(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Let the weights of a plain detector fill student and teacher."""
     own = [key for key in state if key.startswith(prefix)]
+    parts = PARTS if getattr(module, 'teacher', None) is not None else PARTS[:1]
     if not own or any(key[len(prefix) :].startswith(PARTS) for key in own):
         return
     for key in own:
         value = state.pop(key)
-        state.update({f'{prefix}{part}{key[len(prefix) :]}': value.clone() for part in PARTS})
+        state.update({f'{prefix}{part}{key[len(prefix) :]}': value.clone() for part in parts})
     versions = getattr(state, '_metadata', {})  # by module; the layout of sparse convolutions depends on it
-    versions |= {f'{prefix}{part}{name}': entry for name, entry in list(versions.items()) for part in PARTS}
+    versions |= {f'{prefix}{part}{name}': entry for name, entry in list(versions.items()) for part in parts}
 
 
 def student_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

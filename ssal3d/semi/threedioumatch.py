@@ -54,7 +54,9 @@ class IoUMatch3D(SemiDetector3D):
             frames.append(sample)
         return list(points['student']), frames
 
-    def unlabelled_losses(self, outputs: Sequence[FrameOutput], samples: Sequence[Any]) -> Losses:
+    def unlabelled_losses(
+        self, labelled: Sequence[FrameOutput], outputs: Sequence[FrameOutput], samples: Sequence[Any]
+    ) -> Losses:
         """Return the RPN's losses and the RoI boxes' losses of the unlabelled frames."""
         losses = mean_losses([output.losses for output in outputs], LEARNT, 'unlabelled_')
         losses = {name: value * self.unlabelled_weight for name, value in losses.items()}

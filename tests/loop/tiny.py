@@ -36,6 +36,8 @@ stages = dict(
     semi=dict(epochs=2, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2)),
     loss_net=dict(epochs=2, repeat=1),
     threedioumatch=dict(epochs=2, repeat=1),
+    joint3d=dict(epochs=2, repeat=1),
+    nal=dict(epochs=2, repeat=1, tau=0.1),
 )
 train_cfg = dict(
     initial=dict(budget=5),

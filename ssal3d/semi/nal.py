@@ -1,0 +1,126 @@
+"""NAL in 3D: confident boxes become labels once, mirrored views must agree (spec/semi_supervised.md 6).
+
+"Not All Labels Are Equal" (Elezi et al. 2022) is a 2D method; the adaptation is ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmdet3d.registry import MODELS, TRANSFORMS
+from torch import Tensor
+
+from ssal3d.active.class_names import per_class
+from ssal3d.data.boxes import lidar_boxes
+from ssal3d.models.frame_losses import NEGATIVE_IGNORED, FrameOutput
+from ssal3d.predictions import PoolPredictions, read_predictions
+from ssal3d.semi.affine import Affine3D
+from ssal3d.semi.consistency import mirror_consistency, mirror_rpn_maps
+from ssal3d.semi.detector import Losses, SemiDetector3D, mean_losses, progress, with_boxes, without_boxes
+from ssal3d.semi.pseudo_labels import class_statistics
+from ssal3d.semi.ramps import nal_ramp
+
+MIRROR = Affine3D(flip_x=True)
+
+
+def auto_labels(predictions: PoolPredictions, tau: np.ndarray, min_points: int) -> np.ndarray:
+    """Return which boxes become labels: score of at least tau, and enough points.
+
+    Args:
+        predictions: Predictions with ``num_points``.
+        tau: ``(C,)`` lowest score of each class.
+        min_points: Points that a box must hold.
+
+    Returns:
+        ``(K,)`` mask.
+    """
+    scores = predictions.scores >= tau.astype(np.float32)[predictions.labels]
+    return scores & (predictions['num_points'] >= min_points)
+
+
+@TRANSFORMS.register_module()
+class LoadAutoLabels(BaseTransform):
+    """Gives an unlabelled frame the confident boxes that a detector predicted for it before training.
+
+    Args:
+        predictions: Folder of predictions with the column ``num_points``.
+        tau: Lowest score of a label, one value or by class name.
+        min_points: Points that a label must hold.
+        classes: Class names in the order of the data set's labels.
+    """
+
+    def __init__(
+        self, predictions: str, tau: float | Mapping[str, float], classes: Sequence[str], min_points: int = 5
+    ) -> None:
+        self.predictions, self.tau, self.min_points, self.classes = predictions, tau, min_points, tuple(classes)
+
+    @cached_property
+    def labels(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Boxes (gravity-centred) and labels by frame id; read once in each loader process."""
+        found = read_predictions(self.predictions, ('num_points',))
+        kept = auto_labels(found, per_class(self.tau, found.classes, 'tau'), self.min_points)
+        lookup = np.array([self.classes.index(name) for name in found.classes])
+        return {
+            str(frame_id): (found.boxes[own][kept[own]], lookup[found.labels[own][kept[own]]])
+            for frame_id, own in ((found.frame_ids[frame], found.boxes_of(frame)) for frame in range(len(found)))
+        }
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Set ``gt_bboxes_3d`` and ``gt_labels_3d`` to the auto labels; a frame without predictions has none.
+
+        Args:
+            results: Sample with ``frame_id``.
+        """
+        boxes, labels = self.labels.get(results['frame_id'], (np.empty((0, 7)), np.empty(0, dtype=np.int64)))
+        results['gt_bboxes_3d'], results['gt_labels_3d'] = lidar_boxes(boxes), labels.astype(np.int64)
+        return results
+
+
+@MODELS.register_module()
+class NAL3D(SemiDetector3D):
+    """Learns labelled frames fully, auto-labelled ones near their labels only, and mirror consistency of all.
+
+    Args:
+        threshold: Class probability of an anchor, in either view, above which the views must agree.
+        **kwargs: As for `SemiDetector3D`; there is no teacher.
+    """
+
+    has_teacher = False
+
+    def __init__(self, threshold: float = 0.3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.threshold = threshold
+
+    def unlabelled_frames(
+        self, points: Mapping[str, Sequence[Tensor]], samples: Mapping[str, Sequence[Any]]
+    ) -> tuple[list[Tensor], list[Any]]:
+        """Return the auto-labelled clouds, then the mirror images of all clouds."""
+        clouds = [*points['labelled'], *points['student']]
+        frames = [
+            with_boxes(
+                view, view.gt_instances_3d.bboxes_3d.tensor, view.gt_instances_3d.labels_3d, **{NEGATIVE_IGNORED: True}
+            )
+            for view in samples['student']
+        ]
+        mirrored = [without_boxes(sample) for sample in (*samples['labelled'], *samples['student'])]
+        return [*points['student'], *map(MIRROR.points, clouds)], [*frames, *mirrored]
+
+    def unlabelled_losses(
+        self, labelled: Sequence[FrameOutput], outputs: Sequence[FrameOutput], samples: Sequence[Any]
+    ) -> Losses:
+        """Return the masked losses of auto-labelled frames and the consistency of all."""
+        count = len(outputs) - (len(labelled) + len(outputs)) // 2
+        own, mirrored = [*labelled, *outputs[:count]], outputs[count:]
+        losses = mean_losses([output.losses for output in outputs[:count]], prefix='unlabelled_')
+        losses = {name: value * self.unlabelled_weight for name, value in losses.items()}
+        maps = [torch.stack([getattr(output, name) for output in own]) for name in ('rpn_scores', 'rpn_residuals')]
+        others = [
+            torch.stack([getattr(output, name) for output in mirrored]) for name in ('rpn_scores', 'rpn_residuals')
+        ]
+        distance = mirror_consistency(*maps, *mirror_rpn_maps(*others), self.threshold)
+        losses['unlabelled_loss_mirror'] = nal_ramp(*progress()) * distance
+        labels = torch.cat([sample.gt_instances_3d.labels_3d for sample in samples[:count]])
+        return losses | class_statistics(torch.ones_like(labels, dtype=torch.float32), labels, self.classes)
