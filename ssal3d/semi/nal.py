@@ -99,12 +99,11 @@ class NAL3D(SemiDetector3D):
     ) -> tuple[list[Tensor], list[Any]]:
         """Return the auto-labelled clouds, then the mirror images of all clouds."""
         clouds = [*points['labelled'], *points['student']]
-        frames = [
-            with_boxes(
-                view, view.gt_instances_3d.bboxes_3d.tensor, view.gt_instances_3d.labels_3d, **{NEGATIVE_IGNORED: True}
-            )
-            for view in samples['student']
-        ]
+        frames = []
+        for view in samples['student']:
+            truth = view.gt_instances_3d
+            frames.append(with_boxes(view, truth.bboxes_3d.tensor, truth.labels_3d))
+            frames[-1].set_metainfo({NEGATIVE_IGNORED: True})
         mirrored = [without_boxes(sample) for sample in (*samples['labelled'], *samples['student'])]
         return [*points['student'], *map(MIRROR.points, clouds)], [*frames, *mirrored]
 
@@ -116,11 +115,17 @@ class NAL3D(SemiDetector3D):
         own, mirrored = [*labelled, *outputs[:count]], outputs[count:]
         losses = mean_losses([output.losses for output in outputs[:count]], prefix='unlabelled_')
         losses = {name: value * self.unlabelled_weight for name, value in losses.items()}
-        maps = [torch.stack([getattr(output, name) for output in own]) for name in ('rpn_scores', 'rpn_residuals')]
-        others = [
-            torch.stack([getattr(output, name) for output in mirrored]) for name in ('rpn_scores', 'rpn_residuals')
-        ]
-        distance = mirror_consistency(*maps, *mirror_rpn_maps(*others), self.threshold)
+        scores, residuals = _maps(own)
+        mirrored_back = mirror_rpn_maps(*_maps(mirrored))
+        distance = mirror_consistency(scores, residuals, *mirrored_back, threshold=self.threshold)
         losses['unlabelled_loss_mirror'] = nal_ramp(*progress()) * distance
         labels = torch.cat([sample.gt_instances_3d.labels_3d for sample in samples[:count]])
         return losses | class_statistics(torch.ones_like(labels, dtype=torch.float32), labels, self.classes)
+
+
+def _maps(outputs: Sequence[FrameOutput]) -> tuple[Tensor, Tensor]:
+    """Return the RPN's maps of several frames: ``(B, A * C, H, W)`` logits and ``(B, A * 7, H, W)`` residuals."""
+    return (
+        torch.stack([output.rpn_scores for output in outputs]),
+        torch.stack([output.rpn_residuals for output in outputs]),
+    )

@@ -33,7 +33,6 @@ def experiment(street, tmp_path_factory):
         f"_base_ = '{ROOT}/tests/loop/tiny.py'\n"
         "active_sampler = dict(_delete_=True, type='LLALSampler')\n"
         'model = dict(roi_head=dict(class_quality=dict()))\n'
-        'stages = dict(loss_net=dict(epochs=2, repeat=1))\n'
         "train_cfg = dict(rounds=[dict(pretrain=['normal', 'loss_net'])], final=['supervised'], held_out_report=False)\n"
     )
     result = train(street, folder / 'run', config=str(config))

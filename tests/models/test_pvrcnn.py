@@ -238,9 +238,9 @@ def test_gradient_of_one_roi():
 
 
 def test_unknown_extraction_is_named():
-    with pytest.raises(UserError, match="unknown extraction option 'mc_pases'.*mc_passes"):
+    with pytest.raises(UserError, match=r"unknown extraction option 'mc_pases'.*mc_passes"):
         Extraction.of((), {'mc_pases': 3})
-    with pytest.raises(UserError, match="unknown gradient layer 'roi_clss'.*roi_cls"):
+    with pytest.raises(UserError, match=r"unknown gradient layer 'roi_clss'.*roi_cls"):
         Extraction.of((), {'gradient': 'roi_clss'})
     with pytest.raises(UserError, match="'gradient' was asked for without its layer"):
         Extraction.of(('gradient',), {})

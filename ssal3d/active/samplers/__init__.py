@@ -7,6 +7,7 @@ from ssal3d.active.samplers.coreset import CoreSetSampler
 from ssal3d.active.samplers.crb import CRBSampler
 from ssal3d.active.samplers.entropy import EntropySampler
 from ssal3d.active.samplers.information_per_box import InformationPerBoxSampler
+from ssal3d.active.samplers.kecor import KECORSampler
 from ssal3d.active.samplers.llal import LLALSampler
 from ssal3d.active.samplers.mc_dropout import MCDropoutSampler
 from ssal3d.active.samplers.ppal import PPALSampler
@@ -20,6 +21,7 @@ __all__ = [
     'CoreSetSampler',
     'EntropySampler',
     'InformationPerBoxSampler',
+    'KECORSampler',
     'LLALSampler',
     'MCDropoutSampler',
     'PPALSampler',

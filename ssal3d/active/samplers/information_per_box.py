@@ -22,9 +22,8 @@ class InformationPerBoxSampler(ActiveSampler):
     """Buys, one by one, the frame whose boxes add most information per box that it costs.
 
     A box is worth the entropy of its score in bits times the weight of its class, and adds the less, the more of what
-    it shows was bought before. No published sampler values boxes by their price; the pieces are standard: D-optimal
-    design, and the lazy greedy for submodular functions under a budget (Leskovec et al. 2007). See
-    docs/active_learning.md for what the greedy guarantees.
+    it shows was bought before. The pieces are standard: Bayesian D-optimal design, and the lazy greedy
+    for submodular functions under a budget (Leskovec et al. 2007). See docs/samplers.md for what the greedy guarantees.
 
     Args:
         dim: Directions of the box features to keep (principal components).
@@ -33,7 +32,8 @@ class InformationPerBoxSampler(ActiveSampler):
         balance: Exponent of the class weights ``1 / (1 + boxes labelled or bought)``; 0 treats all classes alike.
         cost: Cost of a frame besides ``frame_cost``: its number of ``'predicted'`` boxes, its ``'expected'`` number of
             true boxes (sum of scores: frames full of doubtful boxes become cheap), or ``'none'``: all frames cost 1.
-        frame_cost: What opening a frame costs an annotator, in boxes; 0 buys more frames of fewer boxes.
+        frame_cost: What opening a frame costs an annotator, in boxes; 0 is the pure box budget of the papers, 1 opens
+            about half as many frames.
         reference: Look for what is new to this ``'query'`` alone, or also to the ``'labelled'`` frames, whose
             predicted boxes then count as bought with worth 1.
         dontcare: See `ActiveSampler`.
@@ -47,7 +47,7 @@ class InformationPerBoxSampler(ActiveSampler):
         sigma: float = 0.5,
         balance: float = 0.5,
         cost: str = 'predicted',
-        frame_cost: float = 1.0,
+        frame_cost: float = 0.0,
         reference: str = 'query',
         dontcare: str = 'none',
     ) -> None:

@@ -89,7 +89,7 @@ def test_labelled_frames_and_their_counts_are_the_start():
 
 def test_a_copy_of_a_bought_frame_adds_less():
     frames = {name: [box(feature=E[0]), box(feature=E[1])] for name in 'ab'}
-    first, second, third = run({**frames, 'c': [box(feature=E[2])]}, balance=0).frames
+    first, second, third = run({**frames, 'c': [box(feature=E[2])]}, balance=0, frame_cost=1.0).frames
     assert (first.frame_id, second.frame_id, third.frame_id) == ('a', 'c', 'b')
     assert first.utility == pytest.approx(np.log(5) / 3)
     assert second.utility == pytest.approx(np.log(5) / 2 / 2)

@@ -1,0 +1,142 @@
+"""KECOR: frames that raise the kernel coding rate most, and whose predicted labels are diverse (spec 5.9)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssal3d.active import label_entropy as entropies
+from ssal3d.active.max_det import max_det_order
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
+from ssal3d.active.tangent_kernel import KERNELS, TangentKernel, posterior_features, train_proxy
+from ssal3d.errors import UserError
+from ssal3d.predictions import PoolPredictions
+from ssal3d.registry import ACTIVE_SAMPLERS
+
+TARGETS = ('roi_residuals_target', 'roi_scores_target')
+
+
+@ACTIVE_SAMPLERS.register_module()
+class KECORSampler(ActiveSampler):
+    """Buys frames that the labelled and the bought ones explain least, by the tangent kernel of a proxy network.
+
+    (1) The proxy learns to map the RoI features of labelled frames to their RoIs' targets. (2) Frames are described by
+    the gradients of its outputs, sketched. (3) What the labelled frames explain of them is taken away. (4) Greedy
+    determinant maximisation orders the rest; the entropy of a frame's predicted labels adds to its variance.
+
+    Frames without boxes take part: their RoIs have features. Without targets the proxy keeps its random weights, and
+    without labelled frames step 3 is left out; the query says so. Of the released code's options, the Laplace kernel is
+    missing, which has no explicit features and would need a matrix over all pairs of frames, and so is the selection
+    'bait'.
+
+    Args:
+        latent: Width of the proxy's first hidden layer and dimensions of the sketch.
+        entropy_weight: Weight lambda of the label entropy.
+        sigma: Standard deviation of the noise in the determinant.
+        train_sigma: Standard deviation of the noise of labelled frames.
+        proxy_steps: Training steps of the proxy.
+        proxy_lr: Its learning rate.
+        kernel: ``'ntk'``: gradients of all layers; ``'last_layer'``: of the last one; ``'linear'``: RoI features.
+        selection: ``'maxdet'``, step 4.
+        label_entropy: See `ssal3d.active.label_entropy.label_entropy`.
+        dontcare: See `ActiveSampler`.
+    """
+
+    required_fields = ('roi_features',)
+    labelled_fields = ('roi_features', 'roi_scores_target', 'roi_residuals_target')
+    optional_fields = ('roi_scores_target', 'roi_residuals_target')
+    needs_labelled = True
+
+    def __init__(
+        self,
+        latent: int = 512,
+        entropy_weight: float = 0.1,
+        sigma: float = 0.1,
+        train_sigma: float = 0.1,
+        proxy_steps: int = 10,
+        proxy_lr: float = 2e-2,
+        kernel: str = 'ntk',
+        selection: str = 'maxdet',
+        label_entropy: str = 'crb_code',
+        dontcare: str = 'none',
+    ) -> None:
+        super().__init__(dontcare)
+        self.latent = int(in_range('latent', latent, low=1))
+        self.entropy_weight = in_range('entropy_weight', entropy_weight)
+        self.sigma = in_range('sigma', sigma)
+        self.train_sigma = in_range('train_sigma', train_sigma, low=1e-3)
+        self.proxy_steps = int(in_range('proxy_steps', proxy_steps))
+        self.proxy_lr = in_range('proxy_lr', proxy_lr)
+        self.kernel = one_of('kernel', kernel, KERNELS)
+        self.selection = one_of('selection', selection, ('maxdet',))
+        self.label_entropy = one_of('label_entropy', label_entropy, entropies.MODES)
+
+    def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
+        """Yield frames in the order of the determinant maximisation."""
+        counts = context.detections.count(context.detections.reliable)
+        bonus = self.entropy_weight * entropies.label_entropy(counts, self.label_entropy)
+        for frame, score in max_det_order(self._features(pool, context), bonus, self.sigma, context.rng):
+            yield Candidate(frame, score)
+
+    def _features(self, pool: PoolPredictions, context: QueryContext) -> NDArray[np.float64]:
+        """Return the features of the pool's frames after steps 1 to 3."""
+        x = pool['roi_features']
+        known = _known_features(context.labelled, pool) if context.labelled is not None else x[:0]
+        targets = self._targets(context) if len(known) and self.kernel != 'linear' else None
+        if not len(known):
+            context.warn('there are no labelled frames: KECOR trained no proxy and takes nothing for explained')
+        if not len(pool):
+            return np.zeros((0, self.latent))
+        outputs = 1 if targets is None else targets.shape[1]
+        kernel = TangentKernel(x.shape[1], self.latent, outputs, context.seed, self.kernel)
+        if targets is not None:
+            train_proxy(kernel.proxy, known, targets, self.proxy_steps, self.proxy_lr)
+        seen = kernel.features(known)
+        if not np.isfinite(seen).all():
+            raise UserError(
+                f'proxy_lr: found {self.proxy_lr:g}, with which the training of the proxy diverged; lower it'
+            )
+        features = kernel.features(x)
+        _check_finite(features, pool, 'roi_features')
+        return posterior_features(features, seen, self.train_sigma)
+
+    def _targets(self, context: QueryContext) -> NDArray[np.float32] | None:
+        """Return the ``(L, 8R)`` training targets of the labelled frames, None where there are none."""
+        labelled = context.labelled
+        assert labelled is not None
+        missing = [name for name in TARGETS if name not in labelled.fields]
+        if missing:
+            context.warn(
+                f'{labelled.source} has no {" and ".join(missing)}: KECOR trained no proxy and uses features alone; '
+                'predict the labelled frames with annotations to get targets'
+            )
+            return None
+        targets = np.concatenate([labelled[name].reshape(len(labelled), -1) for name in TARGETS], axis=1)
+        _check_finite(targets, labelled, ' or '.join(TARGETS))
+        return targets
+
+
+def _known_features(labelled: PoolPredictions, pool: PoolPredictions) -> NDArray[np.floating]:
+    """Return the RoI features of the labelled frames.
+
+    Raises:
+        UserError: If they are not as wide as those of the pool, or not finite.
+    """
+    known, width = labelled['roi_features'], pool['roi_features'].shape[1]
+    if len(known) and len(pool) and known.shape[1] != width:
+        raise UserError(
+            f'{labelled.source}: found {known.shape[1]} roi_features per frame, expected {width} as in {pool.source}; '
+            'predict both with the same detector and number of RoIs'
+        )
+    _check_finite(known, labelled, 'roi_features')
+    return known
+
+
+def _check_finite(rows: NDArray[np.floating], predictions: PoolPredictions, name: str) -> None:
+    """Raise a `UserError` that names the first frame with a value that is not finite."""
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        raise UserError(
+            f'{predictions.source}: {name} of frame {predictions.frame_ids[finite.argmin()]} holds NaN or infinite '
+            'values, expected finite ones; predict it again'
+        )
