@@ -25,7 +25,8 @@ def test_every_stage_becomes_a_run(path, tmp_path):
     assert names
     for name in names:
         stage = STAGES.build(dict(config.stages[name]))
-        run = stage.build_config(config, StageInputs(tmp_path / name, tmp_path / 'round_0.json', tmp_path / 'x.pth'))
+        inputs = StageInputs(tmp_path / name, tmp_path / 'round_0.json', tmp_path / 'x.pth', tmp_path / 'predictions')
+        run = stage.build_config(config, inputs)
         again = Config.fromstring(config_text(run.to_dict()), '.py')
         assert again.to_dict() == run.to_dict()
         assert run.train_cfg.type == 'EpochBasedTrainLoop'

@@ -4,10 +4,12 @@ Example:
     python tools/bench.py selection --frames 3612 --json selection.json
     python tools/bench.py selection --sampler crb
     python tools/bench.py selection --all
+    python tools/bench.py train-step --method threedioumatch
 """
 
 import argparse
 import importlib
+import inspect
 import platform
 import sys
 from pathlib import Path
@@ -28,13 +30,15 @@ def main() -> None:
     parser.add_argument('name', choices=NAMES)
     parser.add_argument('--frames', type=int, help='size of the synthetic pool (default: the size of the benchmark)')
     parser.add_argument('--sampler', help='selection: sampler to measure, e.g. crb (default: cal)')
-    parser.add_argument('--all', action='store_true', help='selection: measure every sampler')
+    parser.add_argument('--method', help='train-step: semi-supervised method to measure, e.g. threedioumatch')
+    parser.add_argument('--all', action='store_true', help='selection, train-step: measure every sampler or method')
     parser.add_argument('--json', type=Path, help='also write the rows here')
     arguments = parser.parse_args()
     module = importlib.import_module(f'benchmarks.{arguments.name.replace("-", "_")}')
-    options = {key: getattr(arguments, key) for key in ('sampler', 'all') if getattr(arguments, key)}
-    if options and arguments.name != 'selection':
-        raise UserError(f'--{next(iter(options))} belongs to the benchmark selection, not to {arguments.name}')
+    options = {key: getattr(arguments, key) for key in ('sampler', 'method', 'all') if getattr(arguments, key)}
+    for option in options:
+        if option not in inspect.signature(module.run).parameters:
+            raise UserError(f'--{option} does not belong to the benchmark {arguments.name}; see --help')
     rows = module.run(arguments.frames or module.DEFAULT_FRAMES, **options)
     print_table(
         f'{arguments.name} ({platform.processor() or platform.machine()})',

@@ -21,6 +21,11 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'),  # gloo is chosen by itself on machines without a GPU
 )
-log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
+log_processor = dict(
+    type='LogProcessor',
+    window_size=50,
+    by_epoch=True,
+    mean_pattern=r'.*(loss|time|data_time|grad_norm|pseudo).*',  # shown as means over the window, others as they are
+)
 vis_backends = [dict(type='LocalVisBackend')]  # add TensorboardVisBackend, WandbVisBackend, ... here
 visualizer = dict(type='mmengine.Visualizer', vis_backends=vis_backends)

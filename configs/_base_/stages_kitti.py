@@ -90,4 +90,38 @@ stages = dict(
         ),
         include_labelled=False,
     ),
+    hssda=dict(  # pseudo labels of three levels, patches that change places; wants large batches, see train_dataloader
+        type='HSSDAStage',
+        epochs=80,
+        repeat=1,  # times an epoch goes through all frames, labelled or not
+        schedule=schedule,
+        method=dict(
+            type='HSSDA',
+            mid_level='online',  # labels for one step from two looks of the teacher; 'none': mined labels only
+            low_level=True,  # take away points where the teacher proposes boxes that are no labels
+            no_mid=['Pedestrian'],  # classes without labels for one step, as released
+            shuffle=True,  # patches of unlabelled frames change places in the 3D backbone
+            second_view=dict(  # of the teacher, always mirrored
+                rotation=[-0.78539816, 0.78539816],  # rad
+                scale=[0.91, 1.12],
+            ),
+            augmentation=dict(  # of unlabelled frames for the student
+                flip_x=0.5,  # probability of y -> -y
+                rotation=[-0.78539816, 0.78539816],  # rad
+                scale=[0.95, 1.05],
+            ),
+            unlabelled_weight=1.0,  # of an unlabelled frame, relative to a labelled one
+        ),
+        mining=dict(  # of permanent labels
+            interval=5,  # epochs between two minings
+            pool='all',  # thresholds from frames with any boxes, as released; or 'labelled_only'
+            defaults=dict(s=[0.99, 0.99], r=[0.95, 0.95], view_iou=[0.93, 0.93]),  # (high, low) with too few samples
+            truncate=False,  # thresholds to two decimals: round, or cut off as released
+            one_to_one=True,  # a box has at most one partner on the other view; released: all that overlap
+            min_points=6,  # points that a label must hold
+            paste_mined=True,  # mined objects are pasted like bought ones, as released
+        ),
+        paste_unlabelled=True,  # paste objects into unlabelled frames, too, as released
+        ema=dict(kind='ramp'),  # 0.5 to 0.9996 in 2,000 steps, batch statistics too
+    ),
 )

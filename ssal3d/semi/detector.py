@@ -102,13 +102,14 @@ class SemiDetector3D(BaseModel):
         """Return the mean losses of the labelled frames and what the method learns from the unlabelled ones.
 
         Args:
-            points: Clouds by branch.
+            points: Clouds by branch; the branch ``labelled`` or all others may be missing.
             samples: Data samples by branch.
         """
-        clouds, frames = list(points['labelled']), list(samples['labelled'])
-        extra_clouds, extra_frames = self.unlabelled_frames(points, samples) if 'student' in points else ([], [])
+        clouds, frames = list(points.get('labelled', ())), list(samples.get('labelled', ()))
+        others = points.keys() - {'labelled'}
+        extra_clouds, extra_frames = self.unlabelled_frames(points, samples) if others else ([], [])
         outputs = self.frame_outputs([*clouds, *extra_clouds], [*frames, *extra_frames])
-        losses = mean_losses([output.losses for output in outputs[: len(frames)]])
+        losses = mean_losses([output.losses for output in outputs[: len(frames)]]) if frames else {}
         if extra_frames:
             losses |= self.unlabelled_losses(outputs[: len(frames)], outputs[len(frames) :], extra_frames)
         return losses
@@ -120,7 +121,7 @@ class SemiDetector3D(BaseModel):
         """Return the clouds that the student is to see beside the labelled ones, and their data samples.
 
         Args:
-            points: Clouds by branch: ``teacher`` as recorded, ``student`` augmented.
+            points: Clouds by branch: ``teacher`` as recorded, ``student`` augmented, or as the method's data set has it.
             samples: Data samples by branch, without ground truth.
         """
 

@@ -1,24 +1,26 @@
 """What every semi-supervised method promises (spec/semi_supervised.md 10), on a tiny detector and street."""
 
 import copy
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmdet3d.registry import DATASETS, MODELS
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import init_default_scope
+from mmengine.registry import FUNCTIONS, init_default_scope
+from test_experiment import train
 
 import ssal3d.register  # noqa: F401
 from ssal3d.data.infos import read_infos, write_infos
 from ssal3d.data.label_state import LabelState
+from ssal3d.fileio import read_json
 from ssal3d.loop.stages import StageInputs
 from ssal3d.predictions import PredictionWriter
 from ssal3d.registry import STAGES
 from ssal3d.semi.detector import SemiDetector3D, student_state
 
-METHODS = ('threedioumatch', 'joint3d', 'nal')
+METHODS = ('threedioumatch', 'joint3d', 'nal', 'hssda')
 every_method = pytest.mark.parametrize('name', METHODS)
 
 
@@ -58,14 +60,17 @@ def model_of(config):
     return model
 
 
-def batch_of(config, samples=2, epoch=0):
-    """The first training samples, without pasting (there is no bank yet)."""
+def batch_of(config, epoch=0):
+    """The first and the last training sample, without pasting (there is no bank yet)."""
     settings = copy.deepcopy(config.train_dataloader.dataset)
     inner = settings.labelled.dataset
     inner.pipeline = [step for step in inner.pipeline if step['type'] != 'PasteObjects']
+    if 'paste' in settings:
+        settings.paste = None
     dataset = DATASETS.build(settings)
     dataset.set_epoch(epoch)
-    return pseudo_collate([dataset[index] for index in range(samples)])
+    collate = FUNCTIONS.get(config.train_dataloader.get('collate_fn', {'type': 'pseudo_collate'})['type'])
+    return collate([dataset[index] for index in (0, len(dataset) - 1)])
 
 
 def losses_of(model, batch):
@@ -150,4 +155,36 @@ def test_same_sample_in_any_process(name, make):
         for one, two in zip(first[branch]['inputs']['points'], again[branch]['inputs']['points']):
             assert torch.equal(one, two)
     other = batch_of(config, epoch=1)
-    assert not torch.equal(first['student']['inputs']['points'][0], other['student']['inputs']['points'][0])
+    clouds = [(first[branch]['inputs']['points'][0], other[branch]['inputs']['points'][0]) for branch in first]
+    assert any(not torch.equal(*pair) for pair in clouds)
+
+
+@pytest.mark.slow
+def test_as_pretraining_and_as_final_model_in_two_processes(street, tmp_path):
+    config = tmp_path / 'semi.py'
+    config.write_text(
+        f"_base_ = '{Path(__file__).parent}/tiny.py'\n"
+        "active_sampler = dict(_delete_=True, type='EntropySampler')\n"
+        "train_cfg = dict(rounds=[dict(pretrain=['normal', 'threedioumatch'])], final=['supervised', 'nal'])\n"
+    )
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29713']
+    result = train(street, tmp_path / 'run', '--launcher', 'pytorch', config=str(config), launcher=launcher)
+    assert result.returncode == 0, result.stderr[-3000:]
+    journal = read_json(tmp_path / 'run' / 'journal.json')
+    assert [step['step'] for step in journal['steps']] == [
+        'initial',
+        'round_1/normal',
+        'round_1/predictions_normal',  # for the report on the held-out frames
+        'round_1/threedioumatch',
+        'round_1/predictions_threedioumatch',
+        'round_1/query',
+        'final/supervised',
+        'final/predictions_supervised',  # NAL's labels
+        'final/nal',
+        'final/predictions_nal',
+    ]
+    assert journal['steps'][3]['files'].keys() == {'round_1/threedioumatch/detector.pth'}
+    state = torch.load(tmp_path / 'run/final/nal/detector.pth', weights_only=True)['state_dict']
+    whole = torch.load(tmp_path / 'run/final/nal/epoch_2.pth', weights_only=False)['state_dict']
+    assert all(torch.equal(value, whole[f'student.{name}']) for name, value in state.items())
+    assert len(read_json(tmp_path / 'run/metrics.json')['held_out']) == 2

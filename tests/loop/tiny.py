@@ -38,6 +38,7 @@ stages = dict(
     threedioumatch=dict(epochs=2, repeat=1),
     joint3d=dict(epochs=2, repeat=1),
     nal=dict(epochs=2, repeat=1, tau=0.1),
+    hssda=dict(epochs=2, repeat=1, mining=dict(interval=1)),
 )
 train_cfg = dict(
     initial=dict(budget=5),

@@ -34,8 +34,18 @@ MODULES = {
 }
 
 
-def run(frames: int) -> list[dict[str, Any]]:
-    """Time operators, modules and steps."""
+def run(frames: int, method: str | None = None, all: bool = False) -> list[dict[str, Any]]:
+    """Time operators, modules and steps.
+
+    Args:
+        frames: Repetitions.
+        method: Time a step of this semi-supervised method instead, beside what its passes cost.
+        all: Do so for every method.
+    """
+    if method or all:
+        from benchmarks import _semi_step
+
+        return _semi_step.method_step(method, frames) if method else _semi_step.every_method(frames)
     init_default_scope('mmdet3d')
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
