@@ -33,7 +33,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from mmdet3d.registry import DATASETS
-    from mmengine.dist import init_dist
+    from mmengine import dist
     from mmengine.registry import init_default_scope
 
     from ssal3d.active import RandomSampler
@@ -45,7 +45,7 @@ def main() -> None:
 
     config = load_config(arguments)
     if arguments.launcher != 'none':
-        init_dist(arguments.launcher, **config.env_cfg.dist_cfg)
+        dist.init_dist(arguments.launcher, **config.env_cfg.dist_cfg)
     init_default_scope(config.get('default_scope', 'mmdet3d'))
     if 'pool_dataset' not in config or 'test_pipeline' not in config:
         raise UserError(

@@ -15,8 +15,10 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssal3d.active.class_names import per_class
+from ssal3d.data.boxes import raised
 from ssal3d.errors import UserError
 from ssal3d.models.frame_losses import FrameOutput, frame_outputs
+from ssal3d.semi.hssda_levels import bev_iou
 
 Losses = dict[str, Tensor]
 PARTS = ('student.', 'teacher.')
@@ -37,6 +39,7 @@ class SemiDetector3D(BaseModel):
         data_preprocessor: Config of a `SemiDataPreprocessor`.
         teacher_mode: ``'train'`` or ``'eval'``: which batch normalisation and dropout the teacher predicts with.
         unlabelled_weight: Weight of the unlabelled frames' losses.
+        precision_interval: Iterations between two looks at how many pseudo labels of labelled frames are right.
         init_cfg: As in mmengine.
     """
 
@@ -49,6 +52,7 @@ class SemiDetector3D(BaseModel):
         data_preprocessor: Mapping[str, Any],
         teacher_mode: str = 'eval',
         unlabelled_weight: float = 1.0,
+        precision_interval: int = 50,
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -58,6 +62,7 @@ class SemiDetector3D(BaseModel):
         self.student = MODELS.build(detector)
         self.teacher = MODELS.build(detector).requires_grad_(False) if self.has_teacher else None
         self.teacher_mode, self.unlabelled_weight = teacher_mode, unlabelled_weight
+        self.precision_interval = precision_interval
         self.register_load_state_dict_pre_hook(_fill_both)
 
     def by_class(self, value: float | Mapping[str, float], name: str) -> Tensor:
@@ -112,7 +117,43 @@ class SemiDetector3D(BaseModel):
         losses = mean_losses([output.losses for output in outputs[: len(frames)]]) if frames else {}
         if extra_frames:
             losses |= self.unlabelled_losses(outputs[: len(frames)], outputs[len(frames) :], extra_frames)
+        if frames and self.teacher is not None and progress()[0] % self.precision_interval == 0:
+            losses |= self.labelled_precision(clouds, frames)
         return losses
+
+    def takes(self, found: InstanceData) -> Tensor:
+        """Return which boxes the method takes as pseudo labels; only for methods that decide box by box.
+
+        Args:
+            found: Predictions of the teacher for one frame.
+        """
+        raise NotImplementedError
+
+    def labelled_precision(self, points: Sequence[Tensor], samples: Sequence[Any]) -> Losses:
+        """Return by class the share of would-be pseudo labels of labelled frames that overlap a true box (BEV, 0.5).
+
+        Changes nothing: the teacher predicts in eval mode. Classes without pseudo label are left out.
+
+        Args:
+            points: Labelled clouds as the student sees them, pasted objects included.
+            samples: Their data samples with annotations.
+        """
+        if type(self).takes is SemiDetector3D.takes:
+            return {}
+        right, total = torch.zeros(2, len(self.classes))
+        for found, sample in zip(self.teacher_predictions(points, samples, mode='eval'), samples):
+            taken, truth = self.takes(found), sample.gt_instances_3d
+            boxes, labels = raised(found.bboxes_3d.tensor[taken]), found.labels_3d[taken]
+            same = labels[:, None] == truth.labels_3d[None]
+            overlaps = bev_iou(boxes, raised(truth.bboxes_3d.tensor.to(boxes))) * same
+            hits = (overlaps > 0.5).any(1)
+            total += torch.bincount(labels.cpu(), minlength=len(self.classes))
+            right += torch.bincount(labels[hits].cpu(), minlength=len(self.classes))
+        return {
+            f'pseudo/{name}/precision_on_labelled': right[index] / total[index]
+            for index, name in enumerate(self.classes)
+            if total[index]
+        }
 
     @abstractmethod
     def unlabelled_frames(
@@ -142,16 +183,19 @@ class SemiDetector3D(BaseModel):
         return frame_outputs(self.student, self.data_preprocessor.voxelised(points, samples), samples)
 
     @torch.no_grad()
-    def teacher_predictions(self, points: Sequence[Tensor], samples: Sequence[Any]) -> list[InstanceData]:
+    def teacher_predictions(
+        self, points: Sequence[Tensor], samples: Sequence[Any], mode: str | None = None
+    ) -> list[InstanceData]:
         """Return the teacher's final boxes with ``rpn_scores_3d``; ground truth is never handed over.
 
         Args:
             points: Clouds.
             samples: Their data samples; only the metainfo is used.
+            mode: ``'train'`` or ``'eval'``; ``teacher_mode`` if None.
         """
         assert self.teacher is not None
         blank = [Det3DDataSample(metainfo=sample.metainfo) for sample in samples]
-        self.teacher.train(self.teacher_mode == 'train')
+        self.teacher.train((mode or self.teacher_mode) == 'train')
         try:
             predicted = self.teacher.predict(self.data_preprocessor.voxelised(points, blank), blank)
         finally:

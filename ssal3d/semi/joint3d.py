@@ -51,7 +51,7 @@ class ConsistencySSL3D(SemiDetector3D):
         """Return the augmented clouds; ``pseudo_instances_3d`` of their samples are the teacher's moved boxes."""
         frames = []
         for found, view in zip(self.teacher_predictions(points['teacher'], samples['teacher']), samples['student']):
-            kept = found.scores_3d > self.t_score[found.labels_3d]
+            kept = self.takes(found)
             sample = without_boxes(view)
             sample.pseudo_instances_3d = InstanceData(
                 boxes=raised(Affine3D.from_meta(view.metainfo).boxes(found.bboxes_3d.tensor[kept])),
@@ -60,6 +60,10 @@ class ConsistencySSL3D(SemiDetector3D):
             )
             frames.append(sample)
         return list(points['student']), frames
+
+    def takes(self, found: InstanceData) -> Tensor:
+        """Return which boxes are scored high enough."""
+        return found.scores_3d > self.t_score[found.labels_3d]
 
     def unlabelled_losses(
         self, labelled: Sequence[FrameOutput], outputs: Sequence[FrameOutput], samples: Sequence[Any]

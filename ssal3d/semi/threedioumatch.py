@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from mmdet3d.registry import MODELS
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssal3d.models.frame_losses import NEGATIVE_IGNORED, FrameOutput
@@ -46,13 +47,17 @@ class IoUMatch3D(SemiDetector3D):
         """Return the augmented clouds with the teacher's boxes, moved as the clouds were."""
         frames = []
         for found, view in zip(self.teacher_predictions(points['teacher'], samples['teacher']), samples['student']):
-            kept = keep_pseudo_boxes(found.scores_3d, found.rpn_scores_3d, found.labels_3d, self.t_iou, self.t_sem)
+            kept = self.takes(found)
             boxes = Affine3D.from_meta(view.metainfo).boxes(found.bboxes_3d.tensor[kept])
             sample = with_boxes(view, boxes, found.labels_3d[kept])
             sample.gt_instances_3d.scores = found.scores_3d[kept]
             sample.set_metainfo({NEGATIVE_IGNORED: self.skip_empty and not kept.any()})
             frames.append(sample)
         return list(points['student']), frames
+
+    def takes(self, found: InstanceData) -> Tensor:
+        """Return which boxes pass both thresholds."""
+        return keep_pseudo_boxes(found.scores_3d, found.rpn_scores_3d, found.labels_3d, self.t_iou, self.t_sem)
 
     def unlabelled_losses(
         self, labelled: Sequence[FrameOutput], outputs: Sequence[FrameOutput], samples: Sequence[Any]

@@ -1,5 +1,6 @@
 """Every shipped sampler on a real detector: its columns are predicted, written, read by al_select and ranked."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import ssal3d.register  # noqa: F401
 from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import read_json
 from ssal3d.models.loading import load_detector
+from ssal3d.predictions import read_predictions
 from ssal3d.predictions.pool_inference import predict_pool
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -99,3 +101,30 @@ def test_from_the_detector_to_the_query(path, experiment, street, tmp_path, monk
     query, state = read_json(tmp_path / 'q.json'), LabelState.read(labels)
     assert len(query['frames']) == state.pool_size - len(state.frames)
     assert not any('class_quality' in warning for warning in query['warnings'])
+
+
+def test_the_command_predicts_with_the_columns_of_the_sampler_in_one_and_two_processes(experiment, street, tmp_path):
+    """One command for the unlabelled frames, shared by two processes, and one for the labelled ones."""
+    environment = {**os.environ, 'SSAL3D_KITTI': str(street), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    config = tmp_path / 'kecor.py'
+    config.write_text(
+        f"_base_ = '{ROOT}/tests/loop/tiny.py'\nactive_sampler = dict(_delete_=True, type='KECORSampler')\n"
+        'model = dict(roi_head=dict(class_quality=dict()))\n'
+    )
+    words = ['tools/predict_pool.py', str(config), str(experiment / 'round_1/normal/epoch_2.pth'), '--batch-size', '2']
+    words += ['--labels', str(experiment / 'labels/round_0.json'), '--out']
+    two = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29717', *words]
+    for command in (
+        [sys.executable, *words, str(tmp_path / 'one')],
+        [*two, str(tmp_path / 'two'), '--launcher', 'pytorch'],
+        [sys.executable, *words, str(tmp_path / 'labelled'), '--labelled'],
+    ):
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, other = (read_predictions(tmp_path / name, ('roi_features', 'box_features')) for name in ('one', 'two'))
+    assert (one.frame_ids == other.frame_ids).all()
+    assert (one.boxes == other.boxes).all()
+    assert (one['roi_features'] == other['roi_features']).all()
+    labelled = read_predictions(tmp_path / 'labelled', ('roi_features', 'roi_scores_target', 'roi_residuals_target'))
+    assert set(labelled.frame_ids) == set(LabelState.read(experiment / 'labels/round_0.json').frame_ids)
+    assert labelled['roi_residuals_target'].shape == (len(labelled), 16 * 7)

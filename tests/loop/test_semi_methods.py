@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from mmdet3d.registry import DATASETS, MODELS
+from mmdet3d.structures import LiDARInstance3DBoxes
 from mmengine.config import Config
 from mmengine.registry import FUNCTIONS, init_default_scope
+from mmengine.structures import InstanceData
 from test_experiment import train
 
 import ssal3d.register  # noqa: F401
@@ -145,6 +147,27 @@ def test_no_unlabelled_frames_reduce_it_to_supervised_training(name, make):
     torch.manual_seed(3)
     supervised = model.student(**data, mode='loss')
     assert {key for key in only if 'loss' in key} == {key for key in supervised if 'loss' in key}
+
+
+@pytest.mark.parametrize('name', ['threedioumatch', 'joint3d'])
+def test_precision_of_pseudo_labels_of_labelled_frames(name, make, monkeypatch):
+    """Scripted teacher: one car where it is, one beside the street, and a pedestrian that nobody takes."""
+    model = model_of(make(name))
+    batch = batch_of(make(name))
+    data = model.data_preprocessor(copy.deepcopy({'labelled': batch['labelled']}), True)
+    points, samples = data['inputs']['labelled'], data['data_samples']['labelled']
+    index = model.classes.index('Car')
+    true = samples[0].gt_instances_3d.bboxes_3d.tensor[:1]
+    samples[0].gt_instances_3d.labels_3d[:1] = index
+    beside = true + torch.tensor([30.0, 0, 0, 0, 0, 0, 0])
+    found = InstanceData(
+        bboxes_3d=LiDARInstance3DBoxes(torch.cat((true, beside, true))),
+        scores_3d=torch.tensor([0.95, 0.95, 0.01]),
+        rpn_scores_3d=torch.tensor([0.9, 0.9, 0.9]),
+        labels_3d=torch.tensor([index, index, 0]),
+    )
+    monkeypatch.setattr(model, 'teacher_predictions', lambda *_, **__: [found])
+    assert model.labelled_precision(points[:1], samples[:1]) == {'pseudo/Car/precision_on_labelled': 0.5}
 
 
 @every_method

@@ -79,6 +79,14 @@ def clouds(method: str) -> Mapping[str, Any]:
     other = points[::2].contiguous()
     if method == 'supervised':
         return {'inputs': {'points': [points, other]}, 'data_samples': [sample(CARS), sample(CARS)]}
+    if method == 'hssda':
+        unlabelled = sample([])
+        unlabelled.gt_instances_3d.weights = torch.zeros(0)
+        unlabelled.set_metainfo({'frame_id': '000000'})
+        return {
+            'labelled': {'inputs': {'points': [points]}, 'data_samples': [sample(CARS)]},
+            'unlabelled': {'inputs': {'points': [other]}, 'data_samples': [unlabelled]},
+        }
     batch = {
         name: {'inputs': {'points': [cloud]}, 'data_samples': [sample(CARS)]}
         for name, cloud in (('labelled', points), ('teacher', other), ('student', other))
