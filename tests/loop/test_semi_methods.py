@@ -9,7 +9,8 @@ import torch
 from mmdet3d.registry import DATASETS, MODELS
 from mmdet3d.structures import LiDARInstance3DBoxes
 from mmengine.config import Config
-from mmengine.registry import FUNCTIONS, init_default_scope
+from mmengine.hooks import Hook
+from mmengine.registry import FUNCTIONS, HOOKS, init_default_scope
 from mmengine.structures import InstanceData
 from test_experiment import train
 
@@ -18,6 +19,7 @@ from ssal3d.data.infos import read_infos, write_infos
 from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import read_json
 from ssal3d.loop.stages import StageInputs
+from ssal3d.loop.training import last_checkpoint, train_stage
 from ssal3d.predictions import PredictionWriter
 from ssal3d.registry import STAGES
 from ssal3d.semi.detector import SemiDetector3D, student_state
@@ -32,26 +34,28 @@ def make(street, tmp_path, monkeypatch):
     monkeypatch.setenv('SSAL3D_KITTI', str(street))
     init_default_scope('mmdet3d')
 
-    def build(name, **changes):
+    def build(name, folder=None, **changes):
         config = Config.fromfile(Path(__file__).parent / 'tiny.py')
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
         labels = LabelState.empty(view.metainfo['classes'], 'tiny', view.frame_ids)
         bought = view.frame_ids[:4]
         labels.buy(0, [(frame, {}) for frame in bought]).write(tmp_path / 'labels.json')
         stage = STAGES.build({**config.stages[name], **changes})
-        predicted = confident_boxes(tmp_path / 'predictions', view, config)
-        return stage.build_config(config, StageInputs(tmp_path / name, tmp_path / 'labels.json', None, predicted))
+        predicted = tmp_path / 'predictions'
+        if not predicted.exists():
+            confident_boxes(predicted, view)
+        inputs = StageInputs(tmp_path / (folder or name), tmp_path / 'labels.json', None, predicted)
+        return stage.build_config(config, inputs)
 
     return build
 
 
-def confident_boxes(folder, view, config):
+def confident_boxes(folder, view):
     """What an earlier stage might have predicted: two boxes per frame, one of them confident."""
     with PredictionWriter(folder, view.metainfo['classes'], ['num_points']) as writer:
         for number, frame in enumerate(view.frame_ids):
             boxes = [[6.0, -3.0, -1, 4, 1.7, 1.5, 0.1], [9.0, 3.0, -1, 0.8, 0.6, 1.7, 0]]
             writer.add(frame, bboxes_3d=boxes, scores_3d=[0.95, 0.05], labels_3d=[2, number % 2], num_points=[50, 50])
-    return folder
 
 
 def model_of(config):
@@ -211,3 +215,35 @@ def test_as_pretraining_and_as_final_model_in_two_processes(street, tmp_path):
     whole = torch.load(tmp_path / 'run/final/nal/epoch_2.pth', weights_only=False)['state_dict']
     assert all(torch.equal(value, whole[f'student.{name}']) for name, value in state.items())
     assert len(read_json(tmp_path / 'run/metrics.json')['held_out']) == 2
+
+
+@HOOKS.register_module(force=True)
+class InterruptAt(Hook):
+    """Ends a run before an iteration, as Ctrl-C would."""
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.iteration:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['threedioumatch', 'joint3d', 'nal'])  # HSSDA: tests/semi/test_hssda_mining.py
+def test_an_interrupted_run_ends_with_the_same_weights(name, make):
+    states = []
+    for folder, stop in (('whole', None), ('broken', 3)):  # in the second of two epochs of two iterations
+        if stop is not None:
+            broken = make(name, folder)
+            broken.custom_hooks.append(dict(type='InterruptAt', iteration=stop))
+            with pytest.raises(KeyboardInterrupt):
+                train_stage(broken, f'{name}-interrupted')
+        config = make(name, folder)
+        train_stage(config, f'{name}-{folder}')
+        states.append(torch.load(last_checkpoint(config), weights_only=False)['state_dict'])
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    if name != 'nal':  # the teacher moved, but is not the student
+        changed = [key for key in states[0] if key.startswith('teacher.') and key.endswith('conv.weight')]
+        assert any(not torch.equal(states[0][key], states[0][key.replace('teacher', 'student')]) for key in changed)
