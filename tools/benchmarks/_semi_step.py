@@ -35,9 +35,15 @@ def method_step(method: str, repeats: int) -> list[dict[str, Any]]:
     stage = STAGES.build(dict(config.stages[method]))
     run = stage.build_config(config, StageInputs(work, work / 'labels.json', work / 'x.pth', work / 'predictions'))
     model, batch = build(run), clouds(method)
-    step = [timed_step(model, batch) for _ in range(repeats + 1)][1:]  # the first one compiles
+    timed_step(model, batch)  # the first one compiles
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    forward, backward, predict = passes(config, repeats)
+    detector, frames = build(config), clouds('supervised')
+    timed_passes(detector, frames)
+    step, each = [], []
+    for _ in range(repeats):  # in turn, so that other jobs slow both down
+        step.append(timed_step(model, batch))
+        each.append(timed_passes(detector, frames))
+    forward, backward, predict = (min(seconds) for seconds in zip(*each))
     teacher, student = PASSES[method]
     expected = teacher * predict + student * (forward + backward)
     best = min(step)
@@ -107,25 +113,20 @@ def timed_step(model: Any, batch: Any) -> float:
     return seconds
 
 
-def passes(config: Config, repeats: int) -> tuple[float, float, float]:
+def timed_passes(detector: Any, batch: Any) -> tuple[float, float, float]:
     """Return the seconds of a forward, a backward and a prediction of one frame by the plain detector, half of two."""
-    detector, batch = build(config), clouds('supervised')
-    forward, backward, predict = [], [], []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        loss = detector.parse_losses(detector(**detector.data_preprocessor(_copied(batch), True), mode='loss'))[0]
-        middle = time.perf_counter()
-        loss.backward()
-        forward.append(middle - start)
-        backward.append(time.perf_counter() - middle)
-        detector.zero_grad()
-        detector.eval()
-        start = time.perf_counter()
-        with torch.no_grad():
-            detector.test_step(_copied(batch))
-        predict.append(time.perf_counter() - start)
-        detector.train()
-    return min(forward[1:]) / 2, min(backward[1:]) / 2, min(predict[1:]) / 2
+    start = time.perf_counter()
+    loss = detector.parse_losses(detector(**detector.data_preprocessor(_copied(batch), True), mode='loss'))[0]
+    forward = time.perf_counter()
+    loss.backward()
+    backward = time.perf_counter()
+    detector.zero_grad()
+    detector.eval()
+    with torch.no_grad():
+        detector.test_step(_copied(batch))
+    predict = time.perf_counter()
+    detector.train()
+    return (forward - start) / 2, (backward - forward) / 2, (predict - backward) / 2
 
 
 def _copied(batch: Any) -> Any:
