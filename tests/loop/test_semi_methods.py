@@ -192,7 +192,8 @@ def test_as_pretraining_and_as_final_model_in_two_processes(street, tmp_path):
     config.write_text(
         f"_base_ = '{Path(__file__).parent}/tiny.py'\n"
         "active_sampler = dict(_delete_=True, type='EntropySampler')\n"
-        "train_cfg = dict(rounds=[dict(pretrain=['normal', 'threedioumatch'])], final=['supervised', 'nal'])\n"
+        "train_cfg = dict(rounds=[dict(pretrain=['normal', 'threedioumatch', 'joint3d'])])\n"
+        "train_cfg['final'] = ['supervised', 'nal', 'hssda']\n"
     )
     launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29713']
     result = train(street, tmp_path / 'run', '--launcher', 'pytorch', config=str(config), launcher=launcher)
@@ -203,12 +204,14 @@ def test_as_pretraining_and_as_final_model_in_two_processes(street, tmp_path):
         'round_1/normal',
         'round_1/predictions_normal',  # for the report on the held-out frames
         'round_1/threedioumatch',
-        'round_1/predictions_threedioumatch',
+        'round_1/joint3d',
+        'round_1/predictions_joint3d',
         'round_1/query',
         'final/supervised',
         'final/predictions_supervised',  # NAL's labels
         'final/nal',
-        'final/predictions_nal',
+        'final/hssda',
+        'final/predictions_hssda',
     ]
     assert journal['steps'][3]['files'].keys() == {'round_1/threedioumatch/detector.pth'}
     state = torch.load(tmp_path / 'run/final/nal/detector.pth', weights_only=True)['state_dict']
