@@ -29,6 +29,8 @@ def frame(rng, boxes):
         'mc_residuals': rng.random((5, 3, 7)).astype(np.float32),
         'gradient': rng.random(6).astype(np.float32),
         'predicted_loss': np.float32(rng.random()),
+        'roi_scores_target': rng.random(4).astype(np.float32),
+        'roi_residuals_target': rng.random((4, 7)).astype(np.float32),
         'lidar2img': rng.random((4, 4)).astype(np.float32),
         'image_shape': np.array((375, 1242), dtype=np.float32),
     }
@@ -175,3 +177,12 @@ def test_a_killed_writer_leaves_whole_parts_only(tmp_path, frames):
         writer.add(frame_id, **values)
     assert len(read_predictions(tmp_path)) == 4  # the fifth frame was never flushed
     assert not list(tmp_path.glob('.*'))
+
+
+def test_optional_columns_are_left_out_where_the_files_lack_them(tmp_path, frames):
+    """Without them a sampler says so itself; a column that is not optional is still an error."""
+    write(tmp_path, frames, fields=('roi_features',))
+    wanted = ('roi_features', 'roi_scores_target')
+    assert set(read_predictions(tmp_path, wanted, optional=('roi_scores_target',)).fields) == {'roi_features'}
+    with pytest.raises(UserError, match="the field 'roi_scores_target' is missing"):
+        read_predictions(tmp_path, wanted)
