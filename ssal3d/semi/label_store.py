@@ -3,11 +3,9 @@
     labels/gen-000007/{labels,frames}.npy, meta.json
     labels/CURRENT
 
-A folder of immutable generations, published and deleted as those of the box bank (`ssal3d.cpsp.box_bank`).
 Source: spec/semi_supervised.md 7.3, 7.6 and 8.
 """
 
-import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ssal3d.cpsp.box_bank import BoxBank, _leads_to, _map, _shared_lock
 from ssal3d.errors import UserError
-from ssal3d.fileio import SCHEMA, atomic_path, read_json
+from ssal3d.fileio import SCHEMA
+from ssal3d.generations import GenerationFolder, read_generation
 
 BOUGHT, MINED = 0, 1
 
@@ -120,7 +118,7 @@ class LabelStore:
         meta: dict[str, Any] = {'generation': 0, 'parent': None, 'classes': list(classes), 'epoch': 0, 'thresholds': {}}
         store = cls(folder, 0)
         store._write(labels, table, meta)
-        BoxBank(folder).collect_garbage(keep_last=1)
+        GenerationFolder(folder).collect_garbage(keep_last=1)
         return store
 
     @property
@@ -203,7 +201,7 @@ class LabelStore:
         labels, frames, meta = self._following(new, epoch, thresholds)
         self._write(labels, frames, meta)
         self.use(meta['generation'])  # lets go of the old one
-        BoxBank(self.folder).collect_garbage(keep_last, pinned)
+        GenerationFolder(self.folder).collect_garbage(keep_last, pinned)
         return self.generation
 
     def _following(
@@ -230,33 +228,23 @@ class LabelStore:
         return opened.row_of_frame[frame_id]
 
     def _open(self) -> _Labels:
-        bank = BoxBank(self.folder)
-        while self._opened is None:
-            number = bank.current() if self._number is None else self._number
-            if number is None:
-                raise UserError(f'{self.folder}: no generation is published; create the label store first')
-            try:
-                self._opened, self._number = _load(bank.path(number), bank.generations()), number
-            except UserError:
-                if self._number is not None or bank.current() == number:  # else superseded and collected meanwhile
-                    raise
+        if self._opened is None:
+            folder = GenerationFolder(self.folder)
+
+            def load(number: int) -> _Labels:
+                return _load(folder.path(number), folder.generations())
+
+            if self._number is None:
+                self._opened = folder.read_current(load, 'create the label store first')
+            else:
+                self._opened = load(self._number)
+            self._number = self._opened.meta['generation']
         return self._opened
 
     def _write(self, labels: NDArray, frames: NDArray, meta: dict[str, Any]) -> None:
-        bank = BoxBank(self.folder)
-        path = bank.path(meta['generation'])
         meta = {'schema': SCHEMA, **meta, 'rows': {'labels': len(labels), 'frames': len(frames)}}
-        bank._sweep()
-        if not (path.is_dir() and _has_content(path, _Labels(labels, frames, meta))):
-            if path.is_dir():
-                bank._withdraw(path, meta['parent'])
-            with atomic_path(path) as temporary:
-                temporary.mkdir()
-                np.save(temporary / 'labels.npy', labels, allow_pickle=False)
-                np.save(temporary / 'frames.npy', frames, allow_pickle=False)
-                (temporary / 'meta.json').write_text(json.dumps(meta, indent=1, allow_nan=False) + '\n')
-        with atomic_path(self.folder / 'CURRENT') as temporary:
-            temporary.write_text(path.name + '\n')
+        arrays = {'labels': labels, 'frames': frames}
+        GenerationFolder(self.folder).write(meta['generation'], meta['parent'], arrays, meta)
 
 
 def _of_frames(frames: Mapping[str, NDArray], row_of_frame: Mapping[str, int], classes: Sequence[str]) -> NDArray:
@@ -300,36 +288,13 @@ def _plain(thresholds: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str,
 
 def _load(path: Path, existing: Sequence[int]) -> _Labels:
     remedy = 'delete this generation and resume from an older one'
-    try:
-        pin = _shared_lock(path)
-        meta = read_json(path / 'meta.json', required=META_KEYS)
-        labels, frames = (_map(path / f'{name}.npy') for name in FILES)
-        if not _leads_to(path, pin):  # replaced in between: the arrays may be those of its successor
-            return _load(path, existing)
-    except FileNotFoundError:
-        found = ', '.join(f'gen-{number:06d}' for number in existing) or 'none'
-        raise UserError(
-            f'{path}: no such generation, found {found}; resume from a checkpoint of an existing one, or start the run '
-            'again without resuming'
-        ) from None
-    for name, array, columns in (('labels', labels, LABEL.names), ('frames', frames, ('frame_id', 'bought'))):
+    arrays, meta, pin = read_generation(path, FILES, META_KEYS, existing)
+    for name, columns in (('labels', LABEL.names), ('frames', ('frame_id', 'bought'))):
+        array = arrays[name]
         if array.dtype.names != columns or (name == 'labels' and array.dtype != LABEL):
             raise UserError(f'{path}/{name}.npy: found {array.dtype}, expected the columns {columns}; {remedy}')
         if len(array) != meta['rows'].get(name):
             raise UserError(
                 f'{path}/{name}.npy: found {len(array)} rows, expected {meta["rows"].get(name)} as in meta.json; {remedy}'
             )
-    return _Labels(labels, frames, meta, pin)
-
-
-def _has_content(path: Path, wanted: _Labels) -> bool:
-    """Whether a published generation equals one in memory."""
-    try:
-        found = _load(path, [])
-    except UserError:
-        return False
-    return found.meta == json.loads(json.dumps(wanted.meta)) and all(
-        getattr(found, name).dtype == getattr(wanted, name).dtype
-        and getattr(found, name).tobytes() == getattr(wanted, name).tobytes()
-        for name in FILES
-    )
+    return _Labels(arrays['labels'], arrays['frames'], meta, pin)
