@@ -24,3 +24,12 @@ def lidar_boxes(boxes: NDArray[np.floating]) -> LiDARInstance3DBoxes:
 def raised(boxes: torch.Tensor) -> torch.Tensor:
     """Return ``(N, 7)`` gravity-centred boxes, given bottom-centred ones; differentiable, on their device."""
     return torch.cat((boxes[:, :2], boxes[:, 2:3] + boxes[:, 5:6] / 2, boxes[:, 3:7]), 1)
+
+
+def lowered(boxes: torch.Tensor) -> torch.Tensor:
+    """Return ``(N, 7)`` bottom-centred boxes, given gravity-centred ones; differentiable, on their device.
+
+    >>> lowered(torch.tensor([[5.0, 0, -1, 4, 2, 1.5, 0]]))[0, :3].tolist()
+    [5.0, 0.0, -1.75]
+    """
+    return torch.cat((boxes[:, :2], boxes[:, 2:3] - boxes[:, 5:6] / 2, boxes[:, 3:7]), 1)

@@ -1,6 +1,5 @@
 """A student and its teacher around any detector of ours: what all semi-supervised methods share."""
 
-import copy
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,8 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssal3d.active.class_names import per_class
-from ssal3d.data.boxes import raised
 from ssal3d.errors import UserError
 from ssal3d.models.frame_losses import FrameOutput, frame_outputs
-from ssal3d.semi.hssda_levels import bev_iou
 
 Losses = dict[str, Tensor]
 PARTS = ('student.', 'teacher.')
@@ -39,7 +36,6 @@ class SemiDetector3D(BaseModel):
         data_preprocessor: Config of a `SemiDataPreprocessor`.
         teacher_mode: ``'train'`` or ``'eval'``: which batch normalisation and dropout the teacher predicts with.
         unlabelled_weight: Weight of the unlabelled frames' losses.
-        precision_interval: Iterations between two looks at how many pseudo labels of labelled frames are right.
         init_cfg: As in mmengine.
     """
 
@@ -52,7 +48,6 @@ class SemiDetector3D(BaseModel):
         data_preprocessor: Mapping[str, Any],
         teacher_mode: str = 'eval',
         unlabelled_weight: float = 1.0,
-        precision_interval: int = 50,
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -62,7 +57,6 @@ class SemiDetector3D(BaseModel):
         self.student = MODELS.build(detector)
         self.teacher = MODELS.build(detector).requires_grad_(False) if self.has_teacher else None
         self.teacher_mode, self.unlabelled_weight = teacher_mode, unlabelled_weight
-        self.precision_interval = precision_interval
         self.register_load_state_dict_pre_hook(_fill_both)
 
     def by_class(self, value: float | Mapping[str, float], name: str) -> Tensor:
@@ -117,43 +111,7 @@ class SemiDetector3D(BaseModel):
         losses = mean_losses([output.losses for output in outputs[: len(frames)]]) if frames else {}
         if extra_frames:
             losses |= self.unlabelled_losses(outputs[: len(frames)], outputs[len(frames) :], extra_frames)
-        if frames and self.teacher is not None and progress()[0] % self.precision_interval == 0:
-            losses |= self.labelled_precision(clouds, frames)
         return losses
-
-    def takes(self, found: InstanceData) -> Tensor:
-        """Return which boxes the method takes as pseudo labels; only for methods that decide box by box.
-
-        Args:
-            found: Predictions of the teacher for one frame.
-        """
-        raise NotImplementedError
-
-    def labelled_precision(self, points: Sequence[Tensor], samples: Sequence[Any]) -> Losses:
-        """Return by class the share of would-be pseudo labels of labelled frames that overlap a true box (BEV, 0.5).
-
-        Changes nothing: the teacher predicts in eval mode. Classes without pseudo label are left out.
-
-        Args:
-            points: Labelled clouds as the student sees them, pasted objects included.
-            samples: Their data samples with annotations.
-        """
-        if type(self).takes is SemiDetector3D.takes:
-            return {}
-        right, total = torch.zeros(2, len(self.classes))
-        for found, sample in zip(self.teacher_predictions(points, samples, mode='eval'), samples):
-            taken, truth = self.takes(found), sample.gt_instances_3d
-            boxes, labels = raised(found.bboxes_3d.tensor[taken]), found.labels_3d[taken]
-            same = labels[:, None] == truth.labels_3d[None]
-            overlaps = bev_iou(boxes, raised(truth.bboxes_3d.tensor.to(boxes))) * same
-            hits = (overlaps > 0.5).any(1)
-            total += torch.bincount(labels.cpu(), minlength=len(self.classes))
-            right += torch.bincount(labels[hits].cpu(), minlength=len(self.classes))
-        return {
-            f'pseudo/{name}/precision_on_labelled': right[index] / total[index]
-            for index, name in enumerate(self.classes)
-            if total[index]
-        }
 
     @abstractmethod
     def unlabelled_frames(
@@ -211,8 +169,20 @@ def progress() -> tuple[int, int]:
     return int(hub.get_info('iter')), int(hub.get_info('max_iters'))
 
 
-def with_boxes(sample: Any, boxes: Tensor, labels: Tensor, weights: Tensor | None = None, **meta: Any) -> Any:
-    """Return a copy of a data sample whose ground truth are the given pseudo labels.
+def without_boxes(sample: Any, **meta: Any) -> Det3DDataSample:
+    """Return a data sample with the metainfo of another one and nothing else.
+
+    Args:
+        sample: Data sample.
+        **meta: Further metainfo.
+    """
+    return Det3DDataSample(metainfo={**sample.metainfo, **meta})
+
+
+def with_boxes(
+    sample: Any, boxes: Tensor, labels: Tensor, weights: Tensor | None = None, **meta: Any
+) -> Det3DDataSample:
+    """Return a data sample with the metainfo of another one, whose ground truth are the given pseudo labels.
 
     Args:
         sample: Data sample.
@@ -221,17 +191,12 @@ def with_boxes(sample: Any, boxes: Tensor, labels: Tensor, weights: Tensor | Non
         weights: ``(N,)`` weights of the boxes.
         **meta: Further metainfo.
     """
-    copied = Det3DDataSample(metainfo={**copy.copy(sample.metainfo), **meta})
+    result = without_boxes(sample, **meta)
     truth = InstanceData(bboxes_3d=sample.metainfo['box_type_3d'](boxes), labels_3d=labels)
     if weights is not None:
         truth.weights = weights
-    copied.gt_instances_3d = truth
-    return copied
-
-
-def without_boxes(sample: Any) -> Det3DDataSample:
-    """Return a data sample with the metainfo of another one and nothing else."""
-    return Det3DDataSample(metainfo=dict(sample.metainfo))
+    result.gt_instances_3d = truth
+    return result
 
 
 def mean_losses(frames: Sequence[Losses], names: Sequence[str] | None = None, prefix: str = '') -> Losses:

@@ -14,7 +14,7 @@ from mmdet3d.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssal3d.data.boxes import raised
+from ssal3d.data.boxes import lowered, raised
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.models.frame_losses import FrameOutput, frame_outputs
 from ssal3d.semi.affine import Affine3D
@@ -235,9 +235,8 @@ class HSSDA(SemiDetector3D):
         boxes = move.boxes(labels.boxes)
         limits = boxes.new_tensor(self.range)
         inside = ((boxes[:, :2] > limits[:2]) & (boxes[:, :2] < limits[3:5])).all(1)  # as ObjectRangeFilter
-        boxes = torch.cat((boxes[:, :2], boxes[:, 2:3] - boxes[:, 5:6] / 2, boxes[:, 3:7]), 1)
         meta = {PERMUTATION: draw_permutation()} if self.shuffle else {}
-        result = with_boxes(sample, boxes[inside], labels.classes[inside], labels.weights[inside], **meta)
+        result = with_boxes(sample, lowered(boxes[inside]), labels.classes[inside], labels.weights[inside], **meta)
         result.mid, result.removed = mid, InstanceData(points=removed[None])
         return points, result
 

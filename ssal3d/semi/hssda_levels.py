@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssal3d.active.class_names import class_index
+from ssal3d.data.boxes import lowered
 from ssal3d.errors import UserError
 
 CUES = ('s', 'r', 'view_iou')
@@ -249,7 +250,7 @@ def high_labels(levels: Tensor, boxes: Tensor, points: Tensor, known: Tensor, mi
     """
     chosen = (levels == Level.HIGH) & (best_bev_iou(boxes, known) == 0)
     if len(points) and chosen.any():
-        inside = points_in_boxes_all(points[None, :, :3].float().contiguous(), _bottom_centred(boxes[chosen])[None])
+        inside = points_in_boxes_all(points[None, :, :3].float().contiguous(), lowered(boxes[chosen].float())[None])
         counts = inside[0].sum(0)
     else:
         counts = chosen.new_zeros(int(chosen.sum()), dtype=torch.int64)
@@ -271,7 +272,7 @@ def points_to_remove(points: Tensor, raw_boxes: Tensor, label_boxes: Tensor) -> 
     if not len(removed):
         return torch.zeros(len(points), dtype=torch.bool, device=points.device)
     cloud = points[None, :, :3].float().contiguous()
-    return points_in_boxes_part(cloud, _bottom_centred(removed)[None])[0] >= 0
+    return points_in_boxes_part(cloud, lowered(removed.float())[None])[0] >= 0
 
 
 def bev_iou(boxes: Tensor, others: Tensor) -> Tensor:
@@ -309,12 +310,6 @@ def _one_to_one(iou: NDArray[np.float64]) -> NDArray[np.float64]:
             used_columns.add(column)
             result.append(iou[row, column])
     return np.array(result, dtype=np.float64)
-
-
-def _bottom_centred(boxes: Tensor) -> Tensor:
-    boxes = boxes.float().clone()
-    boxes[:, 2] -= boxes[:, 5] / 2
-    return boxes.contiguous()
 
 
 def _numbers(values: Tensor) -> NDArray[np.float64]:

@@ -14,15 +14,14 @@ from torch import Tensor
 
 from ssal3d.data.boxes import raised
 from ssal3d.models.frame_losses import FrameOutput
-from ssal3d.semi.affine import Affine3D
 from ssal3d.semi.consistency import match_boxes, residual_consistency, symmetric_bernoulli_kl
-from ssal3d.semi.detector import Losses, SemiDetector3D, progress, without_boxes
-from ssal3d.semi.pseudo_labels import class_statistics
+from ssal3d.semi.detector import Losses, progress
 from ssal3d.semi.ramps import linear_ramp
+from ssal3d.semi.teacher_labels import TeacherLabels
 
 
 @MODELS.register_module()
-class ConsistencySSL3D(SemiDetector3D):
+class ConsistencySSL3D(TeacherLabels):
     """Learns from unlabelled frames only that refined RoIs must match the teacher's boxes.
 
     Args:
@@ -30,7 +29,7 @@ class ConsistencySSL3D(SemiDetector3D):
         min_iou: BEV IoU from which a student's RoI and a teacher's box of the same class are a pair.
         score_weight: Weight of the divergence of the pairs' scores; 0 for none.
         ramp: Share of the run in which the weight rises from 0.
-        **kwargs: As for `SemiDetector3D`.
+        **kwargs: As for `TeacherLabels`.
     """
 
     def __init__(
@@ -45,22 +44,6 @@ class ConsistencySSL3D(SemiDetector3D):
         self.register_buffer('t_score', self.by_class(t_score, 't_score'), persistent=False)
         self.min_iou, self.score_weight, self.ramp = min_iou, score_weight, ramp
 
-    def unlabelled_frames(
-        self, points: Mapping[str, Sequence[Tensor]], samples: Mapping[str, Sequence[Any]]
-    ) -> tuple[list[Tensor], list[Any]]:
-        """Return the augmented clouds; ``pseudo_instances_3d`` of their samples are the teacher's moved boxes."""
-        frames = []
-        for found, view in zip(self.teacher_predictions(points['teacher'], samples['teacher']), samples['student']):
-            kept = self.takes(found)
-            sample = without_boxes(view)
-            sample.pseudo_instances_3d = InstanceData(
-                boxes=raised(Affine3D.from_meta(view.metainfo).boxes(found.bboxes_3d.tensor[kept])),
-                scores=found.scores_3d[kept],
-                labels=found.labels_3d[kept],
-            )
-            frames.append(sample)
-        return list(points['student']), frames
-
     def takes(self, found: InstanceData) -> Tensor:
         """Return which boxes are scored high enough."""
         return found.scores_3d > self.t_score[found.labels_3d]
@@ -72,18 +55,16 @@ class ConsistencySSL3D(SemiDetector3D):
         weight = self.unlabelled_weight * linear_ramp(*progress(), self.ramp)
         boxes, scores, paired = [], [], []
         for output, sample in zip(outputs, samples):
-            teacher, student = sample.pseudo_instances_3d, raised(output.boxes)
-            pairs = match_boxes(teacher.boxes, student.detach(), teacher.labels, output.labels, self.min_iou)
-            boxes.append(residual_consistency(teacher.boxes, student, pairs))
-            divergence = symmetric_bernoulli_kl(teacher.scores[pairs[:, 0]], output.logits.sigmoid()[pairs[:, 1]])
+            found = sample.pseudo_instances_3d
+            teacher, student = raised(found.bboxes_3d.tensor), raised(output.boxes)
+            pairs = match_boxes(teacher, student.detach(), found.labels_3d, output.labels, self.min_iou)
+            boxes.append(residual_consistency(teacher, student, pairs))
+            divergence = symmetric_bernoulli_kl(found.scores_3d[pairs[:, 0]], output.logits.sigmoid()[pairs[:, 1]])
             scores.append(divergence.sum() / max(len(pairs), 1))
             paired.append(float(len(pairs)))
-        found = [sample.pseudo_instances_3d for sample in samples]
         return {
             'unlabelled_loss_boxes': weight * torch.stack(boxes).mean(),
             'unlabelled_loss_scores': weight * self.score_weight * torch.stack(scores).mean(),
             'pseudo/pairs': torch.tensor(sum(paired) / len(paired), device=boxes[0].device),
-            **class_statistics(
-                torch.cat([own.scores for own in found]), torch.cat([own.labels for own in found]), self.classes
-            ),
+            **self.statistics(samples),
         }

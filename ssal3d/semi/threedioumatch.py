@@ -3,21 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from mmdet3d.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssal3d.models.frame_losses import NEGATIVE_IGNORED, FrameOutput
-from ssal3d.semi.affine import Affine3D
-from ssal3d.semi.detector import Losses, SemiDetector3D, mean_losses, with_boxes
-from ssal3d.semi.pseudo_labels import class_statistics, keep_pseudo_boxes
+from ssal3d.semi.detector import Losses, mean_losses
+from ssal3d.semi.pseudo_labels import keep_pseudo_boxes
+from ssal3d.semi.teacher_labels import TeacherLabels
 
 LEARNT = ('loss_rpn_cls', 'loss_rpn_bbox', 'loss_rpn_dir', 'loss_bbox', 'loss_corner')  # not: points, RoI scores
 
 
 @MODELS.register_module()
-class IoUMatch3D(SemiDetector3D):
+class IoUMatch3D(TeacherLabels):
     """PV-RCNN variant of 3DIoUMatch (Wang et al. 2021).
 
     Args:
@@ -26,7 +25,7 @@ class IoUMatch3D(SemiDetector3D):
         empty_pseudo: A frame without pseudo labels teaches nothing (``'skip'``) or that everything is background
             (``'all_background'``, as released, without a normaliser).
         teacher_mode: See `SemiDetector3D`; the authors found that ``'eval'`` gives bad results.
-        **kwargs: As for `SemiDetector3D`.
+        **kwargs: As for `TeacherLabels`.
     """
 
     def __init__(
@@ -44,16 +43,17 @@ class IoUMatch3D(SemiDetector3D):
     def unlabelled_frames(
         self, points: Mapping[str, Sequence[Tensor]], samples: Mapping[str, Sequence[Any]]
     ) -> tuple[list[Tensor], list[Any]]:
-        """Return the augmented clouds with the teacher's boxes, moved as the clouds were."""
-        frames = []
-        for found, view in zip(self.teacher_predictions(points['teacher'], samples['teacher']), samples['student']):
-            kept = self.takes(found)
-            boxes = Affine3D.from_meta(view.metainfo).boxes(found.bboxes_3d.tensor[kept])
-            sample = with_boxes(view, boxes, found.labels_3d[kept])
-            sample.gt_instances_3d.scores = found.scores_3d[kept]
-            sample.set_metainfo({NEGATIVE_IGNORED: self.skip_empty and not kept.any()})
-            frames.append(sample)
-        return list(points['student']), frames
+        """Return the augmented clouds with the boxes taken as their ground truth.
+
+        Args:
+            points: Clouds of the branches ``teacher`` and ``student``.
+            samples: Their data samples.
+        """
+        clouds, frames = super().unlabelled_frames(points, samples)
+        for frame in frames:
+            frame.gt_instances_3d = frame.pseudo_instances_3d
+            frame.set_metainfo({NEGATIVE_IGNORED: self.skip_empty and not len(frame.pseudo_instances_3d)})
+        return clouds, frames
 
     def takes(self, found: InstanceData) -> Tensor:
         """Return which boxes pass both thresholds."""
@@ -65,9 +65,4 @@ class IoUMatch3D(SemiDetector3D):
         """Return the RPN's losses and the RoI boxes' losses of the unlabelled frames."""
         losses = mean_losses([output.losses for output in outputs], LEARNT, 'unlabelled_')
         losses = {name: value * self.unlabelled_weight for name, value in losses.items()}
-        truths = [sample.gt_instances_3d for sample in samples]
-        return losses | class_statistics(
-            torch.cat([truth.scores for truth in truths]),
-            torch.cat([truth.labels_3d for truth in truths]),
-            self.classes,
-        )
+        return losses | self.statistics(samples)
