@@ -2,7 +2,8 @@
 
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ class SemiDetector3D(BaseModel):
             raise UserError(f"teacher_mode: found {teacher_mode!r}, expected 'train' or 'eval'")
         self.classes = tuple(classes)
         self.student = MODELS.build(detector)
-        self.teacher = MODELS.build(detector).requires_grad_(False) if self.has_teacher else None
+        self.teacher = MODELS.build(detector).requires_grad_(False).eval() if self.has_teacher else None
         self.teacher_mode, self.unlabelled_weight = teacher_mode, unlabelled_weight
         self.register_load_state_dict_pre_hook(_fill_both)
 
@@ -75,7 +76,7 @@ class SemiDetector3D(BaseModel):
             self.teacher.load_state_dict(self.student.state_dict())
 
     def train(self, mode: bool = True) -> 'SemiDetector3D':
-        """Set the mode of the student; the teacher's is set at every prediction.
+        """Set the mode of the student; the teacher's is set for every prediction.
 
         Args:
             mode: Whether to train.
@@ -152,13 +153,44 @@ class SemiDetector3D(BaseModel):
             mode: ``'train'`` or ``'eval'``; ``teacher_mode`` if None.
         """
         assert self.teacher is not None
-        blank = [Det3DDataSample(metainfo=sample.metainfo) for sample in samples]
-        self.teacher.train((mode or self.teacher_mode) == 'train')
-        try:
-            predicted = self.teacher.predict(self.data_preprocessor.voxelised(points, blank), blank)
-        finally:
-            self.teacher.eval()
+        return self.predictions(self.teacher, points, samples, (mode or self.teacher_mode) == 'train')
+
+    @torch.no_grad()
+    def predictions(
+        self, detector: Any, points: Sequence[Tensor], samples: Sequence[Any], training: bool = False
+    ) -> list[InstanceData]:
+        """Return a detector's final boxes with ``rpn_scores_3d``; its mode is the same afterwards.
+
+        Args:
+            detector: Student or teacher.
+            points: Clouds.
+            samples: Their data samples; ground truth is never handed over.
+            training: Which batch normalisation and dropout the detector predicts with.
+        """
+        blank = [without_boxes(sample) for sample in samples]
+        with in_mode(detector, training):
+            predicted = detector.predict(self.data_preprocessor.voxelised(points, blank), blank)
         return [sample.pred_instances_3d for sample in predicted]
+
+
+@contextmanager
+def in_mode(module: torch.nn.Module, training: bool) -> Iterator[None]:
+    """Let a module and its parts train or not, then give each part its own mode back.
+
+    >>> layer = torch.nn.Linear(1, 1)
+    >>> with in_mode(layer, training=False):
+    ...     layer.training
+    False
+    >>> layer.training
+    True
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.train(training)
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
 
 
 def progress() -> tuple[int, int]:

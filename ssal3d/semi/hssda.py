@@ -18,7 +18,7 @@ from ssal3d.data.boxes import lowered, raised
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.models.frame_losses import FrameOutput, frame_outputs
 from ssal3d.semi.affine import Affine3D
-from ssal3d.semi.detector import Losses, SemiDetector3D, mean_losses, with_boxes
+from ssal3d.semi.detector import Losses, SemiDetector3D, in_mode, mean_losses, with_boxes
 from ssal3d.semi.hssda_data import UNLABELLED
 from ssal3d.semi.hssda_levels import (
     DEFAULTS,
@@ -160,12 +160,8 @@ class HSSDA(SemiDetector3D):
         clouds = [self.in_range(cloud) for cloud in points]
         if second:
             clouds += [self.in_range(view.points(cloud)) for view, cloud in zip(views, points)]
-        training = self.data_preprocessor.training
-        self.data_preprocessor.eval()
-        try:
+        with in_mode(self.data_preprocessor, training=False):
             found = self.teacher_predictions(clouds, [*samples, *samples] if second else samples)
-        finally:
-            self.data_preprocessor.train(training)
         assert self.teacher is not None
         refined = self.teacher.roi_head.bbox_head.refined[:frames]
         return [

@@ -38,6 +38,7 @@ from ssal3d.semi.hssda_levels import (
     score_pools,
 )
 from ssal3d.semi.label_store import BOUGHT, LabelStore, label_rows
+from ssal3d.semi.pseudo_labels import count_right, precision_statistics
 from ssal3d.terminal import track
 
 POOLS = ('all', 'labelled_only')
@@ -107,6 +108,31 @@ def mined_labels(
         if chosen.any():
             new[frame_id] = label_rows(*(own_column[chosen].numpy() for own_column in (own[0], own[3], own[1], own[2])))
     return new
+
+
+def labelled_precision(
+    predictions: Sequence[FramePrediction], store: LabelStore, thresholds: DualThresholds
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how many boxes of bought frames pass the high thresholds and are right, and how many pass, ``(C,)`` each.
+
+    All true boxes of these frames are known, so a label may touch them here.
+
+    Args:
+        predictions: Predictions of all frames.
+        store: Known boxes.
+        thresholds: Of this mining.
+    """
+    rules, classes = LevelRules.of(thresholds, store.classes), len(store.classes)
+    counts = torch.zeros(2, classes, dtype=torch.int64)
+    for frame_id, own, other in predictions:
+        if not store.is_bought(frame_id):
+            continue
+        unknown = torch.zeros_like(own.labels, dtype=torch.bool)
+        levels = assign_levels(own.s, own.r, best_bev_iou(own.boxes, other.boxes), own.labels, unknown, rules)
+        high, truth = levels == Level.HIGH, torch.from_numpy(store.labels_of(frame_id)['label'].astype(np.int64))
+        known = _known(store, frame_id)
+        counts += torch.stack(count_right(own.boxes[high], own.labels[high], known, truth, classes))
+    return counts[0], counts[1]
 
 
 @HOOKS.register_module()
@@ -210,9 +236,20 @@ class HSSDAMiningHook(Hook):
                 lambda frame_id: self.frames.load_points(where[frame_id]),
                 self.min_points,
             )
+            counts = labelled_precision(predictions, self.store, thresholds)
             self.store.publish(new, runner.epoch, thresholds, keep_last=number + 1)
+            self._log_precision(runner, *counts)
         barrier()
         self._switch(runner, number)
+
+    def _log_precision(self, runner: Runner, right: torch.Tensor, total: torch.Tensor) -> None:
+        """Tell how good the high level is where the truth is known; a class without such boxes has no value."""
+        classes = self.store.classes
+        found = {name: value.item() for name, value in precision_statistics(right, total, classes).items()}
+        _log_last(runner, {**dict.fromkeys(precision_statistics(right, total + 1, classes)), **found})
+        rows = zip(classes, right.tolist(), total.tolist())
+        told = ', '.join(f'{name} {good} of {count}' for name, good, count in rows)
+        runner.logger.info(f'boxes of labelled frames above the high thresholds that are right: {told}')
 
     def _switch(self, runner: Runner, number: int) -> None:
         """Let detector, data set and paste database use a generation."""
@@ -223,8 +260,8 @@ class HSSDAMiningHook(Hook):
         unwrapped(runner.model).set_thresholds(self.store.thresholds)  # type: ignore[operator]
         runner.train_dataloader.dataset.set_generation(number)
         runner.logger.info(f'labels, generation {number}: {describe_labels(self.store)}')
-        for name, count in _counts(self.store, self.store.labels['source'] != BOUGHT).items():
-            runner.message_hub.update_scalar(f'hssda/mined_{name}', count)
+        mined = _counts(self.store, self.store.labels['source'] != BOUGHT)
+        _log_last(runner, {f'pseudo/{name}/mined': count for name, count in mined.items()})
 
     def _predict(self, runner: Runner) -> list[FramePrediction]:
         """Return the predictions of all frames in order, on every rank; batches do not depend on the number of ranks."""
@@ -298,6 +335,14 @@ def describe_labels(store: LabelStore) -> str:
         bought, total, new = (count[name] for count in counts)
         parts.append(f'{name}: {bought} bought, {total} mined ({new} new); high/low {cues}')
     return '; '.join(parts)
+
+
+def _log_last(runner: Runner, values: Mapping[str, float | None]) -> None:
+    """Show values (None: no more) beside the losses until the next mining; the log's mean over older ones means nothing."""
+    for name, value in values.items():
+        runner.message_hub.log_scalars.pop(f'train/{name}', None)
+        if value is not None:
+            runner.message_hub.update_scalar(f'train/{name}', value)
 
 
 def _counts(store: LabelStore, rows: NDArray[np.bool_]) -> dict[str, int]:

@@ -14,31 +14,40 @@ from mmdet3d.registry import MODELS, TRANSFORMS
 from torch import Tensor
 
 from ssal3d.active.class_names import per_class
-from ssal3d.data.boxes import lidar_boxes
+from ssal3d.data.boxes import gravity_centred, lidar_boxes, raised
 from ssal3d.models.frame_losses import NEGATIVE_IGNORED, FrameOutput
-from ssal3d.predictions import PoolPredictions, read_predictions
+from ssal3d.ops.boxes import points_per_box
+from ssal3d.predictions import read_predictions
 from ssal3d.semi.affine import Affine3D
 from ssal3d.semi.consistency import mirror_consistency, mirror_rpn_maps
-from ssal3d.semi.detector import Losses, SemiDetector3D, mean_losses, progress, with_boxes, without_boxes
+from ssal3d.semi.detector import Losses, in_mode, mean_losses, progress, with_boxes, without_boxes
+from ssal3d.semi.judged_labels import JudgedLabels
 from ssal3d.semi.pseudo_labels import class_statistics
 from ssal3d.semi.ramps import nal_ramp
 
 MIRROR = Affine3D(flip_x=True)
 
 
-def auto_labels(predictions: PoolPredictions, tau: np.ndarray, min_points: int) -> np.ndarray:
+def auto_labels(
+    scores: np.ndarray, labels: np.ndarray, num_points: np.ndarray, tau: np.ndarray, min_points: int
+) -> np.ndarray:
     """Return which boxes become labels: score of at least tau, and enough points.
 
     Args:
-        predictions: Predictions with ``num_points``.
+        scores: ``(K,)`` scores, float32 in [0, 1].
+        labels: ``(K,)`` classes.
+        num_points: ``(K,)`` points inside.
         tau: ``(C,)`` lowest score of each class.
         min_points: Points that a box must hold.
 
     Returns:
         ``(K,)`` mask.
+
+    >>> scores = np.array([0.9, 0.8999, 0.95], np.float32)
+    >>> auto_labels(scores, np.zeros(3, int), np.array([5, 9, 4]), np.array([0.9]), 5).tolist()
+    [True, False, False]
     """
-    scores = predictions.scores >= tau.astype(np.float32)[predictions.labels]
-    return scores & (predictions['num_points'] >= min_points)
+    return (scores >= tau.astype(np.float32)[labels]) & (num_points >= min_points)
 
 
 @TRANSFORMS.register_module()
@@ -61,7 +70,8 @@ class LoadAutoLabels(BaseTransform):
     def labels(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Boxes (gravity-centred) and labels by frame id; read once in each loader process."""
         found = read_predictions(self.predictions, ('num_points',))
-        kept = auto_labels(found, per_class(self.tau, found.classes, 'tau'), self.min_points)
+        tau = per_class(self.tau, found.classes, 'tau')
+        kept = auto_labels(found.scores, found.labels, found['num_points'], tau, self.min_points)
         lookup = np.array([self.classes.index(name) for name in found.classes])
         return {
             str(frame_id): (found.boxes[own][kept[own]], lookup[found.labels[own][kept[own]]])
@@ -80,19 +90,48 @@ class LoadAutoLabels(BaseTransform):
 
 
 @MODELS.register_module()
-class NAL3D(SemiDetector3D):
+class NAL3D(JudgedLabels):
     """Learns labelled frames fully, auto-labelled ones near their labels only, and mirror consistency of all.
 
     Args:
         threshold: Class probability of an anchor, in either view, above which the views must agree.
-        **kwargs: As for `SemiDetector3D`; there is no teacher.
+        tau: The rule of `LoadAutoLabels`, for the log only: it tells how many labels would be right that the student
+            gave labelled frames now. Nothing is told if None.
+        min_points: Likewise.
+        **kwargs: As for `JudgedLabels`; there is no teacher.
     """
 
     has_teacher = False
 
-    def __init__(self, threshold: float = 0.3, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        threshold: float = 0.3,
+        tau: float | Mapping[str, float] | None = None,
+        min_points: int = 5,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.threshold = threshold
+        self.threshold, self.min_points = threshold, min_points
+        self.tau = None if tau is None else per_class(tau, self.classes, 'tau')
+
+    def would_be_labels(self, points: Sequence[Tensor], samples: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
+        """Return what the student predicts with the test settings and the rule takes; nothing without ``tau``.
+
+        Args:
+            points: Clouds.
+            samples: Their data samples.
+        """
+        if self.tau is None:
+            return []
+        with in_mode(self.data_preprocessor, training=False):
+            predicted = self.predictions(self.student, points, samples)
+        frames = []
+        for cloud, found in zip(points, predicted):
+            counts = points_per_box(cloud[:, :3].cpu().numpy(), gravity_centred(found.bboxes_3d))
+            scores, labels = found.scores_3d.cpu().numpy(), found.labels_3d.cpu().numpy()
+            taken = torch.from_numpy(auto_labels(scores, labels, counts, self.tau, self.min_points)).to(cloud.device)
+            frames.append((raised(found.bboxes_3d.tensor[taken]), found.labels_3d[taken]))
+        return frames
 
     def unlabelled_frames(
         self, points: Mapping[str, Sequence[Tensor]], samples: Mapping[str, Sequence[Any]]

@@ -10,24 +10,16 @@ from torch import Tensor
 
 from ssal3d.data.boxes import raised
 from ssal3d.semi.affine import Affine3D
-from ssal3d.semi.detector import Losses, SemiDetector3D, progress, without_boxes
-from ssal3d.semi.hssda_levels import bev_iou
+from ssal3d.semi.detector import Losses, without_boxes
+from ssal3d.semi.judged_labels import JudgedLabels
 from ssal3d.semi.pseudo_labels import class_statistics
 
 
-class TeacherLabels(SemiDetector3D):
+class TeacherLabels(JudgedLabels):
     """A method whose pseudo labels are boxes that its teacher finds on the recorded cloud, taken one by one.
 
     Subclasses implement `takes` and `unlabelled_losses`.
-
-    Args:
-        precision_interval: Iterations between two looks at how many pseudo labels of labelled frames are right.
-        **kwargs: As for `SemiDetector3D`.
     """
-
-    def __init__(self, precision_interval: int = 50, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.precision_interval = precision_interval
 
     @abstractmethod
     def takes(self, found: InstanceData) -> Tensor:
@@ -37,41 +29,16 @@ class TeacherLabels(SemiDetector3D):
             found: Predictions of the teacher for one frame, N boxes.
         """
 
-    def loss(self, points: Mapping[str, Sequence[Tensor]], samples: Mapping[str, Sequence[Any]]) -> Losses:
-        """Return the losses, now and then with how many pseudo labels of the labelled frames are right.
+    def would_be_labels(self, points: Sequence[Tensor], samples: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
+        """Return what is taken of the teacher's boxes in eval mode; in train mode its statistics would move.
 
         Args:
-            points: Clouds by branch.
-            samples: Data samples by branch.
+            points: Clouds.
+            samples: Their data samples.
         """
-        losses = super().loss(points, samples)
-        if samples.get('labelled') and progress()[0] % self.precision_interval == 0:
-            losses |= self.labelled_precision(points['labelled'], samples['labelled'])
-        return losses
-
-    def labelled_precision(self, points: Sequence[Tensor], samples: Sequence[Any]) -> Losses:
-        """Return by class the share of would-be pseudo labels of labelled frames that overlap a true box (BEV, 0.5).
-
-        Changes nothing: the teacher predicts in eval mode. Classes without pseudo label are left out.
-
-        Args:
-            points: Labelled clouds as the student sees them, pasted objects included.
-            samples: Their data samples with annotations.
-        """
-        right, total = torch.zeros(2, len(self.classes))
-        for found, sample in zip(self.teacher_predictions(points, samples, mode='eval'), samples):
-            taken, truth = self.takes(found), sample.gt_instances_3d
-            boxes, labels = raised(found.bboxes_3d.tensor[taken]), found.labels_3d[taken]
-            same = labels[:, None] == truth.labels_3d[None]
-            overlaps = bev_iou(boxes, raised(truth.bboxes_3d.tensor.to(boxes))) * same
-            hits = (overlaps > 0.5).any(1)
-            total += torch.bincount(labels.cpu(), minlength=len(self.classes))
-            right += torch.bincount(labels[hits].cpu(), minlength=len(self.classes))
-        return {
-            f'pseudo/{name}/precision_on_labelled': right[index] / total[index]
-            for index, name in enumerate(self.classes)
-            if total[index]
-        }
+        predicted = self.teacher_predictions(points, samples, mode='eval')
+        taken = [(found, self.takes(found)) for found in predicted]
+        return [(raised(found.bboxes_3d.tensor[own]), found.labels_3d[own]) for found, own in taken]
 
     def unlabelled_frames(
         self, points: Mapping[str, Sequence[Tensor]], samples: Mapping[str, Sequence[Any]]

@@ -10,6 +10,7 @@ import torch
 from mmdet3d.registry import DATASETS
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS, init_default_scope
 
 import ssal3d.register  # noqa: F401
@@ -21,7 +22,13 @@ from ssal3d.loop.training import train_stage
 from ssal3d.registry import STAGES
 from ssal3d.semi.hssda import HSSDA
 from ssal3d.semi.hssda_levels import DEFAULTS, ScoredBoxes
-from ssal3d.semi.hssda_mining import FramePrediction, describe_labels, mined_labels, mining_thresholds
+from ssal3d.semi.hssda_mining import (
+    FramePrediction,
+    describe_labels,
+    labelled_precision,
+    mined_labels,
+    mining_thresholds,
+)
 from ssal3d.semi.label_store import BOUGHT, LabelStore, label_rows
 
 LOOP = Path(__file__).parents[1] / 'loop'
@@ -110,6 +117,18 @@ def test_what_was_mined_moves_thresholds_only_where_it_counts(store, predictions
     store.publish(mined_labels(predictions, store, first, cloud), 0, first)
     assert mining_thresholds(predictions, store, 'labelled_only') == first
     assert mining_thresholds(predictions, store, 'all') != first
+
+
+def test_right_boxes_of_bought_frames(store, predictions):
+    """Three known cars pass all high thresholds; so do a pedestrian on one of them and a car where none is."""
+    wrong = scored([car(10), car(90)], (0.99, 0.99), (0.99, 0.99), [0, 1])
+    views = [ScoredBoxes(*map(torch.cat, zip(view, wrong))) for view in (predictions[0].original, predictions[0].other)]
+    frames = [FramePrediction('a', *views), *predictions[1:]]
+    thresholds = {name: {'s': (0.91, 0), 'r': (0.8, 0), 'view_iou': (0.9, 0)} for name in CLASSES}
+    right, total = labelled_precision(frames, store, thresholds)
+    assert (right.tolist(), total.tolist()) == ([0, 3], [1, 4])
+    right, total = labelled_precision(predictions[1:], store, thresholds)
+    assert (right.tolist(), total.tolist()) == ([0, 0], [0, 0])
 
 
 @HOOKS.register_module()
@@ -225,3 +244,14 @@ def test_mining_leaves_modes_and_random_numbers_alone(run, monkeypatch):
     assert all(same for same, _ in states)
     mining = states[:6]  # 12 frames, two at a time
     assert all(torch.equal(own, mining[0][1]) for _, own in mining)
+
+
+def test_the_log_tells_what_was_mined_and_how_good_it_is(run):
+    folder = run('run', epochs=2)
+    scalars = torch.load(folder / 'epoch_2.pth', weights_only=False)['message_hub']['log_scalars']
+    store = LabelStore(folder / 'labels')
+    mined = store.labels['label'][store.labels['source'] != BOUGHT]
+    for index, name in enumerate(store.classes):
+        assert scalars[f'train/pseudo/{name}/mined'].data[0].tolist() == [(mined == index).sum()]
+        assert 0 <= scalars.get(f'train/pseudo/{name}/precision_on_labelled', HistoryBuffer([0.5], [1])).current() <= 1
+    assert any(name.endswith('/precision_on_labelled') for name in scalars)
