@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.active.checks import check_box_features
 from ssal3d.active.chunks import map_chunks
 from ssal3d.active.selected_features import unit_rows
-from ssal3d.errors import UserError
 
 UNMATCHED = 2.0  # distance of a box whose class the other frame does not have: that of opposite features
 EPS = 1e-5
@@ -57,12 +57,7 @@ def category_distances(
     kept = kept[scores[kept] > score_thr]
     frame = np.repeat(np.arange(frames), np.diff(offsets))[kept]
     rows = unit_rows(features[kept])
-    broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if len(broken):
-        name = frame[broken[0]] if frame_ids is None else frame_ids[frame[broken[0]]]
-        raise UserError(
-            f'frame {name}: box_features hold NaN or infinity, expected finite numbers; predict this frame again'
-        )
+    check_box_features(rows, frame, frame_ids)
     one_way = directed(rows, scores[kept].astype(np.float32), labels[kept], frame, frames)
     distances = one_way + one_way.T
     distances *= 0.5

@@ -18,5 +18,7 @@ def map_chunks(function: Callable[[int, int], Result], rows: int, size: int = CH
     [256, 256, 88]
     """
     starts = range(0, rows, size)
+    if len(starts) == 1:  # starting threads takes longer than many a small chunk
+        return [function(0, rows)]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
         return list(threads.map(lambda start: function(start, min(start + size, rows)), starts))

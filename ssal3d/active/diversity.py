@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.active.checks import check_box_features
 from ssal3d.active.selected_features import Features, SelectedFeatures, unit_rows
-from ssal3d.errors import UserError
 
 LOOK_AHEAD = 16  # frames compared together: products of a dozen rows use a third of a core's arithmetic
 
@@ -112,13 +112,7 @@ class Similarity:
 
     def _unit_rows(self, frames: Sequence[int]) -> dict[int, Features]:
         """Return the unit features of each frame's boxes."""
-        boxes, starts, _ = self._boxes(frames)
+        boxes, starts, sizes = self._boxes(frames)
         rows = unit_rows(self._features[boxes])
-        finite = np.isfinite(rows).all(axis=1)
-        if not finite.all():
-            frame = frames[np.searchsorted(starts, np.flatnonzero(~finite)[0], side='right') - 1]
-            raise UserError(
-                f'frame {self._frame_ids[frame]}: box_features hold NaN or infinity, expected finite numbers; '
-                'predict this frame again'
-            )
+        check_box_features(rows, np.repeat(frames, sizes), self._frame_ids)
         return dict(zip(frames, np.split(rows, starts[1:])))

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ssal3d.active.chunks import map_chunks
+from ssal3d.active.checks import check_gradient_layer, check_gradients
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
 from ssal3d.active.seeding import seeding_order
-from ssal3d.errors import UserError
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -45,19 +44,9 @@ class BADGESampler(ActiveSampler):
 
     def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
         """Yield frames in the order of the seeding; its draws are no ranking, so there is no utility."""
-        found = pool.metadata.get('gradient_layer', self.layer)
-        if found != self.layer:
-            raise UserError(
-                f"{pool.source}: found gradients of the layer '{found}', expected '{self.layer}'; predict the pool "
-                'again with BADGESampler in the config, or set its option layer to what was found'
-            )
+        remedy = 'BADGESampler in the config, or set its option layer to what was found'
+        check_gradient_layer(pool, self.layer, remedy)
         gradients = pool['gradient']
-        norms = map_chunks(lambda a, b: np.einsum('nd,nd->n', gradients[a:b], gradients[a:b]), len(gradients))
-        finite = np.isfinite(np.concatenate([np.zeros(0), *norms]))
-        if not finite.all():
-            raise UserError(
-                f'{pool.source}: the gradient of frame {pool.frame_ids[finite.argmin()]} holds NaN, infinite or huge '
-                'values, expected finite ones; predict it again'
-            )
+        check_gradients(gradients, np.arange(len(pool)), pool)
         for frame in seeding_order(gradients, max(context.frames_estimate, 1), context.seed):
             yield Candidate(frame)

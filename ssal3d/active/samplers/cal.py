@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.active.checks import check_width
 from ssal3d.active.class_balance import inverse_frequency_caps, manual_caps
 from ssal3d.active.class_names import per_class
 from ssal3d.active.detections import Detections
@@ -157,11 +158,7 @@ class CALSampler(ActiveSampler):
         similarity = Similarity(features, pool.offsets, pool.frame_ids, self.div, self.cluster)
         if self.needs_labelled and labelled is not None:
             known = labelled['box_features']
-            if len(known) and known.shape[1] != features.shape[1]:
-                raise UserError(
-                    f'{labelled.source}: box_features have {known.shape[1]} values, expected {features.shape[1]} as in '
-                    f'{pool.source}; predict both with the same model'
-                )
+            check_width(known, features, 'box_features have {} values', labelled, pool)
             for frame in range(len(labelled)):
                 similarity.add_scene(unit_rows(known[labelled.boxes_of(frame)]))
         return similarity

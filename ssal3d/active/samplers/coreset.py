@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.active.checks import check_frame_rows, check_width
 from ssal3d.active.chunks import map_chunks
 from ssal3d.active.k_centre import k_centre_order
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, one_of
@@ -46,12 +47,9 @@ class CoreSetSampler(ActiveSampler):
         known = rows[:0]
         if context.labelled is not None and len(context.labelled):
             known, usable = self._features(context.labelled)
+            if len(pool):
+                check_width(known, rows, 'found {} RoI features per frame', context.labelled, pool)
             known = known[usable]
-            if known.shape[1] != rows.shape[1] and len(pool):
-                raise UserError(
-                    f'{context.labelled.source}: found {known.shape[1]} RoI features per frame, expected '
-                    f'{rows.shape[1]} as in {pool.source}; predict both with the same model'
-                )
         frames = np.flatnonzero(described)
         rows = rows if len(frames) == len(rows) else rows[frames]
         for row, distance in k_centre_order(rows, known, self.init):
@@ -62,12 +60,7 @@ class CoreSetSampler(ActiveSampler):
     def _features(self, predictions: PoolPredictions) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
         """Return a row per frame, and which frames it says something about."""
         features = predictions['roi_features']
-        finite = np.concatenate([np.ones(0, bool), *map_chunks(lambda a, b: _finite(features[a:b]), len(features))])
-        if not finite.all():
-            raise UserError(
-                f'{predictions.source}: roi_features of frame {predictions.frame_ids[finite.argmin()]} hold NaN or '
-                'infinite values, expected finite ones; predict the frame again'
-            )
+        check_frame_rows(features, 'roi_features', predictions)
         if self.pool == 'flatten':
             return features, np.ones(len(features), dtype=bool)
         return mean_of_rois(features, valid_rois(predictions))
@@ -116,10 +109,3 @@ def mean_of_rois(
 
     width = features.shape[1] // rois
     return np.concatenate([np.zeros((0, width), np.float32), *map_chunks(means, frames)]), counts > 0
-
-
-def _finite(rows: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return which rows are finite; of float16 the exponents tell, ten times as fast as NumPy."""
-    if rows.dtype == np.float16:
-        return ((rows.view(np.uint16) & 0x7C00) != 0x7C00).all(axis=1)
-    return np.isfinite(rows).all(axis=1)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from ssal3d.active.checks import check_gradient_layer, check_gradients
 from ssal3d.active.density_balance import DensityBalance, point_densities
 from ssal3d.active.label_entropy import MODES, label_entropy
 from ssal3d.active.ranking import descending
@@ -101,12 +102,7 @@ class CRBSampler(ActiveSampler):
     ) -> Iterator[NDArray[np.int64]]:
         """Stage 2: yield prototypes of some frames, in blocks, until all of them were yielded."""
         gradients = pool['gradient'][kept]  # of a part of the pool only: they are long
-        finite = np.isfinite(np.einsum('nd,nd->n', gradients, gradients))
-        if not finite.all():
-            raise UserError(
-                f'{pool.source}: the gradient of frame {pool.frame_ids[kept[finite.argmin()]]} holds NaN, infinite or '
-                'huge values, expected finite ones; predict it again'
-            )
+        check_gradients(gradients, kept, pool)
         size = _size(self.k2, context)
         if self.prototype == 'kmeans++':
             order = seeding_order(gradients, min(size, len(kept)), context.seed)
@@ -120,19 +116,14 @@ class CRBSampler(ActiveSampler):
 
     def _balance(self, pool: PoolPredictions) -> DensityBalance:
         """Stage 3, with the priors from all predictions."""
-        layer = pool.metadata.get('gradient_layer', GRADIENT_LAYER)
-        if layer != GRADIENT_LAYER:
-            raise UserError(
-                f"{pool.source}: found gradients of the layer '{layer}', expected '{GRADIENT_LAYER}'; predict the pool "
-                'again with CRBSampler in the config'
-            )
+        check_gradient_layer(pool, GRADIENT_LAYER, 'CRBSampler in the config')
         densities = point_densities(pool.boxes, pool['num_points'])
         wrong = np.flatnonzero(~np.isfinite(densities))
         if len(wrong):
             frame = pool.frame_ids[pool.frame_of_box[wrong[0]]]
             raise UserError(
                 f'{pool.source}: a box of frame {frame} has {densities[wrong[0]]} points per m^3, expected a finite '
-                'number; predict the frame again'
+                'number; predict this frame again'
             )
         return DensityBalance(densities, pool.labels, pool.offsets, self.bandwidth, self.alpha)
 

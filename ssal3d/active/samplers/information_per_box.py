@@ -5,15 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.chunks import map_chunks
+from ssal3d.active.checks import check_box_features, check_width
 from ssal3d.active.information import Information, class_weights, lazy_greedy, leading_directions, project
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
 from ssal3d.active.uncertainty import binary_entropy
-from ssal3d.errors import UserError
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
-ROWS = 4096  # features that are looked at together
 LEAST_COST = 1e-6  # boxes; scores of 0 must not make a frame free
 
 
@@ -97,11 +95,7 @@ class InformationPerBoxSampler(ActiveSampler):
         )
         if context.labelled is not None and len(features) and len(context.labelled.scores):
             known = finite_features(context.labelled)
-            if known.shape[1] != features.shape[1]:
-                raise UserError(
-                    f'{context.labelled.source}: box_features have {known.shape[1]} values, expected '
-                    f'{features.shape[1]} as in {pool.source}; predict both with the same model'
-                )
+            check_width(known, features, 'box_features have {} values', context.labelled, pool)
             information.add(project(known, directions))
         return information
 
@@ -121,13 +115,5 @@ def finite_features(predictions: PoolPredictions) -> NDArray[np.floating]:
         UserError: If one is NaN or infinite; names the frame.
     """
     features: NDArray[np.floating] = predictions['box_features']
-    finite = np.concatenate(
-        [np.zeros(0, bool), *map_chunks(lambda a, b: np.isfinite(features[a:b]).all(axis=1), len(features), ROWS)]
-    )
-    if not finite.all():
-        frame = predictions.frame_of_box[np.flatnonzero(~finite)[0]]
-        raise UserError(
-            f'frame {predictions.frame_ids[frame]}: box_features hold NaN or infinity, expected finite numbers; '
-            'predict this frame again'
-        )
+    check_box_features(features, predictions.frame_of_box, predictions.frame_ids)
     return features

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active import label_entropy as entropies
+from ssal3d.active.checks import check_frame_rows, check_width
 from ssal3d.active.max_det import max_det_order
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
 from ssal3d.active.tangent_kernel import KERNELS, TangentKernel, posterior_features, train_proxy
@@ -81,7 +82,12 @@ class KECORSampler(ActiveSampler):
     def _features(self, pool: PoolPredictions, context: QueryContext) -> NDArray[np.float64]:
         """Return the features of the pool's frames after steps 1 to 3."""
         x = pool['roi_features']
-        known = _known_features(context.labelled, pool) if context.labelled is not None else x[:0]
+        known = x[:0]
+        if context.labelled is not None:
+            known = context.labelled['roi_features']
+            if len(pool):
+                check_width(known, x, 'found {} roi_features per frame', context.labelled, pool)
+            check_frame_rows(known, 'roi_features', context.labelled)
         targets = self._targets(context) if len(known) and self.kernel != 'linear' else None
         if not len(known):
             context.warn('there are no labelled frames: KECOR trained no proxy and takes nothing for explained')
@@ -97,7 +103,7 @@ class KECORSampler(ActiveSampler):
                 f'proxy_lr: found {self.proxy_lr:g}, with which the training of the proxy diverged; lower it'
             )
         features = kernel.features(x)
-        _check_finite(features, pool, 'roi_features')
+        check_frame_rows(features, 'roi_features', pool)  # instead of the longer x: not finite where x is not
         return posterior_features(features, seen, self.train_sigma)
 
     def _targets(self, context: QueryContext) -> NDArray[np.float32] | None:
@@ -112,31 +118,5 @@ class KECORSampler(ActiveSampler):
             )
             return None
         targets = np.concatenate([labelled[name].reshape(len(labelled), -1) for name in TARGETS], axis=1)
-        _check_finite(targets, labelled, ' or '.join(TARGETS))
+        check_frame_rows(targets, ' or '.join(TARGETS), labelled)
         return targets
-
-
-def _known_features(labelled: PoolPredictions, pool: PoolPredictions) -> NDArray[np.floating]:
-    """Return the RoI features of the labelled frames.
-
-    Raises:
-        UserError: If they are not as wide as those of the pool, or not finite.
-    """
-    known, width = labelled['roi_features'], pool['roi_features'].shape[1]
-    if len(known) and len(pool) and known.shape[1] != width:
-        raise UserError(
-            f'{labelled.source}: found {known.shape[1]} roi_features per frame, expected {width} as in {pool.source}; '
-            'predict both with the same detector and number of RoIs'
-        )
-    _check_finite(known, labelled, 'roi_features')
-    return known
-
-
-def _check_finite(rows: NDArray[np.floating], predictions: PoolPredictions, name: str) -> None:
-    """Raise a `UserError` that names the first frame with a value that is not finite."""
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        raise UserError(
-            f'{predictions.source}: {name} of frame {predictions.frame_ids[finite.argmin()]} holds NaN or infinite '
-            'values, expected finite ones; predict it again'
-        )
