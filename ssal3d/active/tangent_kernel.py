@@ -158,7 +158,6 @@ def train_proxy(
             _adam(values, slope, own, step, lr)
     _first_layer(weights[0], moments, x, gradient, steps, lr, forward=False)
     return error
-    return error
 
 
 def _first_layer(

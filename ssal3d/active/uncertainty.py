@@ -1,4 +1,4 @@
-"""How unsure a detector is: entropies of boxes, and their mean over a frame (spec section 3)."""
+"""How unsure a detector is: entropies of boxes, and their mean or maximum over a frame (spec section 3)."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,9 +45,18 @@ def frame_mean(values: NDArray[np.floating], offsets: NDArray[np.int64]) -> NDAr
     Returns:
         ``(F,)`` means, rounded to 12 decimals so that the last bits of a sum do not decide ties between frames.
     """
-    counts = np.diff(offsets)
-    means = np.full(len(counts), -np.inf)
-    some = counts > 0
+    return (_reduced(np.add, values, offsets) / np.maximum(np.diff(offsets), 1)).round(12)
+
+
+def frame_max(values: NDArray[np.floating], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the largest of each frame's ``(K,)`` values; -inf for frames without boxes."""
+    return _reduced(np.maximum, values, offsets)
+
+
+def _reduced(reduce: np.ufunc, values: NDArray[np.floating], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return ``reduce`` over each frame's values; -inf for frames without boxes."""
+    result = np.full(len(offsets) - 1, -np.inf)
+    some = np.diff(offsets) > 0
     if some.any():
-        means[some] = np.add.reduceat(np.asarray(values, dtype=np.float64), offsets[:-1][some]) / counts[some]
-    return means.round(12)
+        result[some] = reduce.reduceat(np.asarray(values, dtype=np.float64), offsets[:-1][some])
+    return result

@@ -1,7 +1,8 @@
 """PV-RCNN that also returns what frame selection needs: class logits, features and RoI-level outputs.
 
-The four classes add no parameter, so checkpoints of the stock classes load unchanged (``class_quality`` adds buffers). Extras per final box stand in
-``pred_instances_3d`` under the column names of the prediction contract; extras per frame in ``frame_predictions``.
+The four classes add no parameter, so checkpoints of the stock classes load unchanged (``class_quality`` adds buffers).
+Extras per final box stand in ``pred_instances_3d`` under the column names of the prediction contract; extras per frame
+in ``frame_predictions``.
 Source: spec/active_learning.md 2.2 and 2.3.
 """
 

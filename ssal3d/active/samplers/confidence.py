@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from ssal3d.active.ranking import RankingSampler
 from ssal3d.active.sampler import QueryContext, one_of
-from ssal3d.active.uncertainty import frame_mean
+from ssal3d.active.uncertainty import frame_max, frame_mean
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -48,12 +48,3 @@ class ConfidenceSampler(RankingSampler):
         """Return the doubt in each frame."""
         doubts = doubt(pool.scores, self.mode)
         return frame_mean(doubts, pool.offsets) if self.pool == 'mean' else frame_max(doubts, pool.offsets)
-
-
-def frame_max(values: NDArray[np.floating], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the largest of each frame's ``(K,)`` values; -inf for frames without boxes."""
-    highest = np.full(len(offsets) - 1, -np.inf)
-    some = np.diff(offsets) > 0
-    if some.any():
-        highest[some] = np.maximum.reduceat(np.asarray(values, dtype=np.float64), offsets[:-1][some])
-    return highest
