@@ -30,8 +30,8 @@ class InformationPerBoxSampler(ActiveSampler):
         balance: Exponent of the class weights ``1 / (1 + boxes labelled or bought)``; 0 treats all classes alike.
         cost: Cost of a frame besides ``frame_cost``: its number of ``'predicted'`` boxes, its ``'expected'`` number of
             true boxes (sum of scores: frames full of doubtful boxes become cheap), or ``'none'``: all frames cost 1.
-        frame_cost: What opening a frame costs an annotator, in boxes; 0 is the pure box budget of the papers, 1 opens
-            about half as many frames.
+        frame_cost: What opening a frame costs an annotator, in boxes; 0 is the pure box budget of the papers, more
+            makes it open fewer, fuller frames.
         reference: Look for what is new to this ``'query'`` alone, or also to the ``'labelled'`` frames, whose
             predicted boxes then count as bought with worth 1.
         dontcare: See `ActiveSampler`.
