@@ -119,8 +119,8 @@ def first_broken(rows: NDArray[np.floating], squared: bool = False) -> int | Non
     """
     is_fine = _has_length if squared else _is_finite
     size = max(1, VALUES // max(1, rows.shape[1]))
-    parts = map_chunks(lambda start, stop: is_fine(rows[start:stop]), len(rows), size)
-    broken = np.flatnonzero(~np.concatenate([np.ones(0, dtype=bool), *parts]))
+    fine = np.concatenate(map_chunks(lambda start, stop: is_fine(rows[start:stop]), len(rows), size))
+    broken = np.flatnonzero(~fine)
     return int(broken[0]) if len(broken) else None
 
 

@@ -150,7 +150,7 @@ class DensityBalance:
             sums = _log_sums(exponents, starts)
             return _Kernels(rows + first, sums[:, support], np.logaddexp.reduce(sums, axis=1))
 
-        parts = map_chunks(evaluate, len(frames)) or [evaluate(0, 0)]
+        parts = map_chunks(evaluate, len(frames))
         rows, sums, totals = (np.concatenate(values) for values in zip(*parts))
         return _Kernels(rows, sums, totals)
 

@@ -1,4 +1,4 @@
-"""The information in the boxes of a set of frames, and the greedy purchase of what is worth most at the moment.
+"""The information in the boxes of some frames, and the greedy purchase of what is worth most at the moment.
 
 Every box b has a unit feature ``x_b`` and a worth ``q_b``. With ``M = I + 1/sigma^2 sum q_b x_b x_b^T`` over the bought
 boxes their information is ``1/2 log det M`` nats: Bayesian D-optimal design, in which a box adds little along directions
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.chunks import CHUNK, map_chunks
+from ssal3d.active.chunks import map_chunks
 from ssal3d.active.selected_features import Features, unit_rows
 
 FIT_ROWS = 2**14  # rows that decide on the directions to keep; evenly spaced ones where there are more
@@ -63,8 +63,6 @@ class Information:
 
         O(n D (D + n)) per frame of n boxes. Rounded to 9 decimals: last bits decide nothing.
         """
-        if len(frames) <= CHUNK:
-            return self._gains(frames)
         return np.concatenate(map_chunks(lambda start, stop: self._gains(frames[start:stop]), len(frames)))
 
     def add_frame(self, frame: int) -> None:
@@ -171,14 +169,13 @@ def leading_directions(features: NDArray[np.floating], dim: int) -> NDArray[np.f
 
 
 def project(features: NDArray[np.floating], directions: NDArray[np.float64]) -> Features:
-    """Return the ``(K, d)`` parts of ``(K, D)`` features along ``(D, d)`` orthonormal directions, scaled to length 1."""
+    """Return the ``(K, d)`` parts of ``(K, D)`` features along ``(D, d)`` orthonormal directions, of length 1."""
     narrow = directions.astype(np.float32)
 
     def part(start: int, stop: int) -> Features:
         return unit_rows(unit_rows(features[start:stop]) @ narrow)
 
-    parts = map_chunks(part, len(features), ROWS)
-    return np.concatenate([np.zeros((0, directions.shape[1]), dtype=np.float32), *parts])
+    return np.concatenate(map_chunks(part, len(features), ROWS))
 
 
 def class_weights(counts: NDArray[np.integer], start: NDArray[np.integer], balance: float) -> NDArray[np.float64]:

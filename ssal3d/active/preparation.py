@@ -79,7 +79,7 @@ def labelled_counts(labels: LabelState, classes: tuple[str, ...]) -> NDArray[np.
 
 
 def frames_estimate(budget: int, labels: LabelState, detections: Detections) -> int:
-    """Return how many frames the budget will buy: from boxes per labelled frame, else per predicted frame (spec 1.5)."""
+    """Return how many frames the budget will buy, from boxes per labelled, else per predicted frame (spec 1.5)."""
     boxes, frames = sum(labels.counts.values()), len(labels.frames)
     if not boxes:
         boxes, frames = int(detections.reliable.sum()), len(detections.predictions)

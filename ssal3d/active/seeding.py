@@ -1,7 +1,7 @@
 """k-means++ seeding as an endless order: every pick is far from the picks before it, in proportion to D squared.
 
-The draws are those of `sklearn.cluster.kmeans_plusplus` with the same `RandomState` (Arthur and Vassilvitskii 2007, with
-its greedy local trials) on float64 rows; given float32, scikit-learn also adds up in float32 and now and then draws
+The draws are those of `sklearn.cluster.kmeans_plusplus` with the same `RandomState` (Arthur and Vassilvitskii 2007,
+with its greedy local trials) on float64 rows; given float32, scikit-learn also adds up in float32 and now and then draws
 something else. This version yields one pick at a time, goes on until the rows are exhausted, and computes distances in
 float32 from cached norms, or once as a Gram matrix where rows are few.
 """
@@ -65,7 +65,7 @@ def squared_distances(
         picks: For about how many rows it will be called; with few rows and many calls all products are made at once.
     """
     rows = len(features)
-    norms = np.concatenate(map_chunks(lambda a, b: _squared_norms(features[a:b]), rows) or [np.zeros(0)])
+    norms = np.concatenate(map_chunks(lambda a, b: _squared_norms(features[a:b]), rows))
     if rows <= min(GRAM_GAIN * picks, GRAM_ROWS):
         gram = _gram(features)
 

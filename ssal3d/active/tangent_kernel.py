@@ -78,8 +78,8 @@ class TangentKernel:
     def features(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the features of ``(N, D)`` frames; what is not finite in a row of x is not finite in its features."""
         tasks = 2 * -(-len(x) // (2 * ROWS)) or 1  # an even number of equal ones: two cores finish together
-        parts = map_chunks(lambda start, stop: self._features(x[start:stop]), len(x), -(-len(x) // tasks) or 1)
-        return np.concatenate(parts) if parts else np.zeros((0, self.latent))
+        size = -(-len(x) // tasks) or 1
+        return np.concatenate(map_chunks(lambda start, stop: self._features(x[start:stop]), len(x), size))
 
     def _features(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
         with np.errstate(all='ignore'):
@@ -184,7 +184,7 @@ def _first_layer(
         return total
 
     outputs = map_chunks(stripe, len(weights), STRIPE)
-    return sum(outputs[1:], outputs[0]) if outputs else np.zeros((len(x), weights.shape[1]), dtype=np.float32)
+    return sum(outputs[1:], outputs[0])
 
 
 def _adam(
@@ -237,8 +237,7 @@ def posterior_features(
     known = labelled * scale
     precision = known.T @ known + sigma**2 * np.eye(known.shape[1])
     factor = np.linalg.inv(np.linalg.cholesky(precision)).T * (sigma * scale)
-    parts = map_chunks(lambda start, stop: features[start:stop] @ factor, len(features))
-    return np.concatenate(parts) if parts else features
+    return np.concatenate(map_chunks(lambda start, stop: features[start:stop] @ factor, len(features)))
 
 
 def _product(x: NDArray[np.floating], columns: NDArray[np.float32]) -> NDArray[np.float32]:

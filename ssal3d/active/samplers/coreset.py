@@ -100,12 +100,12 @@ def mean_of_rois(
     ([[2.0, 3.0]], [True])
     """
     frames, rois = valid.shape
+    width = features.shape[1] // rois
     counts = valid.sum(axis=1)
 
     def means(start: int, stop: int) -> NDArray[np.float32]:
-        part = features[start:stop].astype(np.float32).reshape(stop - start, rois, -1)
+        part = features[start:stop].astype(np.float32).reshape(stop - start, rois, width)
         sums = valid[start:stop, None].astype(np.float32) @ part
         return sums[:, 0] / np.maximum(counts[start:stop, None], 1).astype(np.float32)
 
-    width = features.shape[1] // rois
-    return np.concatenate([np.zeros((0, width), np.float32), *map_chunks(means, frames)]), counts > 0
+    return np.concatenate(map_chunks(means, frames)), counts > 0

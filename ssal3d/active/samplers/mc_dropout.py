@@ -89,8 +89,8 @@ def number_of_passes(pool: PoolPredictions) -> int:
     passes = pool.metadata.get('mc_passes')
     if not isinstance(passes, int) or passes < 2:
         raise UserError(
-            f'{pool.source}: found mc_passes {passes!r} in the metadata, expected at least 2; predict the pool again with '
-            'the sampler in the config'
+            f'{pool.source}: found mc_passes {passes!r} in the metadata, expected at least 2; predict the pool again '
+            'with the sampler in the config'
         )
     return passes
 
