@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 import ssal3d.register  # noqa: F401
 from ssal3d.compat.config_text import config_text
+from ssal3d.loop.chains import plan
 from ssal3d.loop.querying import build_sampler
 from ssal3d.loop.schedules import onecycle
 from ssal3d.loop.stages import StageInputs
@@ -21,7 +22,8 @@ ABLATIONS = [path for path in EXPERIMENTS if "_base_ = './pvrcnn_kitti.py'" in p
 @pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_stage_becomes_a_run(path, tmp_path):
     config = Config.fromfile(path)
-    names = [name for entry in config.train_cfg.rounds for name in entry['pretrain']] + list(config.train_cfg.final)
+    names = [name for entry in config.train_cfg.rounds for name in entry['pretrain']]
+    names += [place.name for place in plan(config.train_cfg.final)]
     assert names
     for name in names:
         stage = STAGES.build(dict(config.stages[name]))

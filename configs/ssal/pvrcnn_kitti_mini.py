@@ -26,7 +26,7 @@ train_cfg = dict(
     final=['supervised', 'semi'],
     annotator=dict(type='SimulatedAnnotator'),
     prediction=dict(batch_size=2, num_workers=1, frames_per_part=16),
-    held_out_report=True,  # measures the first and the final model on the frames that stay unlabelled
+    held_out_report=True,  # measures first and final models and pseudo labels on the frames that stay unlabelled
 )
 val_evaluator = dict(iou_thresholds=dict(Car=dict(bev=0.5)), small_sets=True)
 test_evaluator = val_evaluator

@@ -17,9 +17,10 @@ from torch import nn
 from ssal3d.active import ActiveSampler, RandomSampler
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, sha256
+from ssal3d.loop.chains import Chains, Place, plan
 from ssal3d.loop.journal import Journal
 from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames
-from ssal3d.loop.stages import StageInputs, SupervisedStage, labelled_test_view, pool_view
+from ssal3d.loop.stages import FrameBoxes, StageInputs, SupervisedStage, labelled_test_view, pool_view
 from ssal3d.loop.summary import summarise
 from ssal3d.loop.training import train_stage
 from ssal3d.models.loading import load_detector
@@ -36,10 +37,14 @@ class TrainedModel:
         checkpoint: Its last checkpoint.
         predictions: Its predictions on the frames that were unlabelled when it was trained, if anybody needs them.
         labelled: Its predictions on the frames that it was trained on, if the sampler compares with them.
+        ends: Whether a chain of stages ends with it.
+        inputs: What the stage was given.
     """
 
     name: str
     checkpoint: Path
+    ends: bool
+    inputs: StageInputs
     predictions: Path | None = None
     labelled: Path | None = None
 
@@ -50,7 +55,8 @@ class ActiveLearningLoop(BaseLoop):
 
     Each round trains its ``pretrain`` stages one from another, the first from random weights; the query sees the
     predictions of the last one, and those of the first one for samplers that compare two models. The ``final`` stages
-    start from random weights again. Every stage is an ordinary run in its own folder.
+    start from random weights again; several chains of them share their beginnings. Every stage is an ordinary run in its
+    own folder.
 
     Args:
         runner: The runner that drives the experiment.
@@ -58,11 +64,12 @@ class ActiveLearningLoop(BaseLoop):
         initial: ``sampler`` and ``budget`` of the random start.
         rounds: One dict per query: ``pretrain`` (stage names) and, where they differ from the config's
             ``active_sampler`` and ``budget``, ``sampler`` and ``budget``.
-        final: Stage names of the final training.
+        final: Stage names of the final training: one chain, or several to compare,
+            e.g. ``[['supervised', 'semi'], ['supervised', 'hssda']]``.
         annotator: Config of who reveals labels.
         prediction: Arguments of `predict_pool`, ``batch_size``, ``num_workers``, ``frames_per_part``.
-        held_out_report: Measure the first and the final model on the frames that stay unlabelled. Needs their ground
-            truth, so it is for simulations; nothing is learnt or chosen from it.
+        held_out_report: Measure the first model, the final ones and their pseudo labels on the frames that stay
+            unlabelled. Needs their ground truth, so it is for simulations; nothing is learnt or chosen from it.
     """
 
     max_epochs = max_iters = 1
@@ -74,7 +81,7 @@ class ActiveLearningLoop(BaseLoop):
         dataloader: Mapping[str, Any],
         initial: Mapping[str, Any],
         rounds: Sequence[Mapping[str, Any]],
-        final: Sequence[str],
+        final: Chains,
         annotator: Mapping[str, Any],
         prediction: Mapping[str, Any] | None = None,
         held_out_report: bool = False,
@@ -112,54 +119,72 @@ class ActiveLearningLoop(BaseLoop):
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
             sampler = build_sampler(self.config, entry)
-            models = self._train(f'round_{number}', entry['pretrain'], labels, sampler)
+            models = self._train(f'round_{number}', [entry['pretrain']], labels, sampler)
             step = self._step(f'round_{number}/query', lambda: self._buy(number, entry, models, labels))  # noqa: B023
             labels = self._path(step['labels'])
             trained += models
-        trained += self._train('final', self.final, labels, RandomSampler(), predict_last=self.held_out_report)
+        final = self._train('final', self.final, labels, RandomSampler(), predict_ends=self.held_out_report)
         barrier()
         if is_main_process():
-            ends = (trained[0], trained[-1]) if self.held_out_report else ()
-            held_out = {model.name: model.predictions for model in ends if model.predictions is not None}
-            summarise(self.config, self.journal, self.work_dir, labels, held_out or None)
+            measured = (
+                [(trained or final)[0], *(model for model in final if model.ends)] if self.held_out_report else []
+            )
+            held_out = {model.name: model.predictions for model in measured if model.predictions is not None}
+            summarise(self.config, self.journal, self.work_dir, labels, held_out, self._pseudo_labels(measured))
+
+    def _pseudo_labels(self, models: Sequence[TrainedModel]) -> dict[str, FrameBoxes]:
+        """Return what the stages of models took for labels; stages that take nothing are left out."""
+        found = {}
+        for model in models:
+            stage = self.stages[Path(model.name).name]
+            labels = stage.pseudo_labels(stage.build_config(self.config, model.inputs), model.inputs)
+            if labels is not None:
+                found[model.name] = labels
+        return found
 
     def _train(
-        self, group: str, names: Sequence[str], labels: Path, sampler: ActiveSampler, predict_last: bool = True
+        self, group: str, chains: Chains, labels: Path, sampler: ActiveSampler, predict_ends: bool = True
     ) -> list[TrainedModel]:
-        """Train stages one from another and predict after each: the unlabelled pool, with what the sampler reads.
+        """Train stages one from another; predict the unlabelled pool where a stage, the query or the report needs it.
 
-        Only the last model is queried, so only its predictions hold the sampler's columns and the labelled frames.
+        Only the end of a chain is queried, so only its predictions hold the sampler's columns and the labelled frames.
         """
-        models: list[TrainedModel] = []
-        for place, name in enumerate(names):
-            previous = models[-1] if models else None
+        models: dict[str, TrainedModel] = {}
+        for place in plan(chains):
+            previous = models[place.previous] if place.previous else None
             inputs = StageInputs(
-                self.work_dir / group / name,
+                self.work_dir / group / place.name,
                 labels,
                 previous.checkpoint if previous else None,
                 previous.predictions if previous else None,
                 self.prediction,
             )
-            stage = self.stages[name]
+            stage = self.stages[place.name]
             config = stage.build_config(self.config, inputs)
-            step = self._step(f'{group}/{name}', lambda: self._train_stage(stage, config, f'{group}/{name}'))  # noqa: B023
+            name = f'{group}/{place.name}'
+            step = self._step(name, lambda: self._train_stage(stage, config, name))  # noqa: B023
             config = stage.detector_config(config)
-            last = place == len(names) - 1
-            if last:
-                predict = predict_last
-            else:
-                compared = place == 0 and (sampler.uses_reference or self.held_out_report)
-                predict = compared or self.stages[names[place + 1]].uses_predictions
-            model = TrainedModel(f'{group}/{name}', self._path(step['checkpoint']))
-            if predict:
-                columns = sampler.fields_to_read() if last else sampler.reference_fields
-                columns = columns if last else (*columns, *self.stages[names[place + 1]].prediction_fields)
+            model = models[place.name] = TrainedModel(name, self._path(step['checkpoint']), place.ends, inputs)
+            columns = self._columns_to_predict(place, sampler, predict_ends)
+            if columns is not None:
                 model.predictions = self._predict(model, config, pool_view(config, inputs), sampler, columns)
-            if last and sampler.needs_labelled:
+            if place.ends and sampler.needs_labelled:
                 view = labelled_test_view(config, inputs)
                 model.labelled = self._predict(model, config, view, sampler, sampler.labelled_fields, 'labelled')
-            models.append(model)
-        return models
+        return list(models.values())
+
+    def _columns_to_predict(self, place: Place, sampler: ActiveSampler, predict_ends: bool) -> list[str] | None:
+        """Return the columns that somebody reads of a stage's predictions of the pool, None if nobody reads any."""
+        readers = [stage for name in place.following if (stage := self.stages[name]).uses_predictions]
+        compared = place.previous is None and not place.ends and (sampler.uses_reference or self.held_out_report)
+        queried = place.ends and predict_ends
+        if not (readers or compared or queried):
+            return None
+        columns = [
+            *(sampler.reference_fields if not place.ends else ()),
+            *(sampler.fields_to_read() if queried else ()),
+        ]
+        return list(dict.fromkeys((*columns, *(field for stage in readers for field in stage.prediction_fields))))
 
     def _buy_initial(self) -> dict[str, Any]:
         return buy_initial_frames(self.config, self.initial, self.annotator, self.work_dir)
@@ -236,8 +261,9 @@ class ActiveLearningLoop(BaseLoop):
     def _build_stages(self) -> dict[str, SupervisedStage]:
         configs = self.config.get('stages', {})
         stages = {}
-        for name in [name for entry in self.rounds for name in entry['pretrain']] + list(self.final):
-            if name not in configs:
-                raise unknown_name('stage', name, list(configs))
-            stages[name] = STAGES.build(dict(configs[name]))
+        for chains in (*([entry['pretrain']] for entry in self.rounds), self.final):
+            for place in plan(chains):
+                if place.name not in configs:
+                    raise unknown_name('stage', place.name, list(configs))
+                stages[place.name] = STAGES.build(dict(configs[place.name]))
         return stages

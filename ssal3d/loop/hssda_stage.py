@@ -8,9 +8,19 @@ from mmengine.config import Config
 
 from ssal3d.errors import UserError
 from ssal3d.loop.semi_stage import SemiStage
-from ssal3d.loop.stages import StageInputs, bank_of, labelled_frames, labelled_view, view_config, with_bank
+from ssal3d.loop.stages import (
+    FrameBoxes,
+    StageInputs,
+    bank_of,
+    labelled_frames,
+    labelled_view,
+    loading_steps,
+    view_config,
+    with_bank,
+)
 from ssal3d.registry import STAGES
 from ssal3d.semi.hssda_data import META_KEYS
+from ssal3d.semi.label_store import LabelStore
 
 PLAIN, SHUFFLING = 'SparseEncoder', 'ShuffleSparseEncoder'  # two classes with the same parameters
 
@@ -84,7 +94,7 @@ class HSSDAStage(SemiStage):
         return dict(
             type='PoolSemiDataset',
             labelled=labelled_view(config, inputs),
-            unlabelled=view_config('UnlabelledView', config, inputs, _loading(config)),
+            unlabelled=view_config('UnlabelledView', config, inputs, loading_steps(config)),
             store=str(store_of(inputs)),
             paste=paste,
             repeat=self.repeat,
@@ -101,18 +111,23 @@ class HSSDAStage(SemiStage):
             bank=bank_of(inputs),
             labelled=labelled_frames(config, inputs),
             frames=dict(
-                view_config('UnlabelledView', config, inputs, [*_loading(config), pack]), include_labelled=True
+                view_config('UnlabelledView', config, inputs, [*loading_steps(config), pack]), include_labelled=True
             ),
             prediction=prediction,
             **self.mining,
         )
         return [mining, dict(type='TeacherEMAHook', **self.ema)]
 
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes:
+        """Return the labels that were mined for good."""
+        store = LabelStore(store_of(inputs))
+        return {
+            name: (own['box'], own['label'])
+            for name in store.frame_ids
+            if not store.is_bought(name) and len(own := store.labels_of(name))
+        }
+
 
 def store_of(inputs: StageInputs) -> Path:
     """Return the folder of a stage's bought and mined labels."""
     return inputs.work_dir / 'labels'
-
-
-def _loading(config: Config) -> list[dict[str, Any]]:
-    return [step for step in config.test_pipeline if step['type'].startswith('Load')]

@@ -6,14 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmdet3d.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
+from ssal3d.data.boxes import gravity_centred
 from ssal3d.errors import UserError
 from ssal3d.fileio import atomic_path
-from ssal3d.loop.stages import StageInputs, SupervisedStage, labelled_view, view_config
+from ssal3d.loop.stages import (
+    FrameBoxes,
+    StageInputs,
+    SupervisedStage,
+    labelled_view,
+    loading_steps,
+    pool_view,
+    view_config,
+)
+from ssal3d.models.loading import load_detector
 from ssal3d.registry import STAGES
 from ssal3d.semi.detector import student_state
+from ssal3d.semi.nal import LoadAutoLabels
+from ssal3d.terminal import track
 
 
 @STAGES.register_module()
@@ -86,9 +99,22 @@ class SemiStage(SupervisedStage):
         barrier()
         return path
 
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes:
+        """Return the boxes that the final teacher would let the student learn."""
+        model: Any = load_detector(config, SupervisedStage.result(self, config))
+        view, device = DATASETS.build(pool_view(config, inputs)), next(model.parameters()).device
+        labels: FrameBoxes = {}
+        for index, name in enumerate(track(view.frame_ids, f'pseudo labels of {inputs.work_dir.name}')):
+            sample = view[index]
+            points, frame = [sample['inputs']['points'].to(device)], [sample['data_samples']]
+            found = model.teacher_predictions(points, frame)[0]
+            found = found[model.takes(found)]
+            labels[name] = gravity_centred(found.bboxes_3d), found.labels_3d.cpu().numpy()
+        return labels
+
     def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
         """Return the data set config: pairs of a labelled and an unlabelled frame."""
-        loading = [step for step in config.test_pipeline if step['type'].startswith('Load')]
+        loading = loading_steps(config)
         return dict(
             type='PairedSemiDataset',
             labelled=labelled_view(config, inputs),
@@ -138,19 +164,25 @@ class AutoLabelStage(SemiStage):
                 f'{inputs.work_dir}: found no predictions to take labels from; let another stage come first, e.g. '
                 "pretrain=['normal', 'nal']"
             )
-        classes = list(config.pool_dataset.metainfo['classes'])
-        loading = dict(
-            type='LoadAutoLabels',
-            predictions=str(inputs.predictions),
-            tau=self.tau,
-            min_points=self.min_points,
-            classes=classes,
-        )
         *steps, pack = super().student_pipeline(config, inputs)
         limits = next(step['point_cloud_range'] for step in steps if 'point_cloud_range' in step)
         boxes = dict(type='ObjectRangeFilter', point_cloud_range=limits)
+        loading = dict(type='LoadAutoLabels', **self._rule(config, inputs))
         return [loading, *steps, boxes, dict(pack, keys=[*pack['keys'], 'gt_bboxes_3d', 'gt_labels_3d'])]
 
     def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
         """Return the hook that cuts the paste database."""
         return SupervisedStage.hooks(self, config, inputs)
+
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes:
+        """Return the automatic labels."""
+        return LoadAutoLabels(**self._rule(config, inputs)).labels
+
+    def _rule(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
+        """Return the arguments of `LoadAutoLabels`."""
+        return dict(
+            predictions=str(inputs.predictions),
+            tau=self.tau,
+            min_points=self.min_points,
+            classes=list(config.pool_dataset.metainfo['classes']),
+        )

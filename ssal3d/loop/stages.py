@@ -6,11 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
+from numpy.typing import NDArray
 
+from ssal3d.cpsp.box_bank import BoxBank
+from ssal3d.cpsp.generation import CONFIDENT
 from ssal3d.loop.schedules import onecycle
 from ssal3d.loop.training import last_checkpoint
 from ssal3d.registry import STAGES
+
+FrameBoxes = dict[str, tuple[NDArray, NDArray]]  # by frame id: (K, 7) gravity-centred boxes (m, rad), (K,) labels
 
 # Keys of an experiment that mean nothing to a single run.
 EXPERIMENT_KEYS = ('train_cfg', 'stages', 'active_sampler', 'budget', 'stop_rule', 'empty_cost', 'resume', 'load_from')
@@ -111,6 +117,15 @@ class SupervisedStage:
         """
         return last_checkpoint(config)
 
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes | None:
+        """Return what the finished stage took for labels of unlabelled frames; None if it takes nothing.
+
+        Args:
+            config: What `build_config` returned.
+            inputs: What it was given.
+        """
+        return None
+
     def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
         """Return the data set config of the run."""
         return dict(
@@ -179,6 +194,17 @@ class CPSPStage(SupervisedStage):
             )
         ]
 
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes:
+        """Return the confident objects of the last box bank."""
+        bank = BoxBank(bank_of(inputs)).open()
+        objects = bank.objects[bank.objects['source'] == CONFIDENT]
+        starts = np.searchsorted(objects['frame'], np.arange(len(bank.frames) + 1))
+        return {
+            str(name): (objects['box'][start:stop], objects['label'][start:stop])
+            for name, start, stop in zip(bank.frames['frame_id'], starts[:-1], starts[1:])
+            if stop > start
+        }
+
 
 def bank_of(inputs: StageInputs) -> str:
     """Return the folder of a stage's box bank."""
@@ -223,3 +249,8 @@ def view_config(kind: str, config: Config, inputs: StageInputs, pipeline: Sequen
     """Return the config of a view of the pool: ``'LabelledView'`` or ``'UnlabelledView'``, with a pipeline."""
     dataset = dict(copy.deepcopy(dict(config.pool_dataset)), pipeline=list(pipeline))
     return dict(type=kind, dataset=dataset, labels=str(inputs.labels))
+
+
+def loading_steps(config: Config) -> list[dict[str, Any]]:
+    """Return the steps of the test pipeline that read a frame from disk."""
+    return [step for step in config.test_pipeline if step['type'].startswith('Load')]

@@ -4,20 +4,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmdet3d.registry import METRICS
 from mmengine.config import Config
 
 from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import SCHEMA, write_json
+from ssal3d.loop.held_out import measure_predictions, measure_pseudo_labels
 from ssal3d.loop.journal import Journal
-from ssal3d.predictions import read_predictions
+from ssal3d.loop.stages import FrameBoxes
 from ssal3d.terminal import console, print_table
 
 SHOWN = ('bev_R40_moderate', '3d_R40_moderate')
 
 
 def summarise(
-    config: Config, journal: Journal, work_dir: Path, labels: Path, held_out: Mapping[str, Path] | None = None
+    config: Config,
+    journal: Journal,
+    work_dir: Path,
+    labels: Path,
+    held_out: Mapping[str, Path] | None = None,
+    pseudo_labels: Mapping[str, FrameBoxes] | None = None,
 ) -> dict[str, Any]:
     """Print time and AP of every stage and the boxes of every purchase; write ``metrics.json``.
 
@@ -27,6 +32,7 @@ def summarise(
         work_dir: The experiment's folder.
         labels: The last label state.
         held_out: Predictions by stage to measure on the frames that nobody labelled.
+        pseudo_labels: What stages took for labels of these frames, to be measured, too.
 
     Returns:
         The content of ``metrics.json``.
@@ -56,38 +62,25 @@ def summarise(
         'labelled': {'frames': len(state.frames), 'boxes': state.counts},
     }
     if held_out:
-        content['held_out'] = _measure_held_out(config, state, held_out)
+        content['held_out'] = measure_predictions(config, state, held_out)
         print_table(
             'AP (R40, moderate, %) on the frames of the pool that nobody labelled',
             ('model', *header[2:]),
             [(name, *_row(metrics, names)) for name, metrics in content['held_out'].items()],
         )
+    if pseudo_labels:
+        content['pseudo_labels'] = measured = measure_pseudo_labels(config, state, pseudo_labels)
+        print_table(
+            'pseudo labels: number, % right and % of the objects, on the frames of the pool that nobody labelled',
+            ('stage', *(f'{name} {column}' for name in state.classes for column in ('', 'right', 'covered'))),
+            [
+                (n, *(value for name in state.classes for value in found[name].values()))
+                for n, found in measured.items()
+            ],
+        )
     write_json(work_dir / 'metrics.json', content)
     console.print(f'labels: {labels}\njournal: {journal.path}\nmetrics: {work_dir / "metrics.json"}')
     return content
-
-
-def _measure_held_out(config: Config, state: LabelState, folders: Mapping[str, Path]) -> dict[str, dict[str, float]]:
-    """Return the AP of predictions on the frames that are still unlabelled; the only use of their ground truth."""
-    data = config.pool_dataset
-    metric = METRICS.build(dict(config.val_evaluator, ann_file=f'{data.data_root}/{data.ann_file}'))
-    metric.dataset_meta = {'classes': data.metainfo['classes']}
-    labelled, results = set(state.frame_ids), {}
-    for name, folder in folders.items():
-        pool = read_predictions(folder)
-        frames = [frame for frame, frame_id in enumerate(pool.frame_ids) if str(frame_id) not in labelled]
-        results[name] = metric.compute_metrics(
-            [
-                {
-                    'frame': str(pool.frame_ids[frame]),
-                    'boxes': pool.boxes[pool.boxes_of(frame)],
-                    'scores': pool.scores[pool.boxes_of(frame)],
-                    'labels': pool.labels[pool.boxes_of(frame)],
-                }
-                for frame in frames
-            ]
-        )
-    return results
 
 
 def _row(metrics: Mapping[str, float], names: Sequence[str]) -> list[float | None]:

@@ -145,6 +145,11 @@ class LabelStore:
         }
 
     @property
+    def frame_ids(self) -> list[str]:
+        """Ids of all frames, ascending."""
+        return self._open().frames['frame_id'].tolist()
+
+    @property
     def labels(self) -> NDArray:
         """All labels: ``(K,)`` of `LABEL`, ordered by frame, the oldest of a frame first; read-only."""
         return self._open().labels

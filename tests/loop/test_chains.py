@@ -1,0 +1,75 @@
+"""Chains of stages that share their beginnings."""
+
+from pathlib import Path
+
+import pytest
+from test_experiment import train
+
+from ssal3d.errors import UserError
+from ssal3d.fileio import read_json
+from ssal3d.loop.chains import Place, as_chains, plan
+
+
+def test_a_list_of_names_is_one_chain():
+    assert plan(['normal', 'cpsp']) == [
+        Place('normal', None, ('cpsp',), False),
+        Place('cpsp', 'normal', (), True),
+    ]
+    assert as_chains(('normal',)) == [['normal']]
+    assert plan([]) == []
+
+
+def test_chains_share_their_beginnings_and_each_end_is_known():
+    places = plan([['supervised'], ['supervised', 'semi', 'nal'], ['supervised', 'hssda']])
+    assert places == [
+        Place('supervised', None, ('semi', 'hssda'), True),
+        Place('semi', 'supervised', ('nal',), False),
+        Place('nal', 'semi', (), True),
+        Place('hssda', 'supervised', (), True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('chains', 'message'),
+    [
+        ([['supervised', 'semi'], ['semi']], "'semi' follows nothing and 'supervised'"),
+        (['supervised', 'semi', 'supervised'], "'supervised' follows 'semi' and nothing"),
+        ([['supervised'], 'semi'], "found 'semi' among chains"),
+        ([['supervised'], []], r'found \[\] among chains'),
+        ([[['supervised']]], 'expected a list of names'),
+    ],
+)
+def test_impossible_chains_are_named(chains, message):
+    with pytest.raises(UserError, match=message):
+        plan(chains)
+
+
+METHODS = ('semi', 'threedioumatch', 'nal', 'hssda')
+
+
+@pytest.mark.slow
+def test_methods_are_compared_from_the_same_start(street, tmp_path):
+    config = tmp_path / 'methods.py'
+    config.write_text(
+        f"_base_ = '{Path(__file__).parent}/tiny.py'\n"
+        "active_sampler = dict(_delete_=True, type='EntropySampler')\n"
+        'stages = dict(threedioumatch=dict(method=dict(t_iou=0.1, t_sem=0.0)))\n'
+        "train_cfg = dict(rounds=[dict(pretrain=['normal'])])\n"
+        f"train_cfg['final'] = [['supervised'], *(['supervised', name] for name in {METHODS})]\n"
+    )
+    result = train(street, tmp_path / 'run', config=str(config))
+    assert result.returncode == 0, result.stderr[-3000:]
+    steps = [step['step'] for step in read_json(tmp_path / 'run' / 'journal.json')['steps']]
+    assert [step for step in steps if step.startswith('final')] == [
+        'final/supervised',
+        'final/predictions_supervised',
+        *(f'final/{kind}{name}' for name in METHODS for kind in ('', 'predictions_')),
+    ]
+    for name in METHODS:
+        text = (tmp_path / 'run' / 'final' / name / 'config.py').read_text()
+        assert f"load_from = '{tmp_path}/run/final/supervised/epoch_2.pth'" in text
+    metrics = read_json(tmp_path / 'run' / 'metrics.json')
+    assert list(metrics['held_out']) == ['round_1/normal', 'final/supervised', *(f'final/{name}' for name in METHODS)]
+    assert list(metrics['pseudo_labels']) == [f'final/{name}' for name in METHODS]
+    assert sum(found['number'] for found in metrics['pseudo_labels']['final/nal'].values()) > 0
+    assert 'pseudo labels: number' in result.stdout
