@@ -12,7 +12,7 @@ active_sampler = dict(
     balance=0.5,  # exponent of the weight 1 / (1 + boxes) of a class; 0: all classes alike, 1: strongest balance
     # what the frame costs
     cost='predicted',  # number of predicted boxes; 'expected': sum of their scores; 'none': all frames cost the same
-    frame_cost=0.0,  # what opening a frame costs an annotator, in boxes; 1 opens about half as many frames
+    frame_cost=0.0,  # what opening a frame costs an annotator, in boxes; the higher, the fewer frames with more boxes
     # what else
     dontcare='none',  # 'paper': leave out frames with three boxes in DontCare regions; 'frame': with any region
 )
