@@ -97,8 +97,12 @@ stages = dict(
         schedule=schedule,
         method=dict(
             type='HSSDA',
-            mid_level='online',  # labels for one step from two looks of the teacher; 'none': mined labels only
-            low_level=True,  # take away points where the teacher proposes boxes that are no labels
+            # Labels with less weight, not for good: 'online', two looks of the teacher in every step (released);
+            # 'from_last_mining', found then, no look; 'none', mined labels only.
+            mid_level='online',
+            # Take away points where the teacher proposes boxes that are no labels; one look in every step, unless
+            # mid_level='online' looks anyway. Without both a step needs no teacher.
+            low_level=True,
             no_mid=['Pedestrian'],  # classes without labels for one step, as released
             shuffle=True,  # patches of unlabelled frames change places in the 3D backbone
             second_view=dict(  # of the teacher, always mirrored

@@ -27,15 +27,15 @@ from ssal3d.semi.hssda_levels import (
     LevelRules,
     ScoredBoxes,
     Thresholds,
-    assign_levels,
     best_bev_iou,
-    is_step_label,
     points_to_remove,
+    step_labels,
 )
 from ssal3d.semi.pseudo_labels import class_statistics
 from ssal3d.semi.shuffle import ShuffleSparseEncoder, check_quadrants, draw_permutation, shuffle_points
 
-MID_LEVELS = ('online', 'none')
+ONLINE, FROM_LAST_MINING = 'online', 'from_last_mining'
+MID_LEVELS = (ONLINE, FROM_LAST_MINING, 'none')
 PERMUTATION = 'permutation'  # metainfo key: how a frame's patches change places
 
 
@@ -76,9 +76,11 @@ class HSSDA(SemiDetector3D):
     crop to the range, change of patches.
 
     Args:
-        mid_level: ``'online'`` (released): the teacher looks at every unlabelled frame twice in each step and adds
-            labels with weight ``s r``; ``'none'``: there are mined labels only.
-        low_level: Take away the points of boxes that the teacher proposes where no label is.
+        mid_level: Whence labels with weight ``s r`` come that are not for good. ``'online'`` (released): the teacher
+            looks at every unlabelled frame twice in each step. ``'from_last_mining'``: the last mining found them by
+            the same rule, with the teacher of that time. ``'none'``: there are mined labels only.
+        low_level: Take away the points of boxes that the teacher proposes where no label is. Without ``'online'`` it
+            looks at every unlabelled frame once in each step for this; without both, not at all.
         no_mid: Classes without labels of the middle level.
         shuffle: Let patches of unlabelled frames change places in the 3D backbone, which must be a
             `ShuffleSparseEncoder`.
@@ -106,7 +108,7 @@ class HSSDA(SemiDetector3D):
         super().__init__(**kwargs)
         if mid_level not in MID_LEVELS:
             raise unknown_name('mid_level of HSSDA', mid_level, list(MID_LEVELS))
-        self.wants_mid, self.wants_low, self.shuffle = mid_level == 'online', low_level, shuffle
+        self.mid_level, self.wants_low, self.shuffle = mid_level, low_level, shuffle
         self.second_view = {'rotation': (-np.pi / 4, np.pi / 4), 'scale': (0.91, 1.12), **(second_view or {})}
         self.augmentation, self.seed = dict(augmentation or {}), seed
         self.no_mid = tuple(no_mid)
@@ -184,31 +186,12 @@ class HSSDA(SemiDetector3D):
         """Return the changed clouds with stored, momentary and pasted labels; see the class."""
         clouds, frames = points[UNLABELLED], samples[UNLABELLED]
         views: Sequence[TeacherViews | None] = [None] * len(frames)
-        if self.wants_mid or self.wants_low:
-            views = self.teacher_views(clouds, frames, second=self.wants_mid)
+        twice = self.mid_level == ONLINE
+        if twice or self.wants_low:
+            views = self.teacher_views(clouds, frames, second=twice)
         students = [self._student_view(*frame) for frame in zip(clouds, frames, views)]
         students = [student for student in students if len(student[0])]  # nothing may be left in the range
         return [cloud for cloud, _ in students], [sample for _, sample in students]
-
-    def momentary(self, view: TeacherViews, known: Tensor) -> tuple[ScoredBoxes, Tensor]:
-        """Return the labels of the middle level and their weights ``s r``, ``(M,)``.
-
-        Args:
-            view: What the teacher says.
-            known: ``(K, 7)`` stored labels of the frame.
-        """
-        own, rules = view.original, LevelRules(self.thresholds, self.mid)
-        levels = assign_levels(
-            own.s,
-            own.r,
-            best_bev_iou(own.boxes, view.other.boxes),
-            own.labels,
-            best_bev_iou(own.boxes, known) > 0,
-            rules,
-        )
-        chosen = is_step_label(levels, own.labels, rules)
-        mid = ScoredBoxes(*(column[chosen] for column in own))
-        return mid, mid.s * mid.r
 
     def _student_view(self, points: Tensor, sample: Any, view: TeacherViews | None) -> tuple[Tensor, Any]:
         """Return what the student sees of an unlabelled frame; draws from torch's global generator on the CPU."""
@@ -216,8 +199,12 @@ class HSSDA(SemiDetector3D):
         labels = Labels(raised(stored.bboxes_3d.tensor), stored.labels_3d, stored.weights)
         mid = InstanceData(scores=labels.weights[:0], labels=labels.classes[:0])
         removed = points.new_zeros(())
-        if view is not None and self.wants_mid:
-            found, weights = self.momentary(view, labels.boxes)
+        if self.mid_level == FROM_LAST_MINING:
+            mid = sample.mined_mid
+            labels = labels.joined(mid.boxes, mid.labels, mid.weights)
+        elif view is not None and self.mid_level == ONLINE:
+            rules = LevelRules(self.thresholds, self.mid)
+            found, weights = step_labels(view.original, view.other, labels.boxes, rules)
             labels = labels.joined(found.boxes, found.labels, weights)
             mid = InstanceData(scores=found.s, labels=found.labels)
         if view is not None and self.wants_low:

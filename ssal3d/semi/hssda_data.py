@@ -75,8 +75,9 @@ class PoolSemiDataset(SeededRepeatDataset):
     """Goes once through all frames: ``{'labelled': ...}`` or ``{'unlabelled': ...}``, each as `Pack3DDetInputs` packs it.
 
     A labelled frame is augmented as in supervised training. An unlabelled one comes as recorded, with the labels mined so
-    far as ``gt_instances_3d`` and with candidates for pasting; what depends on the teacher happens in the detector. All
-    of it is a function of (seed, epoch, index) and of the mined labels. There are none before `set_generation`.
+    far as ``gt_instances_3d``, those of the middle level that the last mining stored as ``mined_mid`` and candidates for
+    pasting; what depends on the teacher happens in the detector. All of it is a function of (seed, epoch, index) and of
+    the mined labels. There are none before `set_generation`.
 
     Args:
         labelled: View of the labelled frames with their training pipeline, or its config.
@@ -122,7 +123,7 @@ class PoolSemiDataset(SeededRepeatDataset):
         if position < 0:
             return {LABELLED: super().__getitem__(index)}
         frame = self.unlabelled[position]
-        rows = self._mined(frame['frame_id'])
+        rows, mid = self._mined(frame['frame_id'])
         frame['gt_bboxes_3d'], frame['gt_labels_3d'] = lidar_boxes(rows['box'].copy()), rows['label'].astype(np.int64)
         if self.paste is not None:
             with seeded_globals(self.seed, int(self._epoch), index):
@@ -130,6 +131,10 @@ class PoolSemiDataset(SeededRepeatDataset):
         packed = self.pack.transform(frame)
         sample = packed['data_samples']
         sample.gt_instances_3d.weights = torch.from_numpy(rows['weight'].astype(np.float32))
+        boxes, labels, scores, weights = (
+            torch.from_numpy(mid[name].copy()) for name in ('box', 'label', 's', 'weight')
+        )
+        sample.mined_mid = InstanceData(boxes=boxes, labels=labels.long(), scores=scores, weights=weights)
         for name in ('candidates', 'candidate_points'):
             if name in frame:
                 setattr(sample, name, frame[name])
@@ -145,10 +150,13 @@ class PoolSemiDataset(SeededRepeatDataset):
         """
         return super().load(index % self.frames, attempt, rng)
 
-    def _mined(self, frame_id: str) -> np.ndarray:
+    def _mined(self, frame_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labels of an unlabelled frame, and those of the middle level."""
         generation = int(self._generation)
         if generation < 0:
-            return label_rows(np.empty((0, 7)), np.empty(0))
+            nothing = label_rows(np.empty((0, 7)), np.empty(0))
+            return nothing, nothing
         if self._opened is None or self._opened[0] != generation:
             self._opened = generation, LabelStore(self.folder, generation)
-        return self._opened[1].labels_of(frame_id)
+        store = self._opened[1]
+        return store.labels_of(frame_id), store.mid_of(frame_id)

@@ -238,6 +238,22 @@ def is_step_label(levels: Tensor, labels: Tensor, rules: LevelRules) -> Tensor:
     return (levels >= Level.MID) & rules.mid[labels]
 
 
+def step_labels(own: ScoredBoxes, other: ScoredBoxes, known: Tensor, rules: LevelRules) -> tuple[ScoredBoxes, Tensor]:
+    """Return the labels of the middle level and their weights ``s r``, ``(M,)``.
+
+    Args:
+        own: Predictions on the original view.
+        other: Predictions on the other view, mapped back.
+        known: ``(K, 7)`` stored labels of the frame.
+        rules: Thresholds on the same device.
+    """
+    overlaps = best_bev_iou(own.boxes, known) > 0
+    levels = assign_levels(own.s, own.r, best_bev_iou(own.boxes, other.boxes), own.labels, overlaps, rules)
+    chosen = is_step_label(levels, own.labels, rules)
+    mid = ScoredBoxes(*(column[chosen] for column in own))
+    return mid, mid.s * mid.r
+
+
 def high_labels(levels: Tensor, boxes: Tensor, points: Tensor, known: Tensor, min_points: int = MIN_POINTS) -> Tensor:
     """Return which predictions become permanent labels, ``(P,)`` bool.
 

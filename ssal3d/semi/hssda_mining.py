@@ -23,7 +23,7 @@ from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.views import FrameView, LabelledView
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.predictions.pool_inference import unwrapped
-from ssal3d.semi.hssda import HSSDA
+from ssal3d.semi.hssda import FROM_LAST_MINING, HSSDA
 from ssal3d.semi.hssda_levels import (
     DEFAULTS,
     MIN_POINTS,
@@ -36,6 +36,7 @@ from ssal3d.semi.hssda_levels import (
     estimate_thresholds,
     high_labels,
     score_pools,
+    step_labels,
 )
 from ssal3d.semi.label_store import BOUGHT, LabelStore, label_rows
 from ssal3d.semi.pseudo_labels import count_right, precision_statistics
@@ -108,6 +109,31 @@ def mined_labels(
         if chosen.any():
             new[frame_id] = label_rows(*(own_column[chosen].numpy() for own_column in (own[0], own[3], own[1], own[2])))
     return new
+
+
+def mid_labels(
+    predictions: Sequence[FramePrediction], store: LabelStore, mined: Mapping[str, NDArray], rules: LevelRules
+) -> dict[str, NDArray]:
+    """Return the rows of the middle level by frame, for `LabelStore.publish`, as training steps would find them now.
+
+    Args:
+        predictions: Predictions of all frames; bought ones get no such labels.
+        store: Known boxes before this mining.
+        mined: Labels that it has found; a label of the middle level must not touch them either.
+        rules: Thresholds of this mining.
+    """
+    result = {}
+    for frame_id, own, other in predictions:
+        if store.is_bought(frame_id):
+            continue
+        known = _known(store, frame_id)
+        if frame_id in mined:
+            known = torch.cat((known, torch.from_numpy(mined[frame_id]['box'].copy())))
+        mid, weights = step_labels(own, other, known, rules)
+        if len(weights):
+            columns = (mid.boxes, mid.labels, mid.s, mid.r, weights)
+            result[frame_id] = label_rows(*(column.numpy() for column in columns))
+    return result
 
 
 def labelled_precision(
@@ -237,7 +263,12 @@ class HSSDAMiningHook(Hook):
                 self.min_points,
             )
             counts = labelled_precision(predictions, self.store, thresholds)
-            self.store.publish(new, runner.epoch, thresholds, keep_last=number + 1)
+            model: Any = unwrapped(runner.model)
+            mid = None
+            if model.mid_level == FROM_LAST_MINING:
+                rules = LevelRules.of(thresholds, self.store.classes, model.no_mid)
+                mid = mid_labels(predictions, self.store, new, rules)
+            self.store.publish(new, runner.epoch, thresholds, keep_last=number + 1, mid=mid)
             self._log_precision(runner, *counts)
         barrier()
         self._switch(runner, number)
@@ -252,8 +283,17 @@ class HSSDAMiningHook(Hook):
         runner.logger.info(f'boxes of labelled frames above the high thresholds that are right: {told}')
 
     def _switch(self, runner: Runner, number: int) -> None:
-        """Let detector, data set and paste database use a generation."""
+        """Let detector, data set and paste database use a generation.
+
+        Raises:
+            UserError: If it lacks labels that the detector wants.
+        """
         self.store.use(number)
+        if unwrapped(runner.model).mid_level == FROM_LAST_MINING and not self.store.has_mid:
+            raise UserError(
+                f'{self.store.folder}: generation {number} holds no labels of the middle level, expected them for mid_level='
+                f"'{FROM_LAST_MINING}'; resume with the mid_level that the run began with, or start it again without resuming"
+            )
         if is_main_process():
             self.bank.publish(self._paste_database())
         barrier()

@@ -1,7 +1,9 @@
 """The labels of all frames while HSSDA trains: bought ones, and mined ones that only grow in number.
 
-    labels/gen-000007/{labels,frames}.npy, meta.json
+    labels/gen-000007/{labels,frames,mid}.npy, meta.json
     labels/CURRENT
+
+``mid.npy`` holds labels of the middle level, which every mining finds anew; only runs that use them have it.
 
 Source: spec/semi_supervised.md 7.3, 7.6 and 8.
 """
@@ -20,7 +22,7 @@ from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA
 from ssal3d.generations import GenerationFolder, read_generation
 
-BOUGHT, MINED = 0, 1
+BOUGHT, MINED, MID = 0, 1, 2
 
 LABEL = np.dtype(
     [
@@ -31,7 +33,7 @@ LABEL = np.dtype(
         ('r', '<f4'),  # RPN score, 1 for bought labels
         ('weight', '<f4'),  # in the loss
         ('born', '<i2'),  # epoch of the mining that added it
-        ('source', 'u1'),  # BOUGHT or MINED
+        ('source', 'u1'),  # BOUGHT or MINED; MID in the table of that name
     ]
 )
 FILES = ('labels', 'frames')
@@ -62,9 +64,10 @@ def label_rows(
 
 @dataclass(frozen=True)
 class _Labels:
-    """One generation: ``(K,)`` of `LABEL` ordered by frame, and the frames, ascending by id."""
+    """One generation: two tables of `LABEL` ordered by frame, and the frames, ascending by id."""
 
     labels: NDArray
+    mid: NDArray
     frames: NDArray
     meta: Mapping[str, Any]
     pin: Any = field(default=None, repr=False, compare=False)
@@ -76,6 +79,10 @@ class _Labels:
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
         return np.searchsorted(self.labels['frame'], np.arange(len(self.frames) + 1))
+
+    @cached_property
+    def mid_offsets(self) -> NDArray[np.int64]:
+        return np.searchsorted(self.mid['frame'], np.arange(len(self.frames) + 1))
 
 
 class LabelStore:
@@ -167,6 +174,20 @@ class LabelStore:
         row, opened = self._row(frame_id), self._open()
         return opened.labels[opened.offsets[row] : opened.offsets[row + 1]]
 
+    @property
+    def has_mid(self) -> bool:
+        """Whether the last mining stored labels of the middle level, if only none."""
+        return 'mid' in self._open().meta['rows']
+
+    def mid_of(self, frame_id: str) -> NDArray:
+        """Return the labels of the middle level that the last mining stored for a frame, ``(k,)`` of `LABEL`; read-only.
+
+        Raises:
+            UserError: If the frame is not in the store.
+        """
+        row, opened = self._row(frame_id), self._open()
+        return opened.mid[opened.mid_offsets[row] : opened.mid_offsets[row + 1]]
+
     def use(self, generation: int | None = None) -> None:
         """Look at another generation, the current one if not given; a resumed run names that of its checkpoint.
 
@@ -183,6 +204,7 @@ class LabelStore:
         thresholds: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
         keep_last: int = 2,
         pinned: Collection[int] = (),
+        mid: Mapping[str, NDArray] | None = None,
     ) -> int:
         """Publish the next generation: all labels of this one and the mined ones, and look at it.
 
@@ -196,6 +218,8 @@ class LabelStore:
             thresholds: (high, low) by class name and cue; those of this generation if not given.
             keep_last: Generations to keep, the new one included.
             pinned: Generations to keep in any case, e.g. those that checkpoints name.
+            mid: `label_rows` of the middle level by frame id, in place of those of this generation; None for a
+                generation without.
 
         Returns:
             The number of the new generation.
@@ -204,7 +228,7 @@ class LabelStore:
             UserError: If a frame is unknown or bought, or a label is there already or impossible.
         """
         labels, frames, meta = self._following(new, epoch, thresholds)
-        self._write(labels, frames, meta)
+        self._write(labels, frames, meta, None if mid is None else self._rows(mid, epoch, MID))
         self.use(meta['generation'])  # lets go of the old one
         GenerationFolder(self.folder).collect_garbage(keep_last, pinned)
         return self.generation
@@ -214,17 +238,21 @@ class LabelStore:
     ) -> tuple[NDArray, NDArray, dict[str, Any]]:
         """Return labels, frames and meta data of the next generation."""
         old = self._open()
-        for frame_id in new:
-            if self.is_bought(frame_id):
-                raise UserError(f'frame {frame_id}: found mined labels for a bought frame; mine unlabelled frames only')
-        added = _of_frames(new, old.row_of_frame, self.classes)
-        added['born'], added['source'] = epoch, MINED
-        labels = np.concatenate((old.labels, added))
+        labels = np.concatenate((old.labels, self._rows(new, epoch, MINED)))
         labels = labels[np.argsort(labels['frame'], kind='stable')]
         _refuse_duplicates(labels, old.frames['frame_id'])
         number, chosen = self.generation, old.meta['thresholds'] if thresholds is None else thresholds
         meta = {**old.meta, 'generation': number + 1, 'parent': number, 'epoch': int(epoch)}
         return labels, old.frames, {**meta, 'thresholds': _plain(chosen)}
+
+    def _rows(self, frames: Mapping[str, NDArray], epoch: int, source: int) -> NDArray:
+        """Return the rows of labels that a mining found, checked."""
+        for frame_id in frames:
+            if self.is_bought(frame_id):
+                raise UserError(f'frame {frame_id}: found mined labels for a bought frame; mine unlabelled frames only')
+        rows = _of_frames(frames, self._open().row_of_frame, self.classes)
+        rows['born'], rows['source'] = epoch, source
+        return rows
 
     def _row(self, frame_id: str) -> int:
         opened = self._open()
@@ -246,9 +274,9 @@ class LabelStore:
             self._number = self._opened.meta['generation']
         return self._opened
 
-    def _write(self, labels: NDArray, frames: NDArray, meta: dict[str, Any]) -> None:
-        meta = {'schema': SCHEMA, **meta, 'rows': {'labels': len(labels), 'frames': len(frames)}}
-        arrays = {'labels': labels, 'frames': frames}
+    def _write(self, labels: NDArray, frames: NDArray, meta: dict[str, Any], mid: NDArray | None = None) -> None:
+        arrays = {'labels': labels, 'frames': frames} | ({} if mid is None else {'mid': mid})
+        meta = {'schema': SCHEMA, **meta, 'rows': {name: len(array) for name, array in arrays.items()}}
         GenerationFolder(self.folder).write(meta['generation'], meta['parent'], arrays, meta)
 
 
@@ -294,12 +322,14 @@ def _plain(thresholds: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str,
 def _load(path: Path, existing: Sequence[int]) -> _Labels:
     remedy = 'delete this generation and resume from an older one'
     arrays, meta, pin = read_generation(path, FILES, META_KEYS, existing)
-    for name, columns in (('labels', LABEL.names), ('frames', ('frame_id', 'bought'))):
-        array = arrays[name]
-        if array.dtype.names != columns or (name == 'labels' and array.dtype != LABEL):
+    if 'mid' in meta['rows']:
+        arrays, meta, pin = read_generation(path, (*FILES, 'mid'), META_KEYS, existing)
+    for name, array in arrays.items():
+        columns = ('frame_id', 'bought') if name == 'frames' else LABEL.names
+        if array.dtype.names != columns or (name != 'frames' and array.dtype != LABEL):
             raise UserError(f'{path}/{name}.npy: found {array.dtype}, expected the columns {columns}; {remedy}')
         if len(array) != meta['rows'].get(name):
             raise UserError(
                 f'{path}/{name}.npy: found {len(array)} rows, expected {meta["rows"].get(name)} as in meta.json; {remedy}'
             )
-    return _Labels(arrays['labels'], arrays['frames'], meta, pin)
+    return _Labels(arrays['labels'], arrays.get('mid', np.empty(0, dtype=LABEL)), arrays['frames'], meta, pin)

@@ -25,7 +25,9 @@ from ssal3d.registry import STAGES
 from ssal3d.semi.affine import Affine3D
 from ssal3d.semi.hssda import PERMUTATION, Labels, TeacherViews, paste_candidates
 from ssal3d.semi.hssda_data import collate_branches
-from ssal3d.semi.hssda_levels import ScoredBoxes
+from ssal3d.semi.hssda_levels import CUES, DEFAULTS, LevelRules, ScoredBoxes
+from ssal3d.semi.hssda_mining import FramePrediction, mid_labels
+from ssal3d.semi.label_store import LabelStore
 from ssal3d.semi.shuffle import ShuffleSparseEncoder
 
 LOOP = Path(__file__).parents[1] / 'loop'
@@ -137,6 +139,52 @@ def test_pedestrians_have_no_middle_level(make):
     (cloud,), (sample,) = model.unlabelled_frames(data['inputs'], data['data_samples'])
     assert not len(sample.gt_instances_3d.labels_3d)
     assert inside(cloud, MIDDLE) == 0
+
+
+def published(config, model, data, low):
+    """What a mining with the model's teacher stores of an unlabelled frame, with thresholds that mine nothing."""
+    thresholds = {name: {cue: (2.0, low) for cue in CUES} for name in model.classes}
+    model.set_thresholds(thresholds)
+    (sample,) = data['data_samples']['unlabelled']
+    frame_id = sample.metainfo['frame_id']
+    (view,) = model.teacher_views(data['inputs']['unlabelled'], [sample])
+    dataset = config.train_dataloader.dataset
+    ids = DATASETS.build(dataset.unlabelled).frame_ids
+    store = LabelStore.create(dataset.store, dict.fromkeys(ids), model.classes)
+    rules = LevelRules.of(thresholds, model.classes, model.no_mid)
+    found = [FramePrediction(frame_id, view.original, view.other)]
+    store.publish({}, 0, thresholds, mid=mid_labels(found, store, {}, rules))
+    return store.mid_of(frame_id)
+
+
+@pytest.mark.parametrize(('low', 'found'), [(-1.0, True), (2.0, False)])
+def test_the_last_mining_knew_what_the_same_teacher_says_now(make, low, found):
+    _, config = make(augmentation=STILL)
+    dataset, online = dataset_of(config), model_of(config)
+    mid = published(config, online, data_of(online, dataset, 5), low)
+    assert bool(len(mid)) == found
+    dataset.set_generation(1)
+    config.model.mid_level = 'from_last_mining'
+    later, calls = model_of(config), []
+    later.set_thresholds({name: DEFAULTS for name in later.classes})  # not needed any more
+    views = later.teacher_views
+    later.teacher_views = lambda points, samples, second=True: calls.append(second) or views(points, samples, second)
+    results = []
+    for model in (online, later):
+        data = data_of(model, dataset, 5)
+        torch.manual_seed(1)
+        results.append(model.unlabelled_frames(data['inputs'], data['data_samples']))
+    ((cloud,), (sample,)), ((same_cloud,), (same_sample,)) = results
+    assert torch.equal(cloud, same_cloud)  # the low level spares the same labels
+    truth, same = sample.gt_instances_3d, same_sample.gt_instances_3d
+    assert torch.equal(truth.bboxes_3d.tensor, same.bboxes_3d.tensor)
+    assert torch.equal(truth.labels_3d, same.labels_3d)
+    assert torch.equal(truth.weights, same.weights)
+    assert torch.equal(sample.mid.scores, same_sample.mid.scores)
+    assert calls == [False]
+    later.wants_low = False
+    later.unlabelled_frames(data['inputs'], data['data_samples'])
+    assert calls == [False]
 
 
 def test_weights_reach_exactly_what_belongs_to_the_middle_box(scripted):

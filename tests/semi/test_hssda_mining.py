@@ -1,6 +1,7 @@
 """Mining of HSSDA: what becomes a label for good, and whole runs that mine, stop and go on."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,11 +22,12 @@ from ssal3d.loop.stages import StageInputs
 from ssal3d.loop.training import train_stage
 from ssal3d.registry import STAGES
 from ssal3d.semi.hssda import HSSDA
-from ssal3d.semi.hssda_levels import DEFAULTS, ScoredBoxes
+from ssal3d.semi.hssda_levels import DEFAULTS, LevelRules, ScoredBoxes, step_labels
 from ssal3d.semi.hssda_mining import (
     FramePrediction,
     describe_labels,
     labelled_precision,
+    mid_labels,
     mined_labels,
     mining_thresholds,
 )
@@ -119,6 +121,26 @@ def test_what_was_mined_moves_thresholds_only_where_it_counts(store, predictions
     assert mining_thresholds(predictions, store, 'all') != first
 
 
+def test_middle_level_is_what_a_step_finds_after_the_mining(store, predictions):
+    """In b two boxes are mined; the uncertain one and the one with too few points are of the middle level."""
+    thresholds = mining_thresholds(predictions, store)
+    rules = LevelRules.of(thresholds, CLASSES)
+    mined = mined_labels(predictions, store, thresholds, cloud)
+    mid = mid_labels(predictions, store, mined, rules)
+    assert list(mid) == ['b']
+    np.testing.assert_allclose(mid['b']['box'][:, 0], [40, 60])
+    np.testing.assert_allclose(mid['b']['weight'], [0.7 * 0.95, 0.97 * 0.95], rtol=1e-6)
+    store.publish(mined, 5, thresholds, mid=mid)
+    for frame_id, own, other in predictions[1:]:
+        known = torch.from_numpy(store.labels_of(frame_id)['box'].copy())
+        found, weights = step_labels(own, other, known, rules)
+        stored = store.mid_of(frame_id)
+        assert torch.equal(found.boxes, torch.from_numpy(stored['box'].copy()))
+        assert torch.equal(weights, torch.from_numpy(stored['weight'].copy()))
+        assert found.labels.tolist() == stored['label'].tolist()
+    assert len(mid_labels(predictions, store, {}, LevelRules.of(thresholds, CLASSES, ['Car']))) == 0
+
+
 def test_right_boxes_of_bought_frames(store, predictions):
     """Three known cars pass all high thresholds; so do a pedestrian on one of them and a car where none is."""
     wrong = scored([car(10), car(90)], (0.99, 0.99), (0.99, 0.99), [0, 1])
@@ -164,13 +186,14 @@ def run(street, tmp_path, monkeypatch):
     monkeypatch.setenv('SSAL3D_KITTI', str(street))
     init_default_scope('mmdet3d')
 
-    def build(name, stop=None, epochs=3, interval=1):
+    def build(name, stop=None, epochs=3, interval=1, **method):
         config = Config.fromfile(LOOP / 'tiny.py')
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
         labels = LabelState.empty(view.metainfo['classes'], 'tiny', view.frame_ids)
         labels.buy(0, [(frame, {}) for frame in view.frame_ids[:4]]).write(tmp_path / 'labels.json')
         mining = dict(interval=interval, defaults=READY)
-        stage = STAGES.build({**config.stages['hssda'], 'epochs': epochs, 'mining': mining})
+        options = {**config.stages['hssda'], 'epochs': epochs, 'mining': mining}
+        stage = STAGES.build({**options, 'method': {**options['method'], **method}})
         inputs = StageInputs(tmp_path / name, tmp_path / 'labels.json', None, None, dict(batch_size=2, num_workers=0))
         run = stage.build_config(config, inputs)
         run.custom_hooks.append(dict(type='LabelsOnly'))
@@ -224,6 +247,40 @@ def test_missing_labels_of_a_resumed_run_are_an_error(run):
         path.rename(path.with_name('elsewhere'))
     with pytest.raises(UserError, match='gen-000001: no such generation'):
         run('run', epochs=2, interval=2)
+
+
+@pytest.mark.slow
+def test_a_run_with_middle_labels_of_the_last_mining(run, monkeypatch):
+    """Steps need no teacher, and an interrupted run goes on with the labels of its generation."""
+    options = dict(interval=2, mid_level='from_last_mining', low_level=False)
+    looks, views = [], HSSDA.teacher_views
+    monkeypatch.setattr(
+        HSSDA, 'teacher_views', lambda self, points, *rest: looks.append(len(points)) or views(self, points, *rest)
+    )
+    whole = run('whole', **options)
+    assert looks == [2] * 12  # two minings of 12 frames
+    stores = [LabelStore(whole / 'labels', number) for number in (1, 2)]
+    assert all(store.has_mid for store in stores)
+    seen = 0
+    for epoch, frame_id, sample in LabelsOnly.seen:
+        stored = stores[epoch >= 2].mid_of(frame_id)
+        assert np.array_equal(sample.mined_mid.boxes.numpy(), stored['box'])
+        assert np.array_equal(sample.mined_mid.weights.numpy(), stored['weight'])
+        seen += len(stored)
+    assert seen > 0
+    with pytest.raises(KeyboardInterrupt):
+        run('broken', 8, **options)  # in the second epoch, which mines nothing
+    shutil.copytree(whole.with_name('broken'), whole.with_name('other'))
+    broken = run('broken', **options)
+    expected = state(whole, 3)
+    assert all(torch.equal(value, expected[name]) for name, value in state(broken, 3).items())
+    for path in (whole.with_name('other') / 'labels').glob('gen-*'):
+        number = int(path.name[4:])
+        if number:  # as a run with another mid_level had left it
+            store = LabelStore(path.parent, number - 1)
+            store.publish({}, 0, {name: DEFAULTS for name in store.classes})
+    with pytest.raises(UserError, match='generation 1 holds no labels of the middle level'):
+        run('other', **options)
 
 
 def test_mining_leaves_modes_and_random_numbers_alone(run, monkeypatch):

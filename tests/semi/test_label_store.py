@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ssal3d.errors import UserError
-from ssal3d.semi.label_store import BOUGHT, MINED, LabelStore, label_rows
+from ssal3d.semi.label_store import BOUGHT, MID, MINED, LabelStore, label_rows
 
 CLASSES = ('Pedestrian', 'Cyclist', 'Car')
 THRESHOLDS = {'Car': {'s': (0.94, 0.6), 'r': (0.9, 0.5), 'view_iou': (0.93, 0.93)}}
@@ -181,7 +181,47 @@ def test_killed_at_every_step_of_publishing(store, tmp_path):
     assert 5 < step < 60
 
 
+def test_middle_level_is_replaced_by_every_mining(store, tmp_path):
+    """It belongs to a generation: frames without have none, and a run resumed from an older one sees the older labels."""
+    assert not store.has_mid
+    assert len(store.mid_of('0003')) == 0
+    store.publish({'0003': rows(3, 1)}, 5, mid={'0003': rows(4, 2, s=0.8, r=0.5, weight=0.4), '0000': rows(5, 1)})
+    store.publish({}, 10, mid={'0000': rows(6, 3)}, keep_last=3)
+    store.publish({}, 15, keep_last=3)
+    for number, counts in ((1, (1, 0, 2)), (2, (3, 0, 0)), (3, (0, 0, 0))):
+        found = LabelStore(tmp_path / 'labels', number)
+        assert found.has_mid == (number < 3)
+        assert tuple(len(found.mid_of(frame_id)) for frame_id in ('0000', '0001', '0003')) == counts
+        assert len(found.labels_of('0003')) == 1  # labels for good stay apart
+    mid = LabelStore(tmp_path / 'labels', 1).mid_of('0003')
+    assert mid['box'].tobytes() == rows(4, 2)['box'].tobytes()
+    np.testing.assert_allclose([mid['s'], mid['r'], mid['weight']], np.repeat([[0.8], [0.5], [0.4]], 2, axis=1))
+    assert (set(mid['source']), set(mid['born'])) == ({MID}, {5})
+
+
+def test_middle_level_is_content(store, tmp_path):
+    """Publishing without it replaces a generation with it; publishing the same again does not."""
+    file = tmp_path / 'labels' / 'gen-000001' / 'mid.npy'
+    store.publish({}, 5, mid={})
+    assert store.has_mid
+    node = file.stat().st_ino
+    resumed = LabelStore(tmp_path / 'labels', 0)
+    resumed.publish({}, 5, mid={})
+    assert file.stat().st_ino == node
+    resumed.use(0)
+    resumed.publish({}, 5)
+    assert not file.exists()
+    with pytest.raises(UserError, match='frame 0001: found mined labels for a bought frame'):
+        store.publish({}, 10, mid={'0001': rows(7, 1)})
+
+
 class TestDamage:
+    def test_missing_middle_level(self, store, tmp_path):
+        store.publish({}, 5, mid={'0003': rows(3, 1)})
+        (tmp_path / 'labels' / 'gen-000001' / 'mid.npy').unlink()
+        with pytest.raises(UserError, match=r'mid\.npy: not readable'):
+            LabelStore(tmp_path / 'labels').mid_of('0003')
+
     def test_missing_generation(self, store, tmp_path):
         with pytest.raises(
             UserError, match=r'gen-000007: no such generation, found gen-000000; resume from a checkpoint'
