@@ -5,7 +5,7 @@ from ssal3d.semi.detector import SemiDetector3D
 from ssal3d.semi.ema import TeacherEMAHook
 from ssal3d.semi.hssda import HSSDA
 from ssal3d.semi.hssda_data import PasteCandidates, PoolSemiDataset, collate_branches
-from ssal3d.semi.hssda_mining import HSSDAMiningHook
+from ssal3d.semi.hssda_hook import HSSDAMiningHook
 from ssal3d.semi.joint3d import ConsistencySSL3D
 from ssal3d.semi.nal import NAL3D, LoadAutoLabels
 from ssal3d.semi.preprocessor import SemiDataPreprocessor

@@ -51,7 +51,6 @@ def make(street, tmp_path, monkeypatch):
                 for frame in view.frame_ids:
                     box = [6.0, -3.0, -1, 4, 1.7, 1.5, 0.1]
                     writer.add(frame, bboxes_3d=[box], scores_3d=[0.95], labels_3d=[CAR], num_points=[50])
-        config.stages[name].method.update(method)
         stage = STAGES.build(config.stages[name])
         config = stage.build_config(config, StageInputs(tmp_path / 'run', tmp_path / 'labels.json', None, predicted))
         config.model.update(method)
