@@ -26,6 +26,7 @@ from ssal3d.models.loading import load_detector
 from ssal3d.registry import STAGES
 from ssal3d.semi.detector import student_state
 from ssal3d.semi.nal import LoadAutoLabels
+from ssal3d.semi.teacher_labels import TeacherLabels
 from ssal3d.terminal import track
 
 
@@ -99,9 +100,11 @@ class SemiStage(SupervisedStage):
         barrier()
         return path
 
-    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes:
-        """Return the boxes that the final teacher would let the student learn."""
-        model: Any = load_detector(config, SupervisedStage.result(self, config))
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes | None:
+        """Return the boxes that the final teacher would let the student learn; None if it does not decide on boxes."""
+        model = load_detector(config, SupervisedStage.result(self, config))
+        if not isinstance(model, TeacherLabels):
+            return None
         view, device = DATASETS.build(pool_view(config, inputs)), next(model.parameters()).device
         labels: FrameBoxes = {}
         for index, name in enumerate(track(view.frame_ids, f'pseudo labels of {inputs.work_dir.name}')):
@@ -152,6 +155,7 @@ class AutoLabelStage(SemiStage):
     def __init__(self, tau: float | Mapping[str, float] = 0.9, min_points: int = 5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tau, self.min_points = tau, min_points
+        self.method |= dict(tau=tau, min_points=min_points)  # for the precision in the log
 
     def student_pipeline(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
         """Return the student's augmentation with the labels loaded first and packed last.
