@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-collect_ignore = ['killer.py', 'tiny.py']  # a module for child processes, a config
+collect_ignore = ['few_frames.py', 'killer.py', 'tiny.py']  # configs, a module for child processes
 
 ROOT = Path(__file__).parents[2]
 CALIBRATION = """P0: 100 0 64 0 0 100 64 0 0 0 1 0
