@@ -71,12 +71,9 @@ def summarise(
     if pseudo_labels:
         content['pseudo_labels'] = measured = measure_pseudo_labels(config, state, pseudo_labels)
         print_table(
-            'pseudo labels: number, % right and % of the objects, on the frames of the pool that nobody labelled',
-            ('stage', *(f'{name} {column}' for name in state.classes for column in ('', 'right', 'covered'))),
-            [
-                (n, *(value for name in state.classes for value in found[name].values()))
-                for n, found in measured.items()
-            ],
+            'pseudo labels on the frames of the pool that nobody labelled',
+            ('stage', 'class', 'number', 'right, %', 'objects covered, %'),
+            [(stage, name, *row.values()) for stage, found in measured.items() for name, row in found.items()],
         )
     write_json(work_dir / 'metrics.json', content)
     console.print(f'labels: {labels}\njournal: {journal.path}\nmetrics: {work_dir / "metrics.json"}')

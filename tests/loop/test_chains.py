@@ -72,4 +72,4 @@ def test_methods_are_compared_from_the_same_start(street, tmp_path):
     assert list(metrics['held_out']) == ['round_1/normal', 'final/supervised', *(f'final/{name}' for name in METHODS)]
     assert list(metrics['pseudo_labels']) == [f'final/{name}' for name in METHODS]
     assert sum(found['number'] for found in metrics['pseudo_labels']['final/nal'].values()) > 0
-    assert 'pseudo labels: number' in result.stdout
+    assert 'pseudo labels on the frames' in result.stdout
