@@ -1,7 +1,7 @@
 """The experiment as an mmengine loop: initial frames, rounds of pre-training and querying, final training."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,13 +126,12 @@ class ActiveLearningLoop(BaseLoop):
         final = self._train('final', self.final, labels, RandomSampler(), predict_ends=self.held_out_report)
         barrier()
         if is_main_process():
-            measured = (
-                [(trained or final)[0], *(model for model in final if model.ends)] if self.held_out_report else []
-            )
+            shown = [*(trained or final)[:1], *(model for model in final if model.ends)] if self.held_out_report else []
+            measured = {model.name: model for model in shown}.values()
             held_out = {model.name: model.predictions for model in measured if model.predictions is not None}
             summarise(self.config, self.journal, self.work_dir, labels, held_out, self._pseudo_labels(measured))
 
-    def _pseudo_labels(self, models: Sequence[TrainedModel]) -> dict[str, FrameBoxes]:
+    def _pseudo_labels(self, models: Iterable[TrainedModel]) -> dict[str, FrameBoxes]:
         """Return what the stages of models took for labels; stages that take nothing are left out."""
         found = {}
         for model in models:
@@ -165,7 +164,7 @@ class ActiveLearningLoop(BaseLoop):
             step = self._step(name, lambda: self._train_stage(stage, config, name))  # noqa: B023
             config = stage.detector_config(config)
             model = models[place.name] = TrainedModel(name, self._path(step['checkpoint']), place.ends, inputs)
-            columns = self._columns_to_predict(place, sampler, predict_ends)
+            columns = self._columns_to_predict(group, place, sampler, predict_ends)
             if columns is not None:
                 model.predictions = self._predict(model, config, pool_view(config, inputs), sampler, columns)
             if place.ends and sampler.needs_labelled:
@@ -173,17 +172,18 @@ class ActiveLearningLoop(BaseLoop):
                 model.labelled = self._predict(model, config, view, sampler, sampler.labelled_fields, 'labelled')
         return list(models.values())
 
-    def _columns_to_predict(self, place: Place, sampler: ActiveSampler, predict_ends: bool) -> list[str] | None:
+    def _columns_to_predict(
+        self, group: str, place: Place, sampler: ActiveSampler, predict_ends: bool
+    ) -> list[str] | None:
         """Return the columns that somebody reads of a stage's predictions of the pool, None if nobody reads any."""
         readers = [stage for name in place.following if (stage := self.stages[name]).uses_predictions]
-        compared = place.previous is None and not place.ends and (sampler.uses_reference or self.held_out_report)
+        starts = place.previous is None and not place.ends
+        compared = starts and sampler.uses_reference
+        reported = starts and self.held_out_report and group == ('round_1' if self.rounds else 'final')
         queried = place.ends and predict_ends
-        if not (readers or compared or queried):
+        if not (readers or compared or reported or queried):
             return None
-        columns = [
-            *(sampler.reference_fields if not place.ends else ()),
-            *(sampler.fields_to_read() if queried else ()),
-        ]
+        columns = [*(sampler.reference_fields if compared else ()), *(sampler.fields_to_read() if queried else ())]
         return list(dict.fromkeys((*columns, *(field for stage in readers for field in stage.prediction_fields))))
 
     def _buy_initial(self) -> dict[str, Any]:

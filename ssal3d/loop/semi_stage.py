@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 
 from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.determinism import seeded_globals
 from ssal3d.errors import UserError
 from ssal3d.fileio import atomic_path
 from ssal3d.loop.stages import (
@@ -106,11 +107,13 @@ class SemiStage(SupervisedStage):
         if not isinstance(model, TeacherLabels):
             return None
         view, device = DATASETS.build(pool_view(config, inputs)), next(model.parameters()).device
+        model.data_preprocessor.train()  # as many voxels as in training
         labels: FrameBoxes = {}
         for index, name in enumerate(track(view.frame_ids, f'pseudo labels of {inputs.work_dir.name}')):
             sample = view[index]
-            points, frame = [sample['inputs']['points'].to(device)], [sample['data_samples']]
-            found = model.teacher_predictions(points, frame)[0]
+            with seeded_globals(config.randomness.seed, index):  # a teacher in train mode drops features at random
+                points, frame = [sample['inputs']['points'].to(device)], [sample['data_samples']]
+                found = model.teacher_predictions(points, frame)[0]
             found = found[model.takes(found)]
             labels[name] = gravity_centred(found.bboxes_3d), found.labels_3d.cpu().numpy()
         return labels
@@ -147,6 +150,9 @@ class AutoLabelStage(SemiStage):
         tau: Lowest score of a label, one value or by class name.
         min_points: Points that a label must hold.
         **kwargs: As for `SemiStage`, without ``ema``.
+
+    Raises:
+        UserError: If the method's options hold the first two.
     """
 
     uses_predictions = True
@@ -155,6 +161,9 @@ class AutoLabelStage(SemiStage):
     def __init__(self, tau: float | Mapping[str, float] = 0.9, min_points: int = 5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tau, self.min_points = tau, min_points
+        for name in ('tau', 'min_points'):
+            if name in self.method:
+                raise UserError(f"stage of NAL: found {name} among the method's options; give it to the stage itself")
         self.method |= dict(tau=tau, min_points=min_points)  # for the precision in the log
 
     def student_pipeline(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:

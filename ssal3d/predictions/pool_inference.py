@@ -135,6 +135,8 @@ def _predict(
     parts = [_missing_parts(out, len(view.frame_ids), frames_per_part, metadata) if rank == 0 else []]
     broadcast_object_list(parts)  # one rank looks, before any writes
     own = parts[0][rank::world_size]
+    if rank == 0 and not view.frame_ids:  # everything is labelled: readers find no frame, but what they expect
+        write_part(out / 'part-00000.parquet', [], fields, metadata)
     timing = PassTiming()
     was_training = network.training
     network.eval()

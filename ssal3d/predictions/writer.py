@@ -98,6 +98,9 @@ def write_part(
 
 def _to_arrow(values: list[np.ndarray], spec: Column) -> pa.Array:
     """Build the Arrow column of one contract column from one array per frame."""
+    if not values:  # a pool without frames has its columns nevertheless
+        shape = (spec.width or 1,) if spec.layout is Layout.FRAME else (0, spec.width or 1)
+        return _to_arrow([np.empty(shape)], spec).slice(0, 0)
     if spec.layout is Layout.FRAME:
         flat = np.stack([value.reshape(-1) for value in values]).astype(spec.dtype)
         if spec.width == 1:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ssal3d.data.boxes import raised
+from ssal3d.errors import UserError
 from ssal3d.semi.detector import Losses, SemiDetector3D, progress
 from ssal3d.semi.pseudo_labels import count_right, precision_statistics
 
@@ -25,6 +26,8 @@ class JudgedLabels(SemiDetector3D):
 
     def __init__(self, precision_interval: int = 50, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if precision_interval < 1:
+            raise UserError(f'precision_interval: found {precision_interval}, expected at least 1 iteration')
         self.precision_interval = precision_interval
 
     @abstractmethod

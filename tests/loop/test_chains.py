@@ -73,3 +73,19 @@ def test_methods_are_compared_from_the_same_start(street, tmp_path):
     assert list(metrics['pseudo_labels']) == [f'final/{name}' for name in METHODS]
     assert sum(found['number'] for found in metrics['pseudo_labels']['final/nal'].values()) > 0
     assert 'pseudo labels on the frames' in result.stdout
+
+
+@pytest.mark.slow
+def test_with_everything_labelled_there_is_nothing_to_learn_from_and_no_error(street, tmp_path):
+    config = tmp_path / 'rich.py'
+    config.write_text(
+        f"_base_ = '{Path(__file__).parent}/tiny.py'\n"
+        "active_sampler = dict(_delete_=True, type='EntropySampler')\n"
+        "train_cfg = dict(initial=dict(budget=1000), rounds=[dict(pretrain=['normal'])])\n"
+        "train_cfg['final'] = ['supervised', 'nal', 'semi']\n"
+    )
+    result = train(street, tmp_path / 'run', config=str(config))
+    assert result.returncode == 0, result.stderr[-3000:]
+    metrics = read_json(tmp_path / 'run' / 'metrics.json')
+    assert metrics['purchases']['round_1/query']['frames'] == 0
+    assert all(found['number'] == 0 for found in metrics['pseudo_labels']['final/semi'].values())

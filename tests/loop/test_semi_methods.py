@@ -4,6 +4,7 @@ import copy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmdet3d.registry import DATASETS, MODELS
@@ -17,6 +18,7 @@ from test_experiment import train
 import ssal3d.register  # noqa: F401
 from ssal3d.data.infos import read_infos, write_infos
 from ssal3d.data.label_state import LabelState
+from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
 from ssal3d.loop.stages import StageInputs
 from ssal3d.loop.training import last_checkpoint, train_stage
@@ -184,6 +186,33 @@ def test_same_sample_in_any_process(name, make):
     other = batch_of(config, epoch=1)
     clouds = [(first[branch]['inputs']['points'][0], other[branch]['inputs']['points'][0]) for branch in first]
     assert any(not torch.equal(*pair) for pair in clouds)
+
+
+def test_what_the_final_teacher_takes_does_not_depend_on_what_ran_before(make, tmp_path):
+    """3DIoUMatch's teacher predicts in train mode, with dropout."""
+    every = dict(t_iou=dict(Car=0.0, Pedestrian=0.0, Cyclist=0.0), t_sem=0.0)
+    config = make('threedioumatch', method=dict(type='IoUMatch3D', **every))
+    model = MODELS.build(config.model)
+    model.init_weights()
+    Path(config.work_dir).mkdir()
+    torch.save({'state_dict': model.state_dict()}, last_checkpoint(config))
+    stage = STAGES.build({**Config.fromfile(Path(__file__).parent / 'tiny.py').stages['threedioumatch']})
+    inputs = StageInputs(Path(config.work_dir), tmp_path / 'labels.json')
+    results = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        results.append(stage.pseudo_labels(config, inputs))
+    assert results[0].keys() == results[1].keys()
+    assert sum(len(boxes) for boxes, _ in results[0].values()) > 0
+    for frame, (boxes, labels) in results[0].items():
+        assert np.array_equal(boxes, results[1][frame][0])
+        assert np.array_equal(labels, results[1][frame][1])
+
+
+@pytest.mark.parametrize('option', ['tau', 'min_points'])
+def test_the_rule_of_nal_is_the_stages(option):
+    with pytest.raises(UserError, match=f'found {option} among'):
+        STAGES.build(dict(type='AutoLabelStage', epochs=1, method={'type': 'NAL3D', option: 1}))
 
 
 @pytest.mark.slow
