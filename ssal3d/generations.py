@@ -157,7 +157,9 @@ class GenerationFolder:
                 remove(path)
 
 
-def read_generation(path: Path, names: Sequence[str], keys: tuple[str, ...], existing: Sequence[int] = ()) -> Content:
+def read_generation(
+    path: Path, names: Sequence[str], keys: tuple[str, ...], existing: Sequence[int] = (), optional: Sequence[str] = ()
+) -> Content:
     """Open and lock a generation.
 
     Args:
@@ -165,6 +167,7 @@ def read_generation(path: Path, names: Sequence[str], keys: tuple[str, ...], exi
         names: Names of its arrays.
         keys: Keys that ``meta.json`` must have.
         existing: Numbers of the generations there are, for the error message.
+        optional: Names of arrays that are there if ``meta.json`` counts their rows.
 
     Raises:
         UserError: If it does not exist or a file cannot be read.
@@ -172,9 +175,10 @@ def read_generation(path: Path, names: Sequence[str], keys: tuple[str, ...], exi
     try:
         lock = _shared_lock(path)
         meta = read_json(path / 'meta.json', required=keys)
-        arrays = {name: _map(path / f'{name}.npy') for name in names}
+        counted = [name for name in optional if name in meta['rows']]
+        arrays = {name: _map(path / f'{name}.npy') for name in (*names, *counted)}
         if not leads_to(path, lock):  # replaced in between: the arrays may be those of its successor
-            return read_generation(path, names, keys, existing)
+            return read_generation(path, names, keys, existing, optional)
     except FileNotFoundError:
         found = ', '.join(f'gen-{number:06d}' for number in existing) or 'none'
         raise UserError(

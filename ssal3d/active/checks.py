@@ -102,9 +102,9 @@ def check_width(
         pool: Where ``rows`` comes from.
 
     Raises:
-        UserError: If there is something known, of another width.
+        UserError: If there is something known, of another width; a pool without rows has no width.
     """
-    if len(known) and known.shape[1] != rows.shape[1]:
+    if len(known) and len(rows) and known.shape[1] != rows.shape[1]:
         raise UserError(
             f'{labelled.source}: {found.format(known.shape[1])}, expected {rows.shape[1]} as in {pool.source}; '
             'predict both with the same model and settings'

@@ -113,8 +113,7 @@ class SemiStage(SupervisedStage):
             sample = view[index]
             with seeded_globals(config.randomness.seed, index):  # a teacher in train mode drops features at random
                 points, frame = [sample['inputs']['points'].to(device)], [sample['data_samples']]
-                found = model.teacher_predictions(points, frame)[0]
-            found = found[model.takes(found)]
+                (found,) = model.taken(points, frame)
             labels[name] = gravity_centred(found.bboxes_3d), found.labels_3d.cpu().numpy()
         return labels
 

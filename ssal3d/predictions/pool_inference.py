@@ -135,7 +135,7 @@ def _predict(
     parts = [_missing_parts(out, len(view.frame_ids), frames_per_part, metadata) if rank == 0 else []]
     broadcast_object_list(parts)  # one rank looks, before any writes
     own = parts[0][rank::world_size]
-    if rank == 0 and not view.frame_ids:  # everything is labelled: readers find no frame, but what they expect
+    if own == [range(0)]:  # everything is labelled: readers find no frame, but what they expect
         write_part(out / 'part-00000.parquet', [], fields, metadata)
     timing = PassTiming()
     was_training = network.training
@@ -168,7 +168,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def _missing_parts(out: Path, frames: int, size: int, metadata: Mapping[str, Any]) -> list[range]:
     """Return the positions of every part that is not on disk yet, after checking those that are."""
     missing = []
-    for number, first in enumerate(range(0, frames, size)):
+    for number, first in enumerate(range(0, max(frames, 1), size)):  # an empty one without frames
         path = out / f'part-{number:05d}.parquet'
         if not path.exists():
             missing.append(range(first, min(first + size, frames)))

@@ -35,7 +35,7 @@ from ssal3d.semi.hssda_mining import (
     mining_thresholds,
 )
 from ssal3d.semi.label_store import BOUGHT, LabelStore, label_rows
-from ssal3d.semi.pseudo_labels import precision_statistics
+from ssal3d.semi.pseudo_labels import PRECISION, precision_statistics
 from ssal3d.terminal import track
 
 POOLS = ('all', 'labelled_only')
@@ -157,8 +157,8 @@ class HSSDAMiningHook(Hook):
     def _log_precision(self, runner: Runner, right: torch.Tensor, total: torch.Tensor) -> None:
         """Tell how good the high level is where the truth is known; a class without such boxes has no value."""
         classes = self.store.classes
-        found = {name: value.item() for name, value in precision_statistics(right, total, classes).items()}
-        _log_last(runner, {**dict.fromkeys(precision_statistics(right, total + 1, classes)), **found})
+        found = precision_statistics(right, total, classes)
+        _log_last(runner, {name: found.get(name) for name in map(PRECISION.format, classes)})
         rows = zip(classes, right.tolist(), total.tolist())
         told = ', '.join(f'{name} {good} of {count}' for name, good, count in rows)
         runner.logger.info(f'boxes of labelled frames above the high thresholds that are right: {told}')
@@ -245,12 +245,12 @@ class HSSDAMiningHook(Hook):
         )
 
 
-def _log_last(runner: Runner, values: Mapping[str, float | None]) -> None:
+def _log_last(runner: Runner, values: Mapping[str, float | torch.Tensor | None]) -> None:
     """Show values (None: no more) beside the losses until the next mining; the log's mean over older ones means nothing."""
     for name, value in values.items():
         runner.message_hub.log_scalars.pop(f'train/{name}', None)
         if value is not None:
-            runner.message_hub.update_scalar(f'train/{name}', value)
+            runner.message_hub.update_scalar(f'train/{name}', float(value))
 
 
 def _on_cpu(found: ScoredBoxes) -> ScoredBoxes:

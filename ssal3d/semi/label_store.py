@@ -321,9 +321,7 @@ def _plain(thresholds: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str,
 
 def _load(path: Path, existing: Sequence[int]) -> _Labels:
     remedy = 'delete this generation and resume from an older one'
-    arrays, meta, pin = read_generation(path, FILES, META_KEYS, existing)
-    if 'mid' in meta['rows']:
-        arrays, meta, pin = read_generation(path, (*FILES, 'mid'), META_KEYS, existing)
+    arrays, meta, pin = read_generation(path, FILES, META_KEYS, existing, optional=('mid',))
     for name, array in arrays.items():
         columns = ('frame_id', 'bought') if name == 'frames' else LABEL.names
         if array.dtype.names != columns or (name != 'frames' and array.dtype != LABEL):

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from ssal3d.semi.hssda_levels import bev_iou
 
+PRECISION = 'pseudo/{}/precision_on_labelled'  # name in the log, by class
+
 
 def keep_pseudo_boxes(
     scores: Tensor, rpn_scores: Tensor, labels: Tensor, t_iou: Tensor | Sequence[float], t_sem: float
@@ -77,7 +79,7 @@ def precision_statistics(right: Tensor, total: Tensor, classes: Sequence[str]) -
     {'pseudo/Car/precision_on_labelled': tensor(0.7500)}
     """
     rows = zip(classes, right, total, strict=True)
-    return {f'pseudo/{name}/precision_on_labelled': good / count for name, good, count in rows if count}
+    return {PRECISION.format(name): good / count for name, good, count in rows if count}
 
 
 def class_statistics(scores: Tensor, labels: Tensor, classes: Sequence[str]) -> dict[str, Tensor]:

@@ -29,6 +29,16 @@ class TeacherLabels(JudgedLabels):
             found: Predictions of the teacher for one frame, N boxes.
         """
 
+    def taken(self, points: Sequence[Tensor], samples: Sequence[Any], mode: str | None = None) -> list[InstanceData]:
+        """Return the boxes of the teacher that become pseudo labels, by frame.
+
+        Args:
+            points: Clouds.
+            samples: Their data samples; only the metainfo is used.
+            mode: See `teacher_predictions`.
+        """
+        return [found[self.takes(found)] for found in self.teacher_predictions(points, samples, mode)]
+
     def would_be_labels(self, points: Sequence[Tensor], samples: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
         """Return what is taken of the teacher's boxes in eval mode; in train mode its statistics would move.
 
@@ -36,9 +46,7 @@ class TeacherLabels(JudgedLabels):
             points: Clouds.
             samples: Their data samples.
         """
-        predicted = self.teacher_predictions(points, samples, mode='eval')
-        taken = [(found, self.takes(found)) for found in predicted]
-        return [(raised(found.bboxes_3d.tensor[own]), found.labels_3d[own]) for found, own in taken]
+        return [(raised(own.bboxes_3d.tensor), own.labels_3d) for own in self.taken(points, samples, mode='eval')]
 
     def unlabelled_frames(
         self, points: Mapping[str, Sequence[Tensor]], samples: Mapping[str, Sequence[Any]]
@@ -50,14 +58,13 @@ class TeacherLabels(JudgedLabels):
             samples: Their data samples.
         """
         frames = []
-        for found, view in zip(self.teacher_predictions(points['teacher'], samples['teacher']), samples['student']):
-            taken = self.takes(found)
-            boxes = Affine3D.from_meta(view.metainfo).boxes(found.bboxes_3d.tensor[taken])
+        for own, view in zip(self.taken(points['teacher'], samples['teacher']), samples['student']):
+            boxes = Affine3D.from_meta(view.metainfo).boxes(own.bboxes_3d.tensor)
             sample = without_boxes(view)
             sample.pseudo_instances_3d = InstanceData(
                 bboxes_3d=view.metainfo['box_type_3d'](boxes),
-                scores_3d=found.scores_3d[taken],
-                labels_3d=found.labels_3d[taken],
+                scores_3d=own.scores_3d,
+                labels_3d=own.labels_3d,
             )
             frames.append(sample)
         return list(points['student']), frames

@@ -1,9 +1,7 @@
 """Chains of stages that share their beginnings."""
 
-from pathlib import Path
-
 import pytest
-from test_experiment import train
+from test_experiment import train, variant
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
@@ -49,15 +47,13 @@ METHODS = ('semi', 'threedioumatch', 'nal', 'hssda')
 
 @pytest.mark.slow
 def test_methods_are_compared_from_the_same_start(street, tmp_path):
-    config = tmp_path / 'methods.py'
-    config.write_text(
-        f"_base_ = '{Path(__file__).parent}/tiny.py'\n"
-        "active_sampler = dict(_delete_=True, type='EntropySampler')\n"
-        'stages = dict(threedioumatch=dict(method=dict(t_iou=0.1, t_sem=0.0)))\n'
-        "train_cfg = dict(rounds=[dict(pretrain=['normal'])])\n"
-        f"train_cfg['final'] = [['supervised'], *(['supervised', name] for name in {METHODS})]\n"
+    config = variant(
+        tmp_path / 'methods.py',
+        'stages = dict(threedioumatch=dict(method=dict(t_iou=0.1, t_sem=0.0)))',
+        "train_cfg = dict(rounds=[dict(pretrain=['normal'])])",
+        f"train_cfg['final'] = [['supervised'], *(['supervised', name] for name in {METHODS})]",
     )
-    result = train(street, tmp_path / 'run', config=str(config))
+    result = train(street, tmp_path / 'run', config=config)
     assert result.returncode == 0, result.stderr[-3000:]
     steps = [step['step'] for step in read_json(tmp_path / 'run' / 'journal.json')['steps']]
     assert [step for step in steps if step.startswith('final')] == [
@@ -77,14 +73,12 @@ def test_methods_are_compared_from_the_same_start(street, tmp_path):
 
 @pytest.mark.slow
 def test_with_everything_labelled_there_is_nothing_to_learn_from_and_no_error(street, tmp_path):
-    config = tmp_path / 'rich.py'
-    config.write_text(
-        f"_base_ = '{Path(__file__).parent}/tiny.py'\n"
-        "active_sampler = dict(_delete_=True, type='EntropySampler')\n"
-        "train_cfg = dict(initial=dict(budget=1000), rounds=[dict(pretrain=['normal'])])\n"
-        "train_cfg['final'] = ['supervised', 'nal', 'semi']\n"
+    config = variant(
+        tmp_path / 'rich.py',
+        "train_cfg = dict(initial=dict(budget=1000), rounds=[dict(pretrain=['normal'])])",
+        "train_cfg['final'] = ['supervised', 'nal', 'semi']",
     )
-    result = train(street, tmp_path / 'run', config=str(config))
+    result = train(street, tmp_path / 'run', config=config)
     assert result.returncode == 0, result.stderr[-3000:]
     metrics = read_json(tmp_path / 'run' / 'metrics.json')
     assert metrics['purchases']['round_1/query']['frames'] == 0

@@ -40,6 +40,13 @@ def train(street, work_dir, *options, kill_at=None, config='tests/loop/tiny.py',
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
 
 
+def variant(path, *lines, sampler='EntropySampler'):
+    """Write a config that changes the tiny experiment and return its path, for `train`."""
+    base = f"_base_ = '{ROOT}/tests/loop/tiny.py'"
+    path.write_text('\n'.join((base, f"active_sampler = dict(_delete_=True, type='{sampler}')", *lines, '')))
+    return str(path)
+
+
 def weights(work_dir, stage='final/semi', epochs=2):
     return torch.load(work_dir / stage / f'epoch_{epochs}.pth', weights_only=False)['state_dict']
 

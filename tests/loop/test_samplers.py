@@ -10,7 +10,7 @@ import torch
 from mmdet3d.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from test_experiment import train
+from test_experiment import train, variant
 
 import ssal3d.register  # noqa: F401
 from ssal3d.data.label_state import LabelState
@@ -30,14 +30,13 @@ pytestmark = pytest.mark.slow
 def experiment(street, tmp_path_factory):
     """A whole experiment with learning loss: it leaves a supervised model and one that predicts its own loss."""
     folder = tmp_path_factory.mktemp('llal')
-    config = folder / 'llal.py'
-    config.write_text(
-        f"_base_ = '{ROOT}/tests/loop/tiny.py'\n"
-        "active_sampler = dict(_delete_=True, type='LLALSampler')\n"
-        'model = dict(roi_head=dict(class_quality=dict()))\n'
-        "train_cfg = dict(rounds=[dict(pretrain=['normal', 'loss_net'])], final=['supervised'], held_out_report=False)\n"
+    config = variant(
+        folder / 'llal.py',
+        'model = dict(roi_head=dict(class_quality=dict()))',
+        "train_cfg = dict(rounds=[dict(pretrain=['normal', 'loss_net'])], final=['supervised'], held_out_report=False)",
+        sampler='LLALSampler',
     )
-    result = train(street, folder / 'run', config=str(config))
+    result = train(street, folder / 'run', config=config)
     assert result.returncode == 0, result.stderr[-3000:]
     return folder / 'run'
 

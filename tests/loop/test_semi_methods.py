@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import FUNCTIONS, HOOKS, init_default_scope
 from mmengine.structures import InstanceData
-from test_experiment import train
+from test_experiment import train, variant
 
 import ssal3d.register  # noqa: F401
 from ssal3d.data.infos import read_infos, write_infos
@@ -217,15 +217,13 @@ def test_the_rule_of_nal_is_the_stages(option):
 
 @pytest.mark.slow
 def test_as_pretraining_and_as_final_model_in_two_processes(street, tmp_path):
-    config = tmp_path / 'semi.py'
-    config.write_text(
-        f"_base_ = '{Path(__file__).parent}/tiny.py'\n"
-        "active_sampler = dict(_delete_=True, type='EntropySampler')\n"
-        "train_cfg = dict(rounds=[dict(pretrain=['normal', 'threedioumatch', 'joint3d'])])\n"
-        "train_cfg['final'] = ['supervised', 'nal', 'hssda']\n"
+    config = variant(
+        tmp_path / 'semi.py',
+        "train_cfg = dict(rounds=[dict(pretrain=['normal', 'threedioumatch', 'joint3d'])])",
+        "train_cfg['final'] = ['supervised', 'nal', 'hssda']",
     )
     launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29713']
-    result = train(street, tmp_path / 'run', '--launcher', 'pytorch', config=str(config), launcher=launcher)
+    result = train(street, tmp_path / 'run', '--launcher', 'pytorch', config=config, launcher=launcher)
     assert result.returncode == 0, result.stderr[-3000:]
     journal = read_json(tmp_path / 'run' / 'journal.json')
     assert [step['step'] for step in journal['steps']] == [

@@ -47,8 +47,7 @@ class CoreSetSampler(ActiveSampler):
         known = rows[:0]
         if context.labelled is not None and len(context.labelled):
             known, usable = self._features(context.labelled)
-            if len(pool):
-                check_width(known, rows, 'found {} RoI features per frame', context.labelled, pool)
+            check_width(known, rows, 'found {} RoI features per frame', context.labelled, pool)
             known = known[usable]
         frames = np.flatnonzero(described)
         rows = rows if len(frames) == len(rows) else rows[frames]

@@ -85,8 +85,7 @@ class KECORSampler(ActiveSampler):
         known = x[:0]
         if context.labelled is not None:
             known = context.labelled['roi_features']
-            if len(pool):
-                check_width(known, x, 'found {} roi_features per frame', context.labelled, pool)
+            check_width(known, x, 'found {} roi_features per frame', context.labelled, pool)
             check_frame_rows(known, 'roi_features', context.labelled)
         targets = self._targets(context) if len(known) and self.kernel != 'linear' else None
         if not len(known):
