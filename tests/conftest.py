@@ -8,6 +8,9 @@ import pytest
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: waiting threads slow a small machine down many times
 
+collect_ignore = ['compat/probes.py', 'configs', 'helpers/killer.py']  # run in processes of their own
+pytest_plugins = ['tests.helpers.street']
+
 
 def _real_data(name: str) -> Path:
     root = os.environ.get('SSAL3D_TEST_DATA')

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from active_pools import box, make_pool
 
 from ssal3d.active.detections import Detections
 from ssal3d.active.dontcare import covered, frames_to_exclude, image_rectangles
 from ssal3d.errors import UserError
 from ssal3d.predictions.table import Ragged
+from tests.helpers.active_pools import box, make_pool
 
 # A camera that looks along x: u = 100 - 100 y / x, v = 50 - 100 z / x.
 CAMERA = np.array([[100, -100, 0, 0], [50, 0, -100, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float32)

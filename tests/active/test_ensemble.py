@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from active_pools import at, box, make_pool
 
 from ssal3d.active.ensemble import merge_predictions
 from ssal3d.active.synthetic import second_model, synthetic_pool
+from tests.helpers.active_pools import at, box, make_pool
 
 
 def merged_boxes(detections, frame=0):

@@ -1,11 +1,11 @@
 import pytest
-from active_pools import CLASSES, Oracle, at, box, make_pool, unlabelled
 
 from ssal3d.active import CALSampler, RandomSampler, select
 from ssal3d.active.detections import Detections
 from ssal3d.active.preparation import frames_estimate, labelled_counts
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
+from tests.helpers.active_pools import CLASSES, Oracle, at, box, make_pool, unlabelled
 
 FRAMES = {
     'a': [box('Car', 0.5, box=at(0), feature=[1.0, 0])],

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from cpsp_builders import CLASSES, box, points_in
 
 from ssal3d.cpsp.annotations import ANNOTATION, LabelledObjects
 from ssal3d.cpsp.background import CHANGES, Rules, check_points, update_labelled, update_unlabelled
@@ -8,6 +7,7 @@ from ssal3d.cpsp.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJE
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.errors import UserError
 from ssal3d.ops.boxes import points_in_boxes
+from tests.helpers.cpsp_builders import CLASSES, box, points_in
 
 
 def rules(tau=0.9, tau_low=0.2, number=3, **settings):

@@ -8,13 +8,13 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from cpsp_builders import CLASSES, RandomPool, same
 
 from ssal3d import fileio
 from ssal3d.cpsp.box_bank import BoxBank
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.errors import UserError
+from tests.helpers.cpsp_builders import CLASSES, RandomPool, same
 
 FORK = multiprocessing.get_context('fork')
 

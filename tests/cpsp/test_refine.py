@@ -2,11 +2,11 @@ import itertools
 
 import numpy as np
 import pytest
-from cpsp_builders import box
 
 from ssal3d.cpsp.refine import DELETE, DUPLICATE, KEEP, REPLACE, Detections, refine
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.ops.boxes import bev_iou
+from tests.helpers.cpsp_builders import box
 
 NAMES = {KEEP: 'keep', REPLACE: 'replace', DELETE: 'delete', DUPLICATE: 'duplicate'}
 

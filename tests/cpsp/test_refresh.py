@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cpsp_builders import CLASSES, RandomPool, box, points_in, predictions_of, same
 
 from ssal3d.cpsp.annotations import LabelledObjects
 from ssal3d.cpsp.box_bank import BoxBank
@@ -16,6 +15,7 @@ from ssal3d.data.kitti_format import camera_boxes_to_lidar, camera_image_size, i
 from ssal3d.data.kitti_objects import read_objects
 from ssal3d.errors import UserError
 from ssal3d.ops.boxes import bev_iou, points_in_boxes, points_per_box
+from tests.helpers.cpsp_builders import CLASSES, RandomPool, box, points_in, predictions_of, same
 
 SLACK = np.array([0, 0, 0, 2e-4, 2e-4, 2e-4, 0])  # points are stored relative to the centre in float32
 FEW = {'k_first': 6, 'k_next': 6}

@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cpsp_builders import CLASSES, box, points_in, predictions_of, small_generation
 
 from ssal3d.cpsp.annotations import LabelledObjects
 from ssal3d.cpsp.box_bank import BoxBank
@@ -11,6 +10,7 @@ from ssal3d.cpsp.scene import PasteSettings, Scene, paste_objects, sample_rng
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.errors import UserError
 from ssal3d.ops.boxes import bev_iou, points_in_boxes, points_per_box
+from tests.helpers.cpsp_builders import CLASSES, box, points_in, predictions_of, small_generation
 
 RNG = np.random.default_rng(0)
 EMPTY = Scene(np.empty((0, 4), np.float32))

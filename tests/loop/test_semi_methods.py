@@ -13,7 +13,6 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import FUNCTIONS, HOOKS, init_default_scope
 from mmengine.structures import InstanceData
-from test_experiment import train, variant
 
 import ssal3d.register  # noqa: F401
 from ssal3d.data.infos import read_infos, write_infos
@@ -25,6 +24,8 @@ from ssal3d.loop.training import last_checkpoint, train_stage
 from ssal3d.predictions import PredictionWriter
 from ssal3d.registry import STAGES
 from ssal3d.semi.detector import SemiDetector3D, student_state
+from tests.helpers.experiments import train, variant
+from tests.helpers.paths import TINY
 
 METHODS = ('threedioumatch', 'joint3d', 'nal', 'hssda')
 every_method = pytest.mark.parametrize('name', METHODS)
@@ -37,7 +38,7 @@ def make(street, tmp_path, monkeypatch):
     init_default_scope('mmdet3d')
 
     def build(name, folder=None, **changes):
-        config = Config.fromfile(Path(__file__).parent / 'tiny.py')
+        config = Config.fromfile(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
         labels = LabelState.empty(view.metainfo['classes'], 'tiny', view.frame_ids)
         bought = view.frame_ids[:4]
@@ -196,7 +197,7 @@ def test_what_the_final_teacher_takes_does_not_depend_on_what_ran_before(make, t
     model.init_weights()
     Path(config.work_dir).mkdir()
     torch.save({'state_dict': model.state_dict()}, last_checkpoint(config))
-    stage = STAGES.build({**Config.fromfile(Path(__file__).parent / 'tiny.py').stages['threedioumatch']})
+    stage = STAGES.build({**Config.fromfile(TINY).stages['threedioumatch']})
     inputs = StageInputs(Path(config.work_dir), tmp_path / 'labels.json')
     results = []
     for seed in (1, 2):

@@ -27,6 +27,7 @@ from ssal3d.predictions import PoolPredictions, read_predictions
 from ssal3d.predictions.pool_inference import predict_pool
 from ssal3d.registry import STAGES
 from ssal3d.semi.detector import SemiDetector3D
+from tests.helpers.paths import CONFIGS
 
 # Neighbours in a drive past parked cars: what a detector learns from the first it can find in the others.
 LABELLED = ('900138', '900141', '900146', '900150')
@@ -65,7 +66,7 @@ def drive(kitti_mini, tmp_path_factory):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv('SSAL3D_KITTI', str(folder / 'data'))
         init_default_scope('mmdet3d')
-        config = Config.fromfile(Path(__file__).with_name('few_frames.py'))
+        config = Config.fromfile(CONFIGS / 'few_frames.py')
         labels = LabelState.empty(config.metainfo.classes, 'drive', [*LABELLED, *UNLABELLED])
         labels.buy(0, [(frame, {}) for frame in LABELLED]).write(folder / 'labels.json')
         set_random_seed(0)

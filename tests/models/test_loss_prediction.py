@@ -1,7 +1,5 @@
 """The loss net: what it computes, that it learns, and that the detector does not."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -21,15 +19,15 @@ from ssal3d.models.extraction import Extraction, extracting
 from ssal3d.models.loss_prediction import LossNet, inputs_of_frame, ranking_loss
 from ssal3d.predictions import read_predictions
 from ssal3d.predictions.pool_inference import predict_pool
+from tests.helpers.paths import TINY
 
-EXPERIMENT = Path(__file__).parents[1] / 'loop' / 'tiny.py'
 ADAM = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-2))
 
 
 @pytest.fixture(scope='module')
 def experiment():
     init_default_scope('mmdet3d')
-    return Config.fromfile(EXPERIMENT)
+    return Config.fromfile(TINY)
 
 
 def build(config, kind='LossPredictingPVRCNN'):

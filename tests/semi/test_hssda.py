@@ -1,9 +1,7 @@
 """HSSDA's detector: what the teacher says becomes labels with weights, missing points and exchanged patches."""
 
 import copy
-import importlib.util
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,12 +27,7 @@ from ssal3d.semi.hssda_levels import CUES, DEFAULTS, LevelRules, ScoredBoxes
 from ssal3d.semi.hssda_mining import FramePrediction, mid_labels
 from ssal3d.semi.label_store import LabelStore
 from ssal3d.semi.shuffle import ShuffleSparseEncoder
-
-LOOP = Path(__file__).parents[1] / 'loop'
-_specification = importlib.util.spec_from_file_location('loop_conftest', LOOP / 'conftest.py')
-_loop_conftest = importlib.util.module_from_spec(_specification)
-_specification.loader.exec_module(_loop_conftest)
-street = _loop_conftest.street
+from tests.helpers.paths import TINY
 
 STILL = dict(flip_x=0.0, rotation=(0.0, 0.0), scale=(1.0, 1.0))  # the student's view is the recorded one
 CAR, PEDESTRIAN = 2, 0
@@ -53,7 +46,7 @@ def make(street, tmp_path, monkeypatch):
     init_default_scope('mmdet3d')
 
     def build(**method):
-        config = Config.fromfile(LOOP / 'tiny.py')
+        config = Config.fromfile(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
         labels = LabelState.empty(view.metainfo['classes'], 'tiny', view.frame_ids)
         labels.buy(0, [(frame, {}) for frame in view.frame_ids[:4]]).write(tmp_path / 'labels.json')

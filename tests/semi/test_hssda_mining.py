@@ -1,8 +1,6 @@
 """Mining of HSSDA: what becomes a label for good, and whole runs that mine, stop and go on."""
 
-import importlib.util
 import shutil
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -32,12 +30,7 @@ from ssal3d.semi.hssda_mining import (
     mining_thresholds,
 )
 from ssal3d.semi.label_store import BOUGHT, LabelStore, label_rows
-
-LOOP = Path(__file__).parents[1] / 'loop'
-_specification = importlib.util.spec_from_file_location('loop_conftest', LOOP / 'conftest.py')
-_loop_conftest = importlib.util.module_from_spec(_specification)
-_specification.loader.exec_module(_loop_conftest)
-street = _loop_conftest.street
+from tests.helpers.paths import TINY
 
 CLASSES = ('Pedestrian', 'Car')
 SCORES = ((0.55, 0.6, 0.65, 0.92, 0.94, 0.96), (0.5, 0.5, 0.5, 0.9, 0.9, 0.9))  # s, r of the known cars
@@ -187,7 +180,7 @@ def run(street, tmp_path, monkeypatch):
     init_default_scope('mmdet3d')
 
     def build(name, stop=None, epochs=3, interval=1, **method):
-        config = Config.fromfile(LOOP / 'tiny.py')
+        config = Config.fromfile(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
         labels = LabelState.empty(view.metainfo['classes'], 'tiny', view.frame_ids)
         labels.buy(0, [(frame, {}) for frame in view.frame_ids[:4]]).write(tmp_path / 'labels.json')

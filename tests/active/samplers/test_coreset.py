@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from active_pools import unlabelled
 
 from ssal3d.active import select
 from ssal3d.active.samplers import CoreSetSampler
@@ -12,6 +11,7 @@ from ssal3d.active.samplers.coreset import mean_of_rois
 from ssal3d.active.synthetic import synthetic_pool
 from ssal3d.errors import UserError
 from ssal3d.predictions.table import Ragged
+from tests.helpers.active_pools import unlabelled
 
 
 def pool_of(features, valid=None, prefix=''):

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from active_pools import CLASSES, at, box, make_pool, unlabelled
 
 from ssal3d.active import select
 from ssal3d.active.samplers import ppal
@@ -11,6 +10,7 @@ from ssal3d.active.samplers.ppal import PPALSampler, calibrated_uncertainty, dif
 from ssal3d.active.synthetic import synthetic_pool
 from ssal3d.active.uncertainty import binary_entropy
 from ssal3d.errors import UserError
+from tests.helpers.active_pools import CLASSES, at, box, make_pool, unlabelled
 
 LEARNT = {'Car': 0.9, 'Pedestrian': 0.5, 'Cyclist': 0.1}
 

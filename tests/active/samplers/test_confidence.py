@@ -1,9 +1,8 @@
 """Confidence selection: the examples of spec 5.2."""
 
-from active_pools import box, make_pool, unlabelled
-
 from ssal3d.active import select
 from ssal3d.active.samplers import ConfidenceSampler
+from tests.helpers.active_pools import box, make_pool, unlabelled
 
 
 def utilities(scores, **options):

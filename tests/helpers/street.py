@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-collect_ignore = ['few_frames.py', 'killer.py', 'tiny.py']  # configs, a module for child processes
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 CALIBRATION = """P0: 100 0 64 0 0 100 64 0 0 0 1 0
 P1: 100 0 64 0 0 100 64 0 0 0 1 0
 P2: 100 0 64 0 0 100 64 0 0 0 1 0

@@ -1,8 +1,6 @@
 """How good a method's labels are on labelled frames: told in the log, and nothing else in a run depends on it."""
 
 import copy
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
@@ -18,12 +16,7 @@ from ssal3d.data.label_state import LabelState
 from ssal3d.loop.stages import StageInputs
 from ssal3d.predictions import PredictionWriter
 from ssal3d.registry import STAGES
-
-LOOP = Path(__file__).parents[1] / 'loop'
-_specification = importlib.util.spec_from_file_location('loop_conftest', LOOP / 'conftest.py')
-_loop_conftest = importlib.util.module_from_spec(_specification)
-_specification.loader.exec_module(_loop_conftest)
-street = _loop_conftest.street
+from tests.helpers.paths import TINY
 
 # Options with which most of what random weights predict is a label.
 READY = {
@@ -41,7 +34,7 @@ def make(street, tmp_path, monkeypatch):
     init_default_scope('mmdet3d')
 
     def build(name, **method):
-        config = Config.fromfile(LOOP / 'tiny.py')
+        config = Config.fromfile(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
         labels = LabelState.empty(view.metainfo['classes'], 'tiny', view.frame_ids)
         labels.buy(0, [(frame, {}) for frame in view.frame_ids[:4]]).write(tmp_path / 'labels.json')

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulation_files import FRAMES, SEED, VAL, files_of
 
 from ssal3d.data.kitti_converter import convert_kitti
 from ssal3d.data.kitti_format import read_calibration, read_plane, read_split
@@ -18,6 +17,7 @@ from ssal3d.errors import UserError
 from ssal3d.evaluation.kitti_ap import evaluate_kitti
 from ssal3d.simulation.sequences import step_of
 from ssal3d.simulation.writer import simulate_kitti
+from tests.helpers.simulation_files import FRAMES, SEED, VAL, files_of
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,8 +19,9 @@ from ssal3d.compat.mmdet3d_fixes import with_point_in_range
 from ssal3d.compat.mmdet3d_speed_fixes import PointwiseConv2d, first_survivors
 from ssal3d.compat.mmengine_checkpoint_fixes import atomic_open
 from ssal3d.compat.mmengine_training_fixes import mend_cyclic_momentum
+from tests.helpers.paths import ROOT
 
-PROBES = Path(__file__).with_name('compat_probes.py')
+PROBES = Path(__file__).with_name('probes.py')
 NAMES = [fix.name for fix in compat.FIXES]
 
 compat.apply_all()
@@ -30,7 +31,7 @@ compat.apply_all()
 def answers():
     """What the probes say: without fixes, with fixes put in place afterwards, and with fixes from the start."""
     command = [sys.executable, '-W', 'ignore', str(PROBES)]
-    options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, 'cwd': PROBES.parent.parent}
+    options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, 'cwd': ROOT}
     runs = [subprocess.Popen([*command, *more], **options) for more in ((), ('--fixed',))]
     report = {}
     for run in runs:
@@ -212,7 +213,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
         f'with atomic_open({str(path)!r}) as file:\n'
         '    file.write(b"new" * 10**6); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n'
     )
-    assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=PROBES.parent.parent).returncode == -9
+    assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=ROOT).returncode == -9
     assert path.read_bytes() == b'old'
 
 
