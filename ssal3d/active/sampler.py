@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.detections import Detections
-from ssal3d.active.dontcare import PROJECTION_FIELDS, RULES
+from ssal3d.active.query.dontcare import PROJECTION_FIELDS, RULES
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import options_of
@@ -80,7 +80,7 @@ class ActiveSampler(ABC):
     A sampler keeps each of its options as an attribute of the same name and touches no data sets, models or files.
 
     Args:
-        dontcare: Which frames with DontCare regions to leave out, see `ssal3d.active.dontcare`.
+        dontcare: Which frames with DontCare regions to leave out, see `ssal3d.active.query.dontcare`.
 
     Attributes:
         required_fields: Columns of the prediction contract it needs beyond boxes, scores and labels.

@@ -7,13 +7,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT, PREDICTION
 from ssal3d.cpsp.confidence import uncertainty
-from ssal3d.cpsp.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT, PREDICTION
-from ssal3d.cpsp.membership import Members, points_of_boxes
 from ssal3d.cpsp.refine import Detections, Refinement, refine
 from ssal3d.cpsp.settings import CPSPSettings
 from ssal3d.errors import UserError
 from ssal3d.ops.boxes import bev_iou
+from ssal3d.ops.membership import Members, points_of_boxes
 
 CHANGES = ('kept', 'missed', 'replaced', 'class_changed', 'deleted', 'duplicate', 'added', 'fp_checked', 'fp_true')
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from ssal3d.active.uncertainty import binary_entropy
+from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.cpsp.settings import CPSPSettings
 
 

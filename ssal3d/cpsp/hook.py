@@ -15,9 +15,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from ssal3d.cpsp.annotations import LabelledObjects
-from ssal3d.cpsp.box_bank import BoxBank
-from ssal3d.cpsp.generation import Generation
+from ssal3d.bank.annotations import LabelledObjects
+from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.generation import Generation
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import CPSPSettings, cpsp_settings
 from ssal3d.data.boxes import gravity_centred

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.cpsp.annotations import LabelledObjects
+from ssal3d.bank.annotations import LabelledObjects
+from ssal3d.bank.generation import SOURCES, Generation, frame_dtype
 from ssal3d.cpsp.background import CHANGES, FrameUpdate, check_points, update_labelled, update_unlabelled
-from ssal3d.cpsp.generation import SOURCES, Generation, frame_dtype
 from ssal3d.cpsp.settings import CPSPSettings
 from ssal3d.cpsp.shard import Shard, pool_shard
 from ssal3d.errors import UserError

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ssal3d.semi.hssda_levels import bev_iou
+from ssal3d.semi.hssda.levels import bev_iou
 
 PRECISION = 'pseudo/{}/precision_on_labelled'  # name in the log, by class
 

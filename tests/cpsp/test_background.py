@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from ssal3d.cpsp.annotations import ANNOTATION, LabelledObjects
+from ssal3d.bank.annotations import ANNOTATION, LabelledObjects
+from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT, PREDICTION
 from ssal3d.cpsp.background import CHANGES, Rules, check_points, update_labelled, update_unlabelled
-from ssal3d.cpsp.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT, PREDICTION
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.errors import UserError
 from ssal3d.ops.boxes import points_in_boxes

@@ -4,12 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssal3d.cpsp.annotations import LabelledObjects
-from ssal3d.cpsp.box_bank import BoxBank
+from ssal3d.bank.annotations import LabelledObjects
+from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH
+from ssal3d.bank.paste import PasteSettings, Scene, paste_objects, sample_rng
 from ssal3d.cpsp.confidence import class_threshold
-from ssal3d.cpsp.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH
 from ssal3d.cpsp.refresh import refresh
-from ssal3d.cpsp.scene import PasteSettings, Scene, paste_objects, sample_rng
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.data.kitti_format import camera_boxes_to_lidar, camera_image_size, in_camera_view, read_calibration
 from ssal3d.data.kitti_objects import read_objects

@@ -6,11 +6,11 @@ import signal
 
 from mmengine.hooks import Hook
 
-import ssal3d.cpsp.box_bank
+import ssal3d.bank.box_bank
 import ssal3d.loop.active_learning_loop
 import ssal3d.loop.journal
-import ssal3d.loop.training
 import ssal3d.predictions.pool_inference
+import ssal3d.stages.run
 
 WHERE, _, WHAT = os.environ['SSAL3D_TEST_KILL_AT'].partition(' ')
 current = {'step': ''}
@@ -69,10 +69,10 @@ class KillHook(Hook):
 follow_steps(ssal3d.loop.active_learning_loop.ActiveLearningLoop)
 kill_before_recording(ssal3d.loop.journal.Journal)
 counted(ssal3d.predictions.pool_inference, 'write_part', 'part')
-counted(ssal3d.cpsp.box_bank.BoxBank, 'publish', 'publish', before=False)
-counted(ssal3d.loop.training.QuietRunner, 'save_checkpoint', 'checkpoint')
+counted(ssal3d.bank.box_bank.BoxBank, 'publish', 'publish', before=False)
+counted(ssal3d.stages.run.QuietRunner, 'save_checkpoint', 'checkpoint')
 
-build = ssal3d.loop.training.QuietRunner.from_cfg
+build = ssal3d.stages.run.QuietRunner.from_cfg
 
 
 def from_cfg_with_hook(cfg):
@@ -81,6 +81,6 @@ def from_cfg_with_hook(cfg):
     return runner
 
 
-ssal3d.loop.training.QuietRunner.from_cfg = from_cfg_with_hook
+ssal3d.stages.run.QuietRunner.from_cfg = from_cfg_with_hook
 
 runpy.run_path('tools/train.py', run_name='__main__')

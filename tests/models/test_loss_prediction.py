@@ -13,12 +13,12 @@ from mmengine.structures import InstanceData
 import ssal3d.register  # noqa: F401
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
-from ssal3d.loop.loss_stage import LossNetStage
-from ssal3d.loop.stages import StageInputs
 from ssal3d.models.extraction import Extraction, extracting
 from ssal3d.models.loss_prediction import LossNet, inputs_of_frame, ranking_loss
 from ssal3d.predictions import read_predictions
 from ssal3d.predictions.pool_inference import predict_pool
+from ssal3d.stages.loss_net import LossNetStage
+from ssal3d.stages.supervised import StageInputs
 from tests.helpers.paths import TINY
 
 ADAM = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-2))

@@ -13,9 +13,9 @@ from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
 from ssal3d.data.label_state import LabelState
-from ssal3d.loop.stages import StageInputs
 from ssal3d.predictions import PredictionWriter
 from ssal3d.registry import STAGES
+from ssal3d.stages.supervised import StageInputs
 from tests.helpers.paths import TINY
 
 # Options with which most of what random weights predict is a label.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssal3d.active.class_names import per_class
+from ssal3d.class_names import per_class
 from ssal3d.ops.boxes import bev_iou
 from ssal3d.semi.pseudo_labels import class_statistics, count_right, keep_pseudo_boxes, precision_statistics
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from benchmarks._cpsp_pool import CLASSES, SyntheticPool
 
+from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.generation import CONFIDENT, Generation
 from ssal3d.cpsp.background import update_unlabelled
-from ssal3d.cpsp.box_bank import BoxBank
 from ssal3d.cpsp.confidence import uncertainty
-from ssal3d.cpsp.generation import CONFIDENT, Generation
 from ssal3d.cpsp.refine import Detections, refine
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import cpsp_settings

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from benchmarks._cpsp_pool import CLASSES, SyntheticPool
 
-from ssal3d.cpsp.box_bank import BoxBank
+from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.paste import PasteSettings, Scene, paste_objects, sample_rng
 from ssal3d.cpsp.refresh import refresh
-from ssal3d.cpsp.scene import PasteSettings, Scene, paste_objects, sample_rng
 from ssal3d.cpsp.settings import cpsp_settings
 
 DEFAULT_FRAMES = 1000

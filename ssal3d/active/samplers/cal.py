@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.checks import check_width
-from ssal3d.active.class_balance import inverse_frequency_caps, manual_caps
-from ssal3d.active.class_names import per_class
 from ssal3d.active.detections import Detections
-from ssal3d.active.diversity import Similarity
-from ssal3d.active.ensemble import merge_predictions
-from ssal3d.active.greedy import Limits, collaborative_greedy
+from ssal3d.active.functional.checks import check_width
+from ssal3d.active.functional.class_balance import inverse_frequency_caps, manual_caps
+from ssal3d.active.functional.collaborative_greedy import Limits, collaborative_greedy
+from ssal3d.active.functional.diversity import Similarity
+from ssal3d.active.functional.ensemble import merge_predictions
+from ssal3d.active.functional.selected_features import unit_rows
+from ssal3d.active.functional.uncertainty import binary_entropy, softmax_entropy
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
-from ssal3d.active.selected_features import unit_rows
-from ssal3d.active.uncertainty import binary_entropy, softmax_entropy
+from ssal3d.class_names import per_class
 from ssal3d.errors import UserError
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS

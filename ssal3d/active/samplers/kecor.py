@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active import label_entropy as entropies
-from ssal3d.active.checks import check_frame_rows, check_width
-from ssal3d.active.max_det import max_det_order
+from ssal3d.active.functional import label_entropy as entropies
+from ssal3d.active.functional.checks import check_frame_rows, check_width
+from ssal3d.active.functional.max_det import max_det_order
+from ssal3d.active.functional.tangent_kernel import KERNELS, TangentKernel, posterior_features, train_proxy
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
-from ssal3d.active.tangent_kernel import KERNELS, TangentKernel, posterior_features, train_proxy
 from ssal3d.errors import UserError
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
@@ -39,7 +39,7 @@ class KECORSampler(ActiveSampler):
         proxy_lr: Its learning rate.
         kernel: ``'ntk'``: gradients of all layers; ``'last_layer'``: of the last one; ``'linear'``: RoI features.
         selection: ``'maxdet'``, step 4.
-        label_entropy: See `ssal3d.active.label_entropy.label_entropy`.
+        label_entropy: See `ssal3d.active.functional.label_entropy.label_entropy`.
         dontcare: See `ActiveSampler`.
     """
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from ssal3d.active import select
-from ssal3d.active.label_entropy import label_entropy
+from ssal3d.active.functional.label_entropy import label_entropy
 from ssal3d.active.samplers.kecor import KECORSampler
-from ssal3d.active.synthetic import synthetic_pool
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
+from ssal3d.predictions.synthetic import synthetic_pool
 
 LABELLED = 8
 

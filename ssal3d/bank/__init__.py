@@ -1,0 +1,1 @@
+"""The bank of objects and backgrounds that training pastes from, as generations on disk."""

@@ -1,0 +1,1 @@
+"""Joint3D-style consistency: student and teacher must agree on where boxes are."""

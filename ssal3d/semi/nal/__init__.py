@@ -1,0 +1,1 @@
+"""NAL in 3D: confident boxes become labels once, mirrored views must agree."""

@@ -1,0 +1,1 @@
+"""3DIoUMatch: boxes of the teacher that pass two score thresholds are labels."""

@@ -1,0 +1,1 @@
+"""Training stages: each turns the experiment's config into the config of one ordinary mmengine run."""
