@@ -5,9 +5,10 @@ from importlib import import_module
 from ssal3d import compat
 
 MODULES = (
+    'ssal3d.bank.hook',
+    'ssal3d.bank.transforms',
     'ssal3d.cpsp.dataset',
     'ssal3d.cpsp.hook',
-    'ssal3d.bank.transforms',
     'ssal3d.data.determinism',
     'ssal3d.data.kitti_dataset',
     'ssal3d.data.views',

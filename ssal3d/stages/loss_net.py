@@ -6,9 +6,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 
-from ssal3d.active.sampler import in_range
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
+from ssal3d.options import in_range
 from ssal3d.registry import STAGES
 from ssal3d.stages.supervised import StageInputs, SupervisedStage
 

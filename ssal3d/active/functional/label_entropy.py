@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.sampler import one_of
+from ssal3d.options import one_of
 
 MODES = ('crb_code', 'crb_paper', 'shannon')
 

@@ -13,10 +13,11 @@ from ssal3d.active.query import preparation
 from ssal3d.active.query.budget import STOP_RULES, Shopping, walk
 from ssal3d.active.query.dontcare import Regions
 from ssal3d.active.query.query_file import Query, SelectedFrame
-from ssal3d.active.sampler import ActiveSampler, QueryContext, one_of
+from ssal3d.active.sampler import ActiveSampler, QueryContext
 from ssal3d.class_names import class_index
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
+from ssal3d.options import one_of
 from ssal3d.predictions import PoolPredictions
 
 __all__ = ['Query', 'SelectedFrame', 'pool_of_ids', 'select']

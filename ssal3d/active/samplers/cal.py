@@ -17,9 +17,10 @@ from ssal3d.active.functional.diversity import Similarity
 from ssal3d.active.functional.ensemble import merge_predictions
 from ssal3d.active.functional.selected_features import unit_rows
 from ssal3d.active.functional.uncertainty import binary_entropy, softmax_entropy
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.class_names import per_class
 from ssal3d.errors import UserError
+from ssal3d.options import in_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 

@@ -15,8 +15,9 @@ from ssal3d.active.functional.density_balance import DensityBalance, point_densi
 from ssal3d.active.functional.label_entropy import MODES, label_entropy
 from ssal3d.active.functional.seeding import seeding_order
 from ssal3d.active.ranking import descending
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.errors import UserError
+from ssal3d.options import in_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 

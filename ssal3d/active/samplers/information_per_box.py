@@ -14,7 +14,8 @@ from ssal3d.active.functional.information import (
     project,
 )
 from ssal3d.active.functional.uncertainty import binary_entropy
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
+from ssal3d.options import in_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 

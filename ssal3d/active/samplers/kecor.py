@@ -9,8 +9,9 @@ from ssal3d.active.functional import label_entropy as entropies
 from ssal3d.active.functional.checks import check_frame_rows, check_width
 from ssal3d.active.functional.max_det import max_det_order
 from ssal3d.active.functional.tangent_kernel import KERNELS, TangentKernel, posterior_features, train_proxy
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.errors import UserError
+from ssal3d.options import in_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 

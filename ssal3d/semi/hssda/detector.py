@@ -17,6 +17,7 @@ from torch import Tensor
 from ssal3d.data.boxes import lowered, raised
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.models.frame_losses import FrameOutput, frame_outputs
+from ssal3d.ops.torch_boxes import best_bev_iou
 from ssal3d.semi.affine import Affine3D
 from ssal3d.semi.detector import Losses, SemiDetector3D, in_mode, mean_losses, with_boxes
 from ssal3d.semi.hssda.dataset import UNLABELLED
@@ -27,7 +28,6 @@ from ssal3d.semi.hssda.levels import (
     LevelRules,
     ScoredBoxes,
     Thresholds,
-    best_bev_iou,
     points_to_remove,
     step_labels,
 )

@@ -16,13 +16,12 @@ from torch.utils.data import DataLoader
 
 from ssal3d.bank.annotations import LabelledObjects
 from ssal3d.bank.box_bank import BoxBank
-from ssal3d.cpsp.hook import labelled_objects
-from ssal3d.cpsp.refresh import refresh
-from ssal3d.cpsp.settings import cpsp_settings
+from ssal3d.bank.cutting import cut_labelled_objects
+from ssal3d.bank.generation import Generation
 from ssal3d.data.boxes import gravity_centred
-from ssal3d.data.views import FrameView, LabelledView
+from ssal3d.data.views import FrameView, LabelledView, points_loader
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.predictions.pool_inference import unwrapped
+from ssal3d.models.wrapping import unwrapped
 from ssal3d.semi.hssda.detector import FROM_LAST_MINING, HSSDA
 from ssal3d.semi.hssda.label_store import BOUGHT, LabelStore, label_rows
 from ssal3d.semi.hssda.levels import DEFAULTS, MIN_POINTS, LevelRules, ScoredBoxes
@@ -135,12 +134,11 @@ class HSSDAMiningHook(Hook):
         predictions = self._predict(runner)
         if is_main_process():
             thresholds = mining_thresholds(predictions, self.store, **self.estimation)
-            where = {frame_id: index for index, frame_id in enumerate(self.frames.frame_ids)}
             new = mined_labels(
                 predictions,
                 self.store,
                 thresholds,
-                lambda frame_id: self.frames.load_points(where[frame_id]),
+                points_loader(self.frames),
                 self.min_points,
             )
             counts = labelled_precision(predictions, self.store, thresholds)
@@ -222,27 +220,15 @@ class HSSDAMiningHook(Hook):
             frames[frame_id] = label_rows(gravity_centred(annotations['gt_bboxes_3d'])[trained], labels[trained])
         return frames
 
-    def _paste_database(self) -> Any:
+    def _paste_database(self) -> Generation:
         """Return the generation of the box bank with the bought objects and, if so wished, the mined ones."""
-        annotated, classes = labelled_objects(self.labelled), np.array(self.store.classes)
-        frames = [
-            (frame_id, annotated.boxes[start:stop], annotated.names[start:stop], annotated.usable[start:stop])
-            for frame_id, start, stop in zip(annotated.frame_ids, annotated.offsets[:-1], annotated.offsets[1:])
-        ]
-        where: dict[str, tuple[FrameView, int]] = {
-            frame_id: (self.labelled, index) for index, frame_id in enumerate(self.labelled.frame_ids)
-        }
-        for index, frame_id in enumerate(self.frames.frame_ids if self.paste_mined else ()):
+        classes, frames = np.array(self.store.classes), list(self.labelled.annotated_objects())
+        for frame_id in self.frames.frame_ids if self.paste_mined else ():
             rows = self.store.labels_of(frame_id)
             if len(rows) and not self.store.is_bought(frame_id):
                 frames.append((frame_id, rows['box'], classes[rows['label']], np.ones(len(rows), bool)))
-                where[frame_id] = (self.frames, index)
-        return refresh(
-            lambda frame_id: where[frame_id][0].load_points(where[frame_id][1]),
-            self.store.classes,
-            cpsp_settings(),
-            labelled=LabelledObjects.from_frames(frames),
-        )
+        load_points = points_loader(self.frames, self.labelled)
+        return cut_labelled_objects(load_points, self.store.classes, LabelledObjects.from_frames(frames))
 
 
 def _log_last(runner: Runner, values: Mapping[str, float | torch.Tensor | None]) -> None:

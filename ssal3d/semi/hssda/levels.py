@@ -19,13 +19,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmcv.ops import box_iou_rotated, points_in_boxes_all, points_in_boxes_part
+from mmcv.ops import points_in_boxes_all, points_in_boxes_part
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ssal3d.class_names import class_index
 from ssal3d.data.boxes import lowered
 from ssal3d.errors import UserError
+from ssal3d.ops.torch_boxes import best_bev_iou, bev_iou, overlap_3d
 
 CUES = ('s', 'r', 'view_iou')
 DEFAULTS = {'s': (0.99, 0.99), 'r': (0.95, 0.95), 'view_iou': (0.93, 0.93)}
@@ -289,25 +290,6 @@ def points_to_remove(points: Tensor, raw_boxes: Tensor, label_boxes: Tensor) -> 
         return torch.zeros(len(points), dtype=torch.bool, device=points.device)
     cloud = points[None, :, :3].float().contiguous()
     return points_in_boxes_part(cloud, lowered(removed.float())[None])[0] >= 0
-
-
-def bev_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Return the pairwise rotated BEV IoU, ``(N, M)`` in [0, 1], of ``(N, 7)`` and ``(M, 7)`` boxes."""
-    if not (len(boxes) and len(others)):
-        return boxes.new_zeros(len(boxes), len(others))
-    plane = [0, 1, 3, 4, 6]
-    return box_iou_rotated(boxes[:, plane].float(), others[:, plane].float()).to(boxes.dtype)
-
-
-def best_bev_iou(boxes: Tensor, others: Tensor) -> Tensor:
-    """Return the highest BEV IoU of each of ``(N, 7)`` boxes with any of ``(M, 7)`` others, 0 without others."""
-    return bev_iou(boxes, others).amax(1) if len(others) else boxes.new_zeros(len(boxes))
-
-
-def overlap_3d(boxes: Tensor, others: Tensor) -> Tensor:
-    """Return which of ``(N, 7)`` and ``(M, 7)`` boxes share space (3D IoU above 0), ``(N, M)`` bool."""
-    reach = (boxes[:, None, 5] + others[None, :, 5]) / 2
-    return (bev_iou(boxes, others) > 0) & ((boxes[:, None, 2] - others[None, :, 2]).abs() < reach)
 
 
 def _supported(view: ScoredBoxes, known: Tensor) -> ScoredBoxes:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ssal3d.evaluation.box_precision import count_right
+from ssal3d.ops.torch_boxes import best_bev_iou
 from ssal3d.semi.hssda.label_store import BOUGHT, LabelStore, label_rows
 from ssal3d.semi.hssda.levels import (
     DEFAULTS,
@@ -16,13 +18,11 @@ from ssal3d.semi.hssda.levels import (
     LevelRules,
     ScoredBoxes,
     assign_levels,
-    best_bev_iou,
     estimate_thresholds,
     high_labels,
     score_pools,
     step_labels,
 )
-from ssal3d.semi.pseudo_labels import count_right
 
 DualThresholds = dict[str, dict[str, tuple[float, float]]]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ssal3d.data.boxes import raised
 from ssal3d.models.frame_losses import FrameOutput
-from ssal3d.semi.consistency import match_boxes, residual_consistency, symmetric_bernoulli_kl
 from ssal3d.semi.detector import Losses, progress
+from ssal3d.semi.joint3d.residuals import match_boxes, residual_consistency, symmetric_bernoulli_kl
 from ssal3d.semi.ramps import linear_ramp
 from ssal3d.semi.teacher_labels import TeacherLabels
 

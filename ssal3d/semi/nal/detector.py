@@ -19,9 +19,9 @@ from ssal3d.models.frame_losses import NEGATIVE_IGNORED, FrameOutput
 from ssal3d.ops.boxes import points_per_box
 from ssal3d.predictions import read_predictions
 from ssal3d.semi.affine import Affine3D
-from ssal3d.semi.consistency import mirror_consistency, mirror_rpn_maps
 from ssal3d.semi.detector import Losses, in_mode, mean_losses, progress, with_boxes, without_boxes
 from ssal3d.semi.judged_labels import JudgedLabels
+from ssal3d.semi.nal.mirror import mirror_consistency, mirror_rpn_maps
 from ssal3d.semi.pseudo_labels import class_statistics
 from ssal3d.semi.ramps import nal_ramp
 

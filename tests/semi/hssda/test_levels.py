@@ -8,6 +8,7 @@ from sklearn.cluster import KMeans
 import ssal3d.register  # noqa: F401
 from ssal3d.errors import UserError
 from ssal3d.ops import boxes as reference
+from ssal3d.ops.torch_boxes import best_bev_iou, overlap_3d
 from ssal3d.semi.hssda.levels import (
     DEFAULTS,
     FrameViews,
@@ -15,11 +16,9 @@ from ssal3d.semi.hssda.levels import (
     LevelRules,
     ScoredBoxes,
     assign_levels,
-    best_bev_iou,
     estimate_thresholds,
     high_labels,
     is_step_label,
-    overlap_3d,
     points_to_remove,
     score_pools,
     two_centre_thresholds,
