@@ -122,13 +122,6 @@ class Generation:
             self._rows[key] = np.flatnonzero(wanted)
         return self._rows[key]
 
-    def object_points(self, row: int) -> NDArray[np.float32]:
-        """Return a copy of an object's ``(n, C)`` points at its place in its frame."""
-        entry = self.objects[row]
-        points = np.array(self.points[entry['offset'] : entry['offset'] + entry['n_pts']])
-        points[:, :3] += entry['box'][:3]
-        return points
-
     def keep_mask(self, frame_id: str, num_points: int) -> NDArray[np.bool_]:
         """Return which points of a frame belong to the background.
 

@@ -62,11 +62,6 @@ class Scene:
     false_positives: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
-def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Return the generator of one training sample: the same in every worker, different for every epoch and index."""
-    return np.random.default_rng((seed, epoch, index))
-
-
 def paste_objects(
     scene: Scene,
     generation: Generation,

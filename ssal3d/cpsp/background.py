@@ -137,8 +137,7 @@ def _joined(*parts: NDArray) -> NDArray:
 
 
 def _detections(rows: NDArray, settings: CPSPSettings) -> Detections:
-    offsets = np.array([0, len(rows)])
-    return Detections(rows['box'], rows['label'], uncertainty(rows['score'], settings.measure), offsets)
+    return Detections(rows['box'], rows['label'], uncertainty(rows['score'], settings.measure))
 
 
 def _touches(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from ssal3d.bank.box_bank import BoxBank
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.errors import UserError
-from tests.helpers.cpsp_builders import CLASSES, RandomPool, same
+from tests.helpers.cpsp_builders import CLASSES, RandomPool, object_points, same
 
 FORK = multiprocessing.get_context('fork')
 
@@ -40,7 +40,7 @@ def check_consistent(generation):
     assert objects['n_pts'].sum() == len(generation.points)
     assert (objects['born'] <= generation.number).all()
     for row in range(len(objects)):
-        points = generation.object_points(row)
+        points = object_points(generation, row)
         distance = np.linalg.norm(points[:, :3] - objects['box'][row, :3], axis=1)
         assert (distance <= np.linalg.norm(objects['box'][row, 3:6]) / 2 + 1e-4).all()
 

@@ -5,7 +5,7 @@ import pytest
 
 from ssal3d.bank.annotations import LabelledObjects
 from ssal3d.bank.box_bank import BoxBank
-from ssal3d.bank.paste import PasteSettings, Scene, paste_objects, sample_rng
+from ssal3d.bank.paste import PasteSettings, Scene, paste_objects
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.errors import UserError
@@ -24,7 +24,9 @@ def generation_of(entries, points=30, settings=None):
 
 
 def paste(scene, generation, groups, seed=0, plane=None, **settings):
-    return paste_objects(scene, generation, PasteSettings(groups, **settings), sample_rng(0, 0, seed), plane)
+    return paste_objects(
+        scene, generation, PasteSettings(groups, **settings), np.random.default_rng((0, 0, seed)), plane
+    )
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ def test_same_generator_same_scene():
     groups, false = {'Car': 7, 'Pedestrian': 3}, {'Car': 2}
 
     def draw(*key):
-        scene = paste_objects(background, generation, PasteSettings(groups, false), sample_rng(*key))
+        scene = paste_objects(background, generation, PasteSettings(groups, false), np.random.default_rng(key))
         return [scene.points.tobytes(), scene.boxes.tobytes(), scene.names.tolist(), scene.uids.tolist(),
                 scene.false_positives.tolist()]  # fmt: skip
 

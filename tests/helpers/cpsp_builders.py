@@ -97,6 +97,14 @@ def small_generation(rng, counts, false_positives=(), points=30, classes=CLASSES
     return refresh(lambda _: cloud, classes, cpsp_settings(), predictions=predictions_of({'0000': entries}, classes))
 
 
+def object_points(generation, row):
+    """A copy of an object's points at its place in its frame."""
+    entry = generation.objects[row]
+    points = np.array(generation.points[entry['offset'] : entry['offset'] + entry['n_pts']])
+    points[:, :3] += entry['box'][:3]
+    return points
+
+
 def same(first, second):
     """Whether two generations are equal to the byte."""
     names = ('objects', 'points', 'frames', 'masks', 'preds')

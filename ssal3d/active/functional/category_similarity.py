@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ssal3d.active.functional.checks import check_box_features
 from ssal3d.active.functional.chunks import map_chunks
-from ssal3d.active.functional.selected_features import unit_rows
+from ssal3d.active.functional.diversity import unit_rows
 
 UNMATCHED = 2.0  # distance of a box whose class the other frame does not have: that of opposite features
 EPS = 1e-5

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.functional.chunks import map_chunks
-from ssal3d.active.functional.selected_features import Features, unit_rows
+from ssal3d.active.functional.diversity import Features, unit_rows
 
 FIT_ROWS = 2**14  # rows that decide on the directions to keep; evenly spaced ones where there are more
 ROWS = 4096  # rows of a matrix product

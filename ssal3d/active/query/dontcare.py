@@ -4,7 +4,7 @@ The regions are labels of unlabelled frames (leak D-27 of spec section 10), henc
 and available to every sampler so that all of them choose from the same kind of pool.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,3 +113,26 @@ def _aligned(regions: Regions, frame_ids: NDArray[np.str_]) -> Ragged:
         values.append(rows)
         offsets[position + 1] = offsets[position] + len(rows)
     return Ragged(np.concatenate(values), offsets)
+
+
+def drop_excluded(
+    rule: str,
+    pool: PoolPredictions,
+    detections: Detections,
+    regions: Regions | None,
+    warn: Callable[[str], None],
+) -> NDArray[np.int64]:
+    """Return the positions of the frames that the sampler's DontCare rule leaves in the pool; warns of what it did."""
+    if rule == 'none':
+        if regions is not None:
+            warn("DontCare regions were ignored because the sampler has dontcare='none'")
+        return np.arange(len(pool))
+    if regions is None:
+        warn(f"dontcare='{rule}' is off because no DontCare regions were given")
+        return np.arange(len(pool))
+    excluded = frames_to_exclude(pool, detections, regions, rule)
+    warn(
+        f"dontcare='{rule}' excluded {excluded.sum()} of {len(pool)} frames; it reads labels of unlabelled "
+        'frames, so compare only with queries that use it, too'
+    )
+    return np.flatnonzero(~excluded)

@@ -3,19 +3,21 @@
 Used by ``tools/al_select.py`` and by the active-learning loop; needs no files, no models and no MMDetection3D.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ssal3d.active.query import preparation
+from ssal3d.active.detections import Detections
 from ssal3d.active.query.budget import STOP_RULES, Shopping, walk
-from ssal3d.active.query.dontcare import Regions
+from ssal3d.active.query.dontcare import Regions, drop_excluded
 from ssal3d.active.query.query_file import Query, SelectedFrame
 from ssal3d.active.sampler import ActiveSampler, QueryContext
 from ssal3d.class_names import class_index
-from ssal3d.data.label_state import LabelState
+from ssal3d.data.label_state import LabelState, pool_digest
 from ssal3d.errors import UserError
 from ssal3d.options import one_of
 from ssal3d.predictions import PoolPredictions
@@ -23,6 +25,7 @@ from ssal3d.predictions import PoolPredictions
 __all__ = ['Query', 'SelectedFrame', 'pool_of_ids', 'select']
 
 Annotate = Callable[[str], Mapping[str, int]]
+Warn = Callable[[str], None]
 
 
 def select(
@@ -73,20 +76,20 @@ def select(
     reference = reference if sampler.uses_reference else None
     labelled = labelled if sampler.needs_labelled else None
     with threadpool_limits(1):  # the products here are small: threads would wait for each other
-        candidates = preparation.unlabelled_part(pool, labels, warn)
-        reference = preparation.aligned_reference(reference, candidates, warn) if reference is not None else None
+        candidates = unlabelled_part(pool, labels, warn)
+        reference = aligned_reference(reference, candidates, warn) if reference is not None else None
         detections = sampler.detections(candidates, reference)
-        kept = preparation.drop_excluded(sampler, candidates, detections, dontcare, warn)
+        kept = drop_excluded(sampler.dontcare, candidates, detections, dontcare, warn)
         candidates, detections = candidates.take(kept), detections.take(kept)
         context = QueryContext(
             classes=pool.classes,
             budget=budget,
             seed=seed,
             detections=detections,
-            labelled_counts=preparation.labelled_counts(labels, pool.classes),
-            frames_estimate=preparation.frames_estimate(budget, labels, detections),
+            labelled_counts=labelled_counts(labels, pool.classes),
+            frames_estimate=frames_estimate(budget, labels, detections),
             reference=None if reference is None else reference.take(kept),
-            labelled=preparation.labelled_part(labelled, labels) if labelled is not None else None,
+            labelled=labelled_part(labelled, labels) if labelled is not None else None,
             charged='predicted' if annotate is None else 'annotated',
             warn=warn,
         )
@@ -147,7 +150,7 @@ def _check_inputs(
     reference: PoolPredictions | None,
     labelled: PoolPredictions | None,
     annotate: Annotate | None,
-    warn: Callable[[str], None],
+    warn: Warn,
 ) -> None:
     name = type(sampler).__name__
     if pool.metadata.get('ids_only') and annotate is None:
@@ -160,6 +163,83 @@ def _check_inputs(
         warn(f'{name} does not use reference predictions; they were ignored')
     if labelled is not None and not sampler.needs_labelled:
         warn(f'{name} does not use labelled predictions; they were ignored')
+
+
+def unlabelled_part(pool: PoolPredictions, labels: LabelState, warn: Warn) -> PoolPredictions:
+    """Return the predictions of the frames that are not labelled yet.
+
+    Warns about skipped frames and about a pool that is not the label state's.
+    """
+    ids = pool.frame_ids
+    names = ids.tolist()
+    if not pool.metadata.get('ids_only') and names != sorted(set(names)):
+        raise UserError(f'{pool.source}: frames are not ascending by id; order them as read_predictions does')
+    labelled = np.isin(ids, np.array(labels.frame_ids, dtype=np.str_)) if labels.frames else np.zeros(len(ids), bool)
+    if labelled.any():
+        warn(f'{labelled.sum()} frames of the predictions are labelled already; they were skipped')
+    known = set(names) | set(labels.frame_ids)
+    if len(known) != labels.pool_size or pool_digest(known) != labels.pool_sha256:
+        warn(
+            f'predictions and labels cover {len(known)} frames, other than the {labels.pool_size} of the pool '
+            f"'{labels.pool_name}' that the label state was made for"
+        )
+    return pool.take(np.flatnonzero(~labelled))
+
+
+def aligned_reference(reference: PoolPredictions, pool: PoolPredictions, warn: Warn) -> PoolPredictions:
+    """Return the reference model's predictions for the pool's frames, in their order and with their class indices.
+
+    Raises:
+        UserError: If a frame of the pool or a class is missing.
+    """
+    for key, remedy in (
+        ('nms_iou', 'duplicates would count twice (D-19)'),
+        ('score_threshold', 'compare like with like'),
+    ):
+        ours, theirs = pool.metadata.get(key), reference.metadata.get(key)
+        if ours is not None and theirs is not None and ours != theirs:
+            warn(f'predictions were made with {key} {ours}, the reference predictions with {theirs}; {remedy}')
+    part = _rows_of(reference, pool.frame_ids.tolist(), 'predict the whole pool with both models')
+    lookup = [class_index(name, pool.classes, part.source) for name in part.classes]
+    return replace(part, labels=np.array(lookup, dtype=np.int16)[part.labels], classes=pool.classes)
+
+
+def labelled_part(labelled: PoolPredictions, labels: LabelState) -> PoolPredictions:
+    """Return the predictions of all labelled frames.
+
+    Raises:
+        UserError: If one is missing.
+    """
+    return _rows_of(labelled, sorted(labels.frame_ids), 'predict every labelled frame')
+
+
+def labelled_counts(labels: LabelState, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """Return the ``(C,)`` annotated boxes of the labelled frames in the order of ``classes``.
+
+    Raises:
+        UserError: If the label state counts a class that the predictions do not have.
+    """
+    counts = np.zeros(len(classes), dtype=np.int64)
+    for name, count in labels.counts.items():
+        counts[class_index(name, classes, 'the label state')] += count
+    return counts
+
+
+def frames_estimate(budget: int, labels: LabelState, detections: Detections) -> int:
+    """Return how many frames the budget will buy, from boxes per labelled, else per predicted frame (spec 1.5)."""
+    boxes, frames = sum(labels.counts.values()), len(labels.frames)
+    if not boxes:
+        boxes, frames = int(detections.reliable.sum()), len(detections.predictions)
+    return math.ceil(budget * frames / boxes) if boxes else frames
+
+
+def _rows_of(predictions: PoolPredictions, frame_ids: list[str], remedy: str) -> PoolPredictions:
+    """Return the rows of some frames, given by ascending ids."""
+    position = predictions.index()
+    missing = [frame_id for frame_id in frame_ids if frame_id not in position]
+    if missing:
+        raise UserError(f'{predictions.source}: frame {missing[0]} is missing ({len(missing)} frames are); {remedy}')
+    return predictions.take(np.array([position[frame_id] for frame_id in frame_ids], dtype=np.int64))
 
 
 def _revealer(annotate: Annotate, pool: PoolPredictions) -> Callable[[int], NDArray[np.int64]]:
@@ -176,7 +256,7 @@ def _revealer(annotate: Annotate, pool: PoolPredictions) -> Callable[[int], NDAr
     return reveal
 
 
-def _report(shopping: Shopping, pool: PoolPredictions, budget: int, warn: Callable[[str], None]) -> None:
+def _report(shopping: Shopping, pool: PoolPredictions, budget: int, warn: Warn) -> None:
     relaxed = [purchase.candidate.relax_level for purchase in shopping.purchases if purchase.candidate.relax_level]
     if relaxed:
         warn(f'{len(relaxed)} frames passed only relaxed limits (up to level {max(relaxed)})')

@@ -30,6 +30,7 @@ from ssal3d.semi.hssda.levels import (
     Thresholds,
     points_to_remove,
     step_labels,
+    view_levels,
 )
 from ssal3d.semi.hssda.shuffle import ShuffleSparseEncoder, check_quadrants, draw_permutation, shuffle_points
 from ssal3d.semi.pseudo_labels import class_statistics
@@ -204,7 +205,8 @@ class HSSDA(SemiDetector3D):
             labels = labels.joined(mid.boxes, mid.labels, mid.weights)
         elif view is not None and self.mid_level == ONLINE:
             rules = LevelRules(self.thresholds, self.mid)
-            found, weights = step_labels(view.original, view.other, labels.boxes, rules)
+            levels = view_levels(view.original, view.other, labels.boxes, rules)
+            found, weights = step_labels(view.original, levels, rules)
             labels = labels.joined(found.boxes, found.labels, weights)
             mid = InstanceData(scores=found.s, labels=found.labels)
         if view is not None and self.wants_low:

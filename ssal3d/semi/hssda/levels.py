@@ -239,8 +239,8 @@ def is_step_label(levels: Tensor, labels: Tensor, rules: LevelRules) -> Tensor:
     return (levels >= Level.MID) & rules.mid[labels]
 
 
-def step_labels(own: ScoredBoxes, other: ScoredBoxes, known: Tensor, rules: LevelRules) -> tuple[ScoredBoxes, Tensor]:
-    """Return the labels of the middle level and their weights ``s r``, ``(M,)``.
+def view_levels(own: ScoredBoxes, other: ScoredBoxes, known: Tensor, rules: LevelRules) -> Tensor:
+    """Return the level of each prediction on the original view, ``(P,)`` of `Level`; see `assign_levels`.
 
     Args:
         own: Predictions on the original view.
@@ -249,7 +249,17 @@ def step_labels(own: ScoredBoxes, other: ScoredBoxes, known: Tensor, rules: Leve
         rules: Thresholds on the same device.
     """
     overlaps = best_bev_iou(own.boxes, known) > 0
-    levels = assign_levels(own.s, own.r, best_bev_iou(own.boxes, other.boxes), own.labels, overlaps, rules)
+    return assign_levels(own.s, own.r, best_bev_iou(own.boxes, other.boxes), own.labels, overlaps, rules)
+
+
+def step_labels(own: ScoredBoxes, levels: Tensor, rules: LevelRules) -> tuple[ScoredBoxes, Tensor]:
+    """Return the labels of the middle level and their weights ``s r``, ``(M,)``.
+
+    Args:
+        own: Predictions on the original view.
+        levels: ``(P,)`` their levels, see `view_levels`.
+        rules: Thresholds on the same device.
+    """
     chosen = is_step_label(levels, own.labels, rules)
     mid = ScoredBoxes(*(column[chosen] for column in own))
     return mid, mid.s * mid.r

@@ -1,14 +1,14 @@
 """What HSSDA finds in the teacher's predictions of all frames: thresholds and labels (spec/semi_supervised.md 7.3)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ssal3d.evaluation.box_precision import count_right
-from ssal3d.ops.torch_boxes import best_bev_iou
 from ssal3d.semi.hssda.label_store import BOUGHT, LabelStore, label_rows
 from ssal3d.semi.hssda.levels import (
     DEFAULTS,
@@ -17,11 +17,11 @@ from ssal3d.semi.hssda.levels import (
     Level,
     LevelRules,
     ScoredBoxes,
-    assign_levels,
     estimate_thresholds,
     high_labels,
     score_pools,
     step_labels,
+    view_levels,
 )
 
 DualThresholds = dict[str, dict[str, tuple[float, float]]]
@@ -33,6 +33,40 @@ class FramePrediction(NamedTuple):
     frame_id: str
     original: ScoredBoxes
     other: ScoredBoxes
+
+
+class FrameLevels(NamedTuple):
+    """The predictions on the original view of a frame, ``(K, 7)`` known boxes, ``(P,)`` `Level` of the predictions."""
+
+    frame_id: str
+    own: ScoredBoxes
+    known: Tensor
+    levels: Tensor
+
+
+def frame_levels(
+    predictions: Iterable[FramePrediction],
+    store: LabelStore,
+    rules: LevelRules,
+    mined: Mapping[str, NDArray] | None = None,
+    bought: bool = False,
+) -> Iterator[FrameLevels]:
+    """Yield the levels of predictions, frame by frame.
+
+    Args:
+        predictions: Predictions of all frames.
+        store: Known boxes; what touches one of them is ignored.
+        rules: Thresholds of this mining.
+        mined: Labels that this mining has found, which are known, too.
+        bought: Yield the bought frames instead of the others; they may touch the known boxes.
+    """
+    for frame_id, own, other in predictions:
+        if store.is_bought(frame_id) != bought:
+            continue
+        known = _known(store, frame_id)
+        if mined and frame_id in mined:
+            known = torch.cat((known, torch.from_numpy(mined[frame_id]['box'].copy())))
+        yield FrameLevels(frame_id, own, known, view_levels(own, other, known[:0] if bought else known, rules))
 
 
 def mining_thresholds(
@@ -76,17 +110,13 @@ def mined_labels(
         min_points: Points that a label needs inside.
     """
     rules, new = LevelRules.of(thresholds, store.classes), {}
-    for frame_id, own, other in predictions:
-        if store.is_bought(frame_id):
-            continue
-        known = _known(store, frame_id)
-        overlaps = best_bev_iou(own.boxes, known) > 0
-        levels = assign_levels(own.s, own.r, best_bev_iou(own.boxes, other.boxes), own.labels, overlaps, rules)
+    for frame_id, own, known, levels in frame_levels(predictions, store, rules):
         if not (levels == Level.HIGH).any():
             continue
         chosen = high_labels(levels, own.boxes, torch.from_numpy(load_points(frame_id)), known, min_points)
         if chosen.any():
-            new[frame_id] = label_rows(*(own_column[chosen].numpy() for own_column in (own[0], own[3], own[1], own[2])))
+            columns = (own.boxes, own.labels, own.s, own.r)
+            new[frame_id] = label_rows(*(column[chosen].numpy() for column in columns))
     return new
 
 
@@ -102,13 +132,8 @@ def mid_labels(
         rules: Thresholds of this mining.
     """
     result = {}
-    for frame_id, own, other in predictions:
-        if store.is_bought(frame_id):
-            continue
-        known = _known(store, frame_id)
-        if frame_id in mined:
-            known = torch.cat((known, torch.from_numpy(mined[frame_id]['box'].copy())))
-        mid, weights = step_labels(own, other, known, rules)
+    for frame_id, own, _, levels in frame_levels(predictions, store, rules, mined):
+        mid, weights = step_labels(own, levels, rules)
         if len(weights):
             columns = (mid.boxes, mid.labels, mid.s, mid.r, weights)
             result[frame_id] = label_rows(*(column.numpy() for column in columns))
@@ -117,7 +142,7 @@ def mid_labels(
 
 def labelled_precision(
     predictions: Sequence[FramePrediction], store: LabelStore, thresholds: DualThresholds
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Return how many boxes of bought frames pass the high thresholds and are right, and how many pass, ``(C,)`` each.
 
     All true boxes of these frames are known, so a label may touch them here.
@@ -129,13 +154,8 @@ def labelled_precision(
     """
     rules, classes = LevelRules.of(thresholds, store.classes), len(store.classes)
     counts = torch.zeros(2, classes, dtype=torch.int64)
-    for frame_id, own, other in predictions:
-        if not store.is_bought(frame_id):
-            continue
-        unknown = torch.zeros_like(own.labels, dtype=torch.bool)
-        levels = assign_levels(own.s, own.r, best_bev_iou(own.boxes, other.boxes), own.labels, unknown, rules)
+    for frame_id, own, known, levels in frame_levels(predictions, store, rules, bought=True):
         high, truth = levels == Level.HIGH, torch.from_numpy(store.labels_of(frame_id)['label'].astype(np.int64))
-        known = _known(store, frame_id)
         counts += torch.stack(count_right(own.boxes[high], own.labels[high], known, truth, classes))
     return counts[0], counts[1]
 
@@ -159,5 +179,5 @@ def label_counts(store: LabelStore, rows: NDArray[np.bool_]) -> dict[str, int]:
     return dict(zip(store.classes, found.tolist()))
 
 
-def _known(store: LabelStore, frame_id: str) -> torch.Tensor:
+def _known(store: LabelStore, frame_id: str) -> Tensor:
     return torch.from_numpy(np.array(store.labels_of(frame_id)['box'], dtype=np.float32).reshape(-1, 7))

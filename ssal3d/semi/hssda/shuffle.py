@@ -87,13 +87,6 @@ def shuffle_points(
     return torch.cat((torch.where(inside & (steps != 0), moved, ground), points[:, 2:]), 1)
 
 
-def unshuffle_points(
-    points: Tensor, permutation: Tensor, point_cloud_range: Sequence[float], voxel_size: Sequence[float] | None = None
-) -> Tensor:
-    """Undo `shuffle_points`, up to the rounding of the coordinates; given the voxel size, to the same voxels."""
-    return shuffle_points(points, permutation.argsort(), point_cloud_range, voxel_size)
-
-
 def unshuffle_indices(indices: Tensor, permutations: Sequence[Tensor | None], spatial_shape: Sequence[int]) -> Tensor:
     """Return where voxels of shuffled frames were before the shuffle.
 

@@ -21,7 +21,7 @@ from ssal3d.predictions import read_predictions
 from ssal3d.semi.affine import Affine3D
 from ssal3d.semi.detector import Losses, in_mode, mean_losses, progress, with_boxes, without_boxes
 from ssal3d.semi.judged_labels import JudgedLabels
-from ssal3d.semi.nal.mirror import mirror_consistency, mirror_rpn_maps
+from ssal3d.semi.nal.mirror import check_mirror_symmetry, mirror_consistency, mirror_rpn_maps
 from ssal3d.semi.pseudo_labels import class_statistics
 from ssal3d.semi.ramps import nal_ramp
 
@@ -99,6 +99,9 @@ class NAL3D(JudgedLabels):
             gave labelled frames now. Nothing is told if None.
         min_points: Likewise.
         **kwargs: As for `JudgedLabels`; there is no teacher.
+
+    Raises:
+        UserError: If the detector's anchors are not symmetric about y = 0.
     """
 
     has_teacher = False
@@ -111,6 +114,8 @@ class NAL3D(JudgedLabels):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        anchors = self.student.rpn_head.prior_generator
+        check_mirror_symmetry(anchors.rotations, anchors.ranges)
         self.threshold, self.min_points = threshold, min_points
         self.tau = None if tau is None else per_class(tau, self.classes, 'tau')
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ssal3d.active.functional.diversity import unit_rows
 from ssal3d.active.functional.information import (
     Information,
     class_weights,
@@ -10,7 +11,6 @@ from ssal3d.active.functional.information import (
     leading_directions,
     project,
 )
-from ssal3d.active.functional.selected_features import unit_rows
 
 
 def random_information(seed, frames=30, width=5, mean=6, sigma=0.5):

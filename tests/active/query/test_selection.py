@@ -2,7 +2,7 @@ import pytest
 
 from ssal3d.active import CALSampler, RandomSampler, select
 from ssal3d.active.detections import Detections
-from ssal3d.active.query.preparation import frames_estimate, labelled_counts
+from ssal3d.active.query.selection import frames_estimate, labelled_counts
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from tests.helpers.active_pools import CLASSES, Oracle, at, box, make_pool, unlabelled

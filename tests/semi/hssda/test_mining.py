@@ -19,7 +19,7 @@ from ssal3d.errors import UserError
 from ssal3d.registry import STAGES
 from ssal3d.semi.hssda.detector import HSSDA
 from ssal3d.semi.hssda.label_store import BOUGHT, LabelStore, label_rows
-from ssal3d.semi.hssda.levels import DEFAULTS, LevelRules, ScoredBoxes, step_labels
+from ssal3d.semi.hssda.levels import DEFAULTS, LevelRules, ScoredBoxes, step_labels, view_levels
 from ssal3d.semi.hssda.mining import (
     FramePrediction,
     describe_labels,
@@ -126,7 +126,7 @@ def test_middle_level_is_what_a_step_finds_after_the_mining(store, predictions):
     store.publish(mined, 5, thresholds, mid=mid)
     for frame_id, own, other in predictions[1:]:
         known = torch.from_numpy(store.labels_of(frame_id)['box'].copy())
-        found, weights = step_labels(own, other, known, rules)
+        found, weights = step_labels(own, view_levels(own, other, known, rules), rules)
         stored = store.mid_of(frame_id)
         assert torch.equal(found.boxes, torch.from_numpy(stored['box'].copy()))
         assert torch.equal(weights, torch.from_numpy(stored['weight'].copy()))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ssal3d.active.functional.class_balance import inverse_frequency_caps, manual_caps
+from ssal3d.active.functional.collaborative_greedy import inverse_frequency_caps, manual_caps
 
 
 def test_manual_caps_of_the_shipped_configs():
