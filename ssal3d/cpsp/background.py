@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.bank.cutting import FrameCut, cut_frame, new_objects, pasted_annotations
-from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT, PREDICTION
+from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT
 from ssal3d.cpsp.confidence import uncertainty
 from ssal3d.cpsp.refine import Detections, Refinement, refine
 from ssal3d.cpsp.settings import CPSPSettings
@@ -159,8 +159,3 @@ def _count(
         np.add.at(counts[kind], bank['label'][mask], 1)
     np.add.at(counts[CHANGES.index('added')], preds['label'][new], 1)
     return counts
-
-
-def _warm_up() -> None:
-    points, rules = np.zeros((1, 4), np.float32), Rules(CPSPSettings(), np.ones(1), np.ones(1, np.float32), 0)
-    update_unlabelled(points, np.zeros(1, PREDICTION), np.zeros(0, OBJECT), rules)

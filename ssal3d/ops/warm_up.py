@@ -1,51 +1,28 @@
 """Compile the numba kernels of the package, so that no run waits for it: ``python -m ssal3d.ops.warm_up``.
 
-A module with kernels has a function ``_warm_up`` that calls each kernel on tiny inputs of the types used in practice,
-and stands in `MODULES`. Compiled kernels are cached on disk beside the sources.
+A module with kernels has a function ``_warm_up`` that calls each kernel on tiny inputs of the types used in practice.
+Compiled kernels are cached on disk beside the sources.
 """
 
 import importlib
-import importlib.util
 import time
+from pathlib import Path
 
-MODULES = (
-    'ssal3d.ops.ball_query',
-    'ssal3d.ops.boxes',
-    'ssal3d.ops.grouping',
-    'ssal3d.ops.point_membership',
-    'ssal3d.ops.rotated_boxes',
-    'ssal3d.ops.sampling',
-    'ssal3d.ops.set_abstraction',
-    'ssal3d.ops.sparse_conv',
-    'ssal3d.ops.voxelize',
-    'ssal3d.active.functional.ensemble',
-    'ssal3d.cpsp.background',
-    'ssal3d.ops.membership',
-    'ssal3d.cpsp.refine',
-    'ssal3d.bank.paste',
-    'ssal3d.data.kitti_format',
-    'ssal3d.evaluation.kitti_ap',
-)
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def warm_up(modules: tuple[str, ...] = MODULES) -> list[str]:
-    """Compile the kernels of the given modules and return the names of the modules that had some.
-
-    Modules that are not there, or have no ``_warm_up``, are passed over.
-    """
-    warmed = []
-    for name in modules:
-        if _exists(name) and hasattr(module := importlib.import_module(name), '_warm_up'):
-            module._warm_up()
-            warmed.append(name)
-    return warmed
+def modules_to_warm_up() -> list[str]:
+    """Return the modules of the package that have a ``_warm_up``; their text tells, none is imported."""
+    paths = [path for path in ROOT.rglob('*.py') if '\ndef _warm_up(' in path.read_text()]
+    return sorted('.'.join(path.relative_to(ROOT.parent).with_suffix('').parts) for path in paths)
 
 
-def _exists(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # not even its package is there
-        return False
+def warm_up() -> list[str]:
+    """Compile the kernels of the package and return the names of the modules that have some."""
+    names = modules_to_warm_up()
+    for name in names:
+        importlib.import_module(name)._warm_up()
+    return names
 
 
 def main() -> None:
