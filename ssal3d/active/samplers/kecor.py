@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.functional import label_entropy as entropies
 from ssal3d.active.functional.checks import check_frame_rows, check_width
+from ssal3d.active.functional.label_entropy import MODES, label_entropy
 from ssal3d.active.functional.tangent_kernel import KERNELS, TangentKernel, posterior_features, train_proxy
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.errors import UserError
@@ -70,12 +70,12 @@ class KECORSampler(ActiveSampler):
         self.proxy_steps = int(in_range('proxy_steps', proxy_steps))
         self.proxy_lr = in_range('proxy_lr', proxy_lr)
         self.kernel = one_of('kernel', kernel, KERNELS)
-        self.label_entropy = one_of('label_entropy', label_entropy, entropies.MODES)
+        self.label_entropy = one_of('label_entropy', label_entropy, MODES)
 
     def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
         """Yield frames in the order of the determinant maximisation."""
         counts = context.detections.count(context.detections.reliable)
-        bonus = self.entropy_weight * entropies.label_entropy(counts, self.label_entropy)
+        bonus = self.entropy_weight * label_entropy(counts, self.label_entropy)
         for frame, score in max_det_order(self._features(pool, context), bonus, self.sigma, context.rng):
             yield Candidate(frame, score)
 
