@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ssal3d.bank.generation import OBJECT, Generation
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.ops.boxes import _bev_iou
+from ssal3d.ops.box_kernels import pair_bev_iou
 from ssal3d.ops.membership import outside_boxes
 
 MODES = ('add', 'fill_up_to')
@@ -151,11 +151,11 @@ def _fits(boxes: Any, placed: Any, in_group_iou: Any) -> Any:
     fits = np.ones(boxes.shape[0], dtype=np.bool_)
     for i in range(boxes.shape[0]):
         for j in range(placed.shape[0]):
-            if _bev_iou(boxes[i], placed[j]) > 0.0:
+            if pair_bev_iou(boxes[i], placed[j]) > 0.0:
                 fits[i] = False
                 break
         for j in range(i):
-            iou = _bev_iou(boxes[i], boxes[j])
+            iou = pair_bev_iou(boxes[i], boxes[j])
             if iou > 0.0 and iou >= in_group_iou:
                 fits[i] = fits[j] = False
     return fits

@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.cpsp.settings import CPSPSettings
-from ssal3d.ops.boxes import _bev_iou
+from ssal3d.ops.box_kernels import pair_bev_iou
 
 KEEP, REPLACE, DELETE, DUPLICATE = range(4)
 
@@ -138,7 +138,7 @@ def _refine(bank: Any, miss: Any, predictions: Any, confident: Any, has_points: 
         for b in range(bank.boxes.shape[0]):
             may_match = support[p] and not (rules.match_same_class and bank.labels[b] != predictions.labels[p])
             meets = may_match or action[b] == KEEP
-            if meets and _bev_iou(bank.boxes[b], predictions.boxes[p]) > rules.match_iou:
+            if meets and pair_bev_iou(bank.boxes[b], predictions.boxes[p]) > rules.match_iou:
                 free[p] = False
                 break
     return action, partner, miss, free
@@ -153,7 +153,7 @@ def _match(bank: Any, predictions: Any, support: Any, rules: Any) -> Any:
         for p in range(predictions.boxes.shape[0]):
             if not support[p] or (rules.match_same_class and bank.labels[b] != predictions.labels[p]):
                 continue
-            overlap = _bev_iou(bank.boxes[b], predictions.boxes[p])
+            overlap = pair_bev_iou(bank.boxes[b], predictions.boxes[p])
             if overlap > quality[b]:
                 partner[b], quality[b] = p, overlap
     return partner, quality

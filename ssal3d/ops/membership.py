@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ssal3d.ops.boxes import _is_inside, _precompute
+from ssal3d.ops.box_kernels import is_inside, membership_table
 
 CELLS = 64  # grid cells along each axis
 
@@ -46,7 +46,7 @@ def outside_boxes(points: NDArray[np.float32], boxes: NDArray[np.floating]) -> N
 
 @njit(cache=True, nogil=True)
 def _points_of_boxes(points: Any, boxes: Any) -> Any:
-    table = _precompute(boxes)
+    table = membership_table(boxes)
     low_x, low_y, scale_x, scale_y, starts, entries = _box_grid(table)
     capacity = points.shape[0] + 16
     hit_points, hit_boxes = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32)
@@ -59,7 +59,7 @@ def _points_of_boxes(points: Any, boxes: Any) -> Any:
         cell = int(column) * CELLS + int(row)
         for entry in range(starts[cell], starts[cell + 1]):
             box = entries[entry]
-            if _is_inside(points[i, 0], points[i, 1], points[i, 2], table[box]):
+            if is_inside(points[i, 0], points[i, 1], points[i, 2], table[box]):
                 if hits == capacity:
                     hit_points = np.concatenate((hit_points, np.empty(capacity, dtype=np.int32)))
                     hit_boxes = np.concatenate((hit_boxes, np.empty(capacity, dtype=np.int32)))

@@ -17,7 +17,6 @@ from ssal3d.compat.fix import replace_everywhere
 from ssal3d.compat.mmcv_fixes import by_device
 from ssal3d.compat.mmdet3d_fixes import with_point_in_range
 from ssal3d.compat.mmdet3d_speed_fixes import PointwiseConv2d, first_survivors
-from ssal3d.compat.mmengine_checkpoint_fixes import atomic_open
 from ssal3d.compat.mmengine_training_fixes import mend_cyclic_momentum
 from tests.helpers.paths import ROOT
 
@@ -180,41 +179,6 @@ def test_loads_are_safe_whatever_the_default_of_torch(tmp_path):
         assert checkpoint.torch.load.keywords == {'weights_only': True}
         assert load.call_count == 0
     assert checkpoint.torch.nn is torch.nn
-
-
-@pytest.mark.parametrize('mode', ['wb', 'w'])
-def test_a_file_appears_whole_or_not_at_all(tmp_path, mode):
-    path, (old, new) = tmp_path / 'deep' / 'state', ((b'old', b'new') if mode == 'wb' else ('old', 'new'))
-    with atomic_open(path, mode) as file:
-        file.write(old)
-
-    def broken():
-        with atomic_open(path, mode) as file:
-            file.write(new)
-            file.flush()
-            assert path.read_text() == 'old'
-            raise OSError('no space left on device')
-
-    with pytest.raises(OSError, match='no space'):
-        broken()
-    assert path.read_text() == 'old'
-    with atomic_open(path, mode) as file:
-        file.write(new)
-    assert path.read_text() == 'new'
-    assert [child.name for child in path.parent.iterdir()] == ['state']
-
-
-def test_a_killed_process_leaves_the_old_file(tmp_path):
-    path = tmp_path / 'epoch_1.pth'
-    path.write_bytes(b'old')
-    code = (
-        'import os, signal, sys\n'
-        'from ssal3d.compat.mmengine_checkpoint_fixes import atomic_open\n'
-        f'with atomic_open({str(path)!r}) as file:\n'
-        '    file.write(b"new" * 10**6); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n'
-    )
-    assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=ROOT).returncode == -9
-    assert path.read_bytes() == b'old'
 
 
 # --- momentum --------------------------------------------------------------------------------------------------------

@@ -29,16 +29,18 @@ def test_paper_profile_clusters_entropy_and_takes_the_group():
 
 def test_dataset_differences_are_values():
     waymo = cpsp_settings('released', k_first=60, k_next=50, tau_low=0.3)
-    assert (waymo.clusters('Vehicle', True), waymo.clusters('Vehicle', False)) == (60, 50)
+    assert (waymo.clusters(['Vehicle'], True), waymo.clusters(['Vehicle'], False)) == ([60], [50])
     assert low_thresholds(np.empty(0), np.empty(0, int), ['Vehicle'], waymo) == {'Vehicle': 0.3}
 
 
 def test_values_by_class_name():
     settings = cpsp_settings(tau_low={'Cyclist': 0.1, 'Car': 0.3}, k_first={'Cyclist': 5, 'Car': 7})
     assert low_thresholds(np.empty(0), np.empty(0, int), ['Car', 'Cyclist'], settings) == {'Car': 0.3, 'Cyclist': 0.1}
-    assert settings.clusters('Cyclist', True) == 5
-    with pytest.raises(UserError, match="tau_low has no entry for class 'Pedestrian', found Cyclist, Car"):
-        low_thresholds(np.empty(0), np.empty(0, int), ['Pedestrian'], settings)
+    assert settings.clusters(['Car', 'Cyclist'], True) == [7, 5]
+    with pytest.raises(
+        UserError, match="tau_low: class 'Pedestrian' is missing; give a value for Car, Pedestrian, Cyclist"
+    ):
+        low_thresholds(np.empty(0), np.empty(0, int), ['Car', 'Pedestrian', 'Cyclist'], settings)
 
 
 def test_quantile_of_each_class():
@@ -68,7 +70,7 @@ def test_mistakes_are_named(arguments, message):
 
 def test_no_cluster_is_a_mistake():
     with pytest.raises(UserError, match="found k_next 0 for class 'Car', expected at least 1"):
-        cpsp_settings(k_next={'Car': 0}).clusters('Car', False)
+        cpsp_settings(k_next={'Car': 0}).clusters(['Car'], False)
 
 
 def test_json_holds_every_setting():

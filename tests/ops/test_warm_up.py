@@ -10,7 +10,7 @@ from ssal3d.ops.warm_up import modules_to_warm_up, warm_up
 ROOT = Path(__file__).resolve().parents[2]
 
 
-THROUGH_THEIR_USERS = {'ssal3d.evaluation.kitti_matching'}  # warmed up by kitti_ap
+THROUGH_THEIR_USERS = {'ssal3d.evaluation.kitti_matching', 'ssal3d.ops.box_kernels'}  # by kitti_ap, by boxes
 WITH_KERNELS = {
     '.'.join(path.relative_to(ROOT).with_suffix('').parts)
     for path in (ROOT / 'ssal3d').rglob('*.py')

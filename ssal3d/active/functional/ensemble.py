@@ -13,7 +13,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.active.detections import Detections
-from ssal3d.ops.boxes import _bev_iou, overlaps_any
+from ssal3d.ops.box_kernels import pair_bev_iou
+from ssal3d.ops.boxes import overlaps_any
 from ssal3d.predictions import PoolPredictions
 
 
@@ -116,7 +117,7 @@ def _merge(
                 continue
             best, best_iou = 0, 0.0
             for box in range(start, stop):
-                iou = _bev_iou(boxes[box], others[other])
+                iou = pair_bev_iou(boxes[box], others[other])
                 if iou > best_iou:
                     best, best_iou = box - start, iou
             if best_iou > iou_ens:
@@ -138,7 +139,7 @@ def _suppress(boxes: Any, scores: Any, offsets: Any, threshold: Any) -> Any:
         order = np.argsort(-scores[start : offsets[frame + 1]], kind='mergesort') + start
         for rank in range(order.shape[0]):
             for weaker in order[rank + 1 :]:
-                if kept[order[rank]] and kept[weaker] and _bev_iou(boxes[order[rank]], boxes[weaker]) > threshold:
+                if kept[order[rank]] and kept[weaker] and pair_bev_iou(boxes[order[rank]], boxes[weaker]) > threshold:
                     kept[weaker] = False
     return kept
 
