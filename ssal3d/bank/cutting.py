@@ -2,7 +2,7 @@
 
 import hashlib
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
@@ -39,6 +39,16 @@ class FrameCut(NamedTuple):
     checksum: int
 
 
+class BankArrays(NamedTuple):
+    """The arrays of a generation, see `Generation`."""
+
+    objects: NDArray
+    points: NDArray[np.float32]
+    frames: NDArray
+    masks: NDArray[np.uint8]
+    preds: NDArray
+
+
 def cut_labelled_objects(
     load_points: LoadPoints, classes: Sequence[str], labelled: LabelledObjects, executor: Executor | None = None
 ) -> Generation:
@@ -72,7 +82,7 @@ def cut_labelled_objects(
     nothing = Ragged(np.zeros(0, PREDICTION), np.zeros(len(cuts) + 1, np.int64))
     arrays = joined_cuts(frame_ids, np.ones(len(cuts), np.bool_), cuts, nothing)
     meta = generation_meta(arrays, names, 0, None)
-    return Generation(**arrays, meta={**meta, 'tau': dict.fromkeys(names)})
+    return Generation(*arrays, {**meta, 'tau': dict.fromkeys(names)})
 
 
 def check_points(points: NDArray[np.float32], frame_id: str) -> NDArray[np.float32]:
@@ -154,7 +164,7 @@ def set_uids(objects: NDArray, frame_id: str, classes: tuple[str, ...]) -> None:
 
 def joined_cuts(
     frame_ids: list[str], labelled: NDArray[np.bool_], cuts: Sequence[FrameCut], preds: Ragged
-) -> dict[str, NDArray]:
+) -> BankArrays:
     """Return the arrays of the generation that frames make.
 
     Args:
@@ -183,12 +193,10 @@ def joined_cuts(
     frames['mask_offset'] = _starts(np.array([len(cut.mask) for cut in cuts]))
     frames['pred_offset'] = preds.offsets[:-1]
     points, masks = (np.concatenate([getattr(cut, name) for cut in cuts]) for name in ('points', 'mask'))
-    return {'objects': objects, 'points': points, 'frames': frames, 'masks': masks, 'preds': preds.values}
+    return BankArrays(objects, points, frames, masks, preds.values)
 
 
-def generation_meta(
-    arrays: Mapping[str, NDArray], classes: tuple[str, ...], number: int, parent: int | None
-) -> dict[str, Any]:
+def generation_meta(arrays: BankArrays, classes: tuple[str, ...], number: int, parent: int | None) -> dict[str, Any]:
     """Return what the meta data of any generation says, without its thresholds.
 
     Args:
@@ -197,7 +205,7 @@ def generation_meta(
         number: Number of the generation.
         parent: Number of the one before.
     """
-    objects, frames = arrays['objects'], arrays['frames']
+    objects, frames = arrays.objects, arrays.frames
     counts = [
         {source: int(((objects['label'] == k) & (objects['source'] == s)).sum()) for s, source in enumerate(SOURCES)}
         for k in range(len(classes))
@@ -208,7 +216,7 @@ def generation_meta(
         'parent': parent,
         'classes': list(classes),
         'box': BOX_CONVENTION,
-        'channels': arrays['points'].shape[1],
+        'channels': arrays.points.shape[1],
         'objects': dict(zip(classes, counts)),
         'frames': {'labelled': int(frames['labelled'].sum()), 'unlabelled': int((~frames['labelled']).sum())},
     }

@@ -95,7 +95,7 @@ def _generation(
     arrays = joined_cuts(pool.frame_ids, pool.labelled, [update.cut for update in updates], pool.preds)
     meta = generation_meta(arrays, pool.classes, pool.rules.number, None if previous is None else previous.number)
     changes = np.sum([update.changes for update in updates], axis=0)
-    return Generation(**arrays, meta={**meta, **_refresh_meta(pool, changes), 'provenance': dict(provenance)})
+    return Generation(*arrays, {**meta, **_refresh_meta(pool, changes), 'provenance': dict(provenance)})
 
 
 def _refresh_meta(pool: Shard, changes: NDArray[np.int64]) -> dict[str, Any]:
