@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from ssal3d.active.uncertainty import binary_entropy
+from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.cpsp.settings import CPSPSettings
 
 
@@ -34,9 +34,9 @@ def thresholds(
             part keeps its previous threshold, or gets infinity, so that nothing of it is confident.
     """
     tau = {}
-    for label, name in enumerate(classes):
+    for label, (name, clusters) in enumerate(zip(classes, settings.clusters(classes, previous is None))):
         own = labels == label if stable is None else (labels == label) & stable
-        value = class_threshold(scores[own], settings.clusters(name, previous is None), settings)
+        value = class_threshold(scores[own], clusters, settings)
         tau[name] = value if value is not None else (previous or {}).get(name, math.inf)
     return tau
 
