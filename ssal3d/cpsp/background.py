@@ -142,7 +142,7 @@ def _detections(rows: NDArray, settings: CPSPSettings) -> Detections:
 
 def _touches(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return which boxes have a positive BEV IoU with any of the others."""
-    return (bev_iou(boxes, others) > 0).any(1)
+    return np.any(bev_iou(boxes, others) > 0, axis=1)
 
 
 def _count(

@@ -73,7 +73,7 @@ def class_threshold(scores: NDArray[np.floating], clusters: int, settings: CPSPS
     return min(centre, float(scores[best].max()))  # rounding of the mean must not exclude the whole cluster
 
 
-def uncertainty(scores: NDArray[np.floating], measure: str) -> NDArray[np.float64]:
+def uncertainty(scores: NDArray[np.floating], measure: str) -> NDArray[np.floating]:
     """Return the uncertainty of detections, decreasing in the score.
 
     Args:
@@ -88,7 +88,7 @@ def uncertainty(scores: NDArray[np.floating], measure: str) -> NDArray[np.float6
     return np.where(scores >= 0.5, entropy, 2.0 - entropy)
 
 
-def _lowest_cluster(values: NDArray[np.float64], clusters: int, settings: CPSPSettings) -> NDArray[np.bool_]:
+def _lowest_cluster(values: NDArray[np.floating], clusters: int, settings: CPSPSettings) -> NDArray[np.bool_]:
     """Return which values belong to the k-means cluster with the lowest centre."""
     clusters = min(clusters, len(np.unique(values)))
     means = KMeans(clusters, n_init=settings.n_init, random_state=settings.seed)

@@ -56,10 +56,10 @@ def overlapping_pairs(truth: KittiFrames, detections: KittiFrames, wanted: NDArr
     arrays = (
         truth.offsets,
         detections.offsets,
-        np.ascontiguousarray(truth.objects.bbox),
-        np.ascontiguousarray(detections.objects.bbox),
-        truth.objects.upright_boxes(),
-        detections.objects.upright_boxes(),
+        np.ascontiguousarray(truth.objects.bbox, dtype=np.float64),
+        np.ascontiguousarray(detections.objects.bbox, dtype=np.float64),
+        truth.objects.upright_boxes().astype(np.float64, copy=False),
+        detections.objects.upright_boxes().astype(np.float64, copy=False),
         wanted,
     )
     start = np.zeros(len(wanted) + 1, dtype=np.int64)

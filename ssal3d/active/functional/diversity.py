@@ -129,7 +129,7 @@ def unit_rows(features: NDArray[np.floating]) -> Features:
     features = np.asarray(features, dtype=np.float32)
     lengths = np.sqrt(np.einsum('nd,nd->n', features, features))[:, None]
     with np.errstate(invalid='ignore'):  # infinite features give NaN, which `Similarity` reports
-        return features / np.where(lengths > 0, lengths, 1)
+        return np.divide(features, np.where(lengths > 0, lengths, 1), dtype=np.float32)
 
 
 class SelectedFeatures:

@@ -14,7 +14,7 @@ MODES = ('least', 'margin')
 POOLS = ('mean', 'max')
 
 
-def doubt(scores: NDArray[np.floating], mode: str = 'least') -> NDArray[np.float64]:
+def doubt(scores: NDArray[np.floating], mode: str = 'least') -> NDArray[np.floating]:
     """Return how little is believed in boxes with the ``(K,)`` scores, in [0, 1].
 
     Args:

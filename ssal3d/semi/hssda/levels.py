@@ -91,7 +91,7 @@ def two_centre_thresholds(
     return high, low
 
 
-def _best_split(values: NDArray[np.float64]) -> int:
+def _best_split(values: NDArray[np.floating]) -> int:
     """Return how many of the sorted values belong to the lower of two clusters with the least squared distances."""
     shifted = values - values.mean()
     sizes = np.arange(1, len(values))
