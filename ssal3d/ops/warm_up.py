@@ -18,7 +18,6 @@ MODULES = (
     'ssal3d.ops.set_abstraction',
     'ssal3d.ops.sparse_conv',
     'ssal3d.ops.voxelize',
-    'ssal3d.active.ensemble',
     'ssal3d.cpsp.background',
     'ssal3d.cpsp.membership',
     'ssal3d.cpsp.refine',
