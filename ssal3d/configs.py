@@ -6,10 +6,11 @@ command and as ``_base_`` of another config.
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssal3d.errors import UserError, unknown_name
+from ssal3d.errors import UserError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -28,14 +29,15 @@ def find_config(name: str) -> Path:
     Raises:
         UserError: If there is no such file.
     """
-    if name.startswith(_SCOPE):
-        return _shipped(name.removeprefix(_SCOPE))
     path = Path(name)
     if path.is_file():
         return path
-    if path.parts[:1] == ('configs',) and (SHIPPED.parent / path).is_file():
-        return SHIPPED.parent / path
-    raise UserError(f'{name}: no such config; shipped ones are in {SHIPPED}')
+    below = name.removeprefix(_SCOPE if name.startswith(_SCOPE) else 'configs/')
+    if below != name and (SHIPPED / below).is_file():
+        return SHIPPED / below
+    close = get_close_matches(below, [str(found.relative_to(SHIPPED)) for found in SHIPPED.rglob('*.py')], n=1)
+    hint = f"; did you mean '{_SCOPE}{close[0]}'?" if close else ''
+    raise UserError(f'{name}: no such config; shipped ones are in {SHIPPED}{hint}')
 
 
 def read_config(name: str, overrides: Mapping[str, Any] | None = None, custom_imports: bool = True) -> 'Config':
@@ -64,14 +66,6 @@ def read_config(name: str, overrides: Mapping[str, Any] | None = None, custom_im
     return config
 
 
-def _shipped(name: str) -> Path:
-    path = SHIPPED / name
-    if not path.is_file():
-        there = sorted(str(found.relative_to(SHIPPED)) for found in SHIPPED.rglob('*.py'))
-        raise unknown_name('shipped config', name, there)
-    return path
-
-
 def _let_bases_name_shipped_configs(kind: type['Config']) -> None:
     """Let ``_base_`` begin with ``ssal3d::``; MMEngine knows the packages of OpenMMLab alone."""
     original = kind._get_cfg_path
@@ -80,7 +74,7 @@ def _let_bases_name_shipped_configs(kind: type['Config']) -> None:
 
     def path_of_base(cfg_path: str, filename: str) -> tuple[str, str | None]:
         if cfg_path.startswith(_SCOPE):
-            return str(_shipped(cfg_path.removeprefix(_SCOPE))), None
+            return str(find_config(cfg_path)), None
         return original(cfg_path, filename)
 
     path_of_base.knows_ssal3d = True  # type: ignore[attr-defined]

@@ -8,23 +8,30 @@ Example:
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ssal3d.active import ActiveSampler, Query, pool_of_ids, select
 from ssal3d.cli.arguments import Words, add_config, add_overrides, make_parser
 from ssal3d.configs import read_config
-from ssal3d.data.label_state import LabelState
 from ssal3d.errors import ShortfallError, UserError, command
 from ssal3d.fileio import read_json
-from ssal3d.predictions import PoolPredictions, read_predictions
-from ssal3d.registry import ACTIVE_SAMPLERS
 from ssal3d.terminal import console, print_table
+
+if TYPE_CHECKING:
+    from ssal3d.active import ActiveSampler, Query
+    from ssal3d.data.label_state import LabelState
+    from ssal3d.predictions import PoolPredictions
 
 
 @command
 def main(argv: Words = None) -> None:
     """Read the files, select and write the query."""
     arguments = parse_arguments(argv)
+
+    from ssal3d.active import select
+    from ssal3d.data.label_state import LabelState
+    from ssal3d.predictions import read_predictions
+    from ssal3d.registry import ACTIVE_SAMPLERS
+
     config = read_settings(arguments)
     sampler: ActiveSampler = ACTIVE_SAMPLERS.build(config['active_sampler'])
     labels = LabelState.read(arguments.labels)
@@ -92,8 +99,11 @@ def read_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
-def read_pool(arguments: argparse.Namespace, sampler: ActiveSampler, labels: LabelState) -> PoolPredictions:
+def read_pool(arguments: argparse.Namespace, sampler: 'ActiveSampler', labels: 'LabelState') -> 'PoolPredictions':
     """Read the pool's predictions, or its ids alone for a sampler that needs no more."""
+    from ssal3d.active import pool_of_ids
+    from ssal3d.predictions import read_predictions
+
     if arguments.predictions:
         return read_predictions(arguments.predictions, sampler.fields_to_read(arguments.dontcare is not None))
     if sampler.fields_to_read() or not arguments.annotations:
@@ -129,7 +139,7 @@ def read_by_frame(path: str) -> Mapping[str, Any]:
     return content
 
 
-def show(query: Query, path: str) -> None:
+def show(query: 'Query', path: str) -> None:
     """Print what was bought."""
     for warning in query.warnings:
         console.print(f'warning: {warning}', highlight=False, markup=False)
