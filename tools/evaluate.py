@@ -3,12 +3,14 @@
 Example:
     python tools/evaluate.py kitti --detections results/data --labels data/kitti/training/label_2 \
         --split data/kitti/ImageSets/val.txt --out metrics.json --iou Car:bev=0.5
+    python tools/evaluate.py waymo --detections predictions.bin --ground-truth gt.bin --out metrics.json
 """
 
 import argparse
 from pathlib import Path
 
 from ssal3d.errors import UserError, command
+from ssal3d.evaluation.waymo_command import add_waymo
 from ssal3d.fileio import SCHEMA, write_json
 from ssal3d.terminal import console, print_table
 
@@ -19,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(required=True, metavar='KIND')
     _add_kitti(kinds)
+    add_waymo(kinds)
     arguments = vars(parser.parse_args())
     arguments.pop('run')(**arguments)
 
