@@ -4,12 +4,14 @@ Example:
     python tools/evaluate.py kitti --detections results/data --labels data/kitti/training/label_2 \
         --split data/kitti/ImageSets/val.txt --out metrics.json --iou Car:bev=0.5
     python tools/evaluate.py waymo --detections predictions.bin --ground-truth gt.bin --out metrics.json
+    python tools/evaluate.py calibration --predictions predictions --labels kitti_infos_train.pkl --out metrics.json
 """
 
 import argparse
 from pathlib import Path
 
 from ssal3d.errors import UserError, command
+from ssal3d.evaluation.calibration_command import add_calibration
 from ssal3d.evaluation.waymo_command import add_waymo
 from ssal3d.fileio import SCHEMA, write_json
 from ssal3d.terminal import console, print_table
@@ -22,6 +24,7 @@ def main() -> None:
     kinds = parser.add_subparsers(required=True, metavar='KIND')
     _add_kitti(kinds)
     add_waymo(kinds)
+    add_calibration(kinds)
     arguments = vars(parser.parse_args())
     arguments.pop('run')(**arguments)
 

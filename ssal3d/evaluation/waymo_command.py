@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ssal3d.errors import UserError
+from ssal3d.evaluation.thresholds import parse_thresholds
 
 _EXAMPLE = """Example:
     python tools/evaluate.py waymo --detections predictions.bin --ground-truth ground_truth.bin --out metrics.json
@@ -47,7 +47,7 @@ def evaluate_files(
     from ssal3d.fileio import SCHEMA, write_json
     from ssal3d.terminal import console, print_table
 
-    thresholds = parse_thresholds(iou or [])
+    thresholds = {name.upper(): value for name, value in parse_thresholds(iou or []).items()}
     names = [name.upper() for name in classes or CLASSES]
     frame_numbers: dict[FrameKey, int] = {}
     truth, found = read_objects(ground_truth, frame_numbers), read_objects(detections, frame_numbers)
@@ -56,19 +56,3 @@ def evaluate_files(
     print_table(f'AP and APH, {metrics["frames"]} frames', SUMMARY_HEADER, summary(metrics))
     for warning in metrics['warnings']:
         console.print(f'warning: {warning}', highlight=False)
-
-
-def parse_thresholds(settings: list[str]) -> dict[str, float]:
-    """Parse ``NAME=IOU``.
-
-    Raises:
-        UserError: If a setting is malformed.
-    """
-    result = {}
-    for setting in settings:
-        name, _, value = setting.partition('=')
-        try:
-            result[name.upper()] = float(value)
-        except ValueError:
-            raise UserError(f"--iou: found '{setting}', expected NAME=IOU, e.g. VEHICLE=0.5") from None
-    return result

@@ -25,6 +25,7 @@ MODULES = (
     'ssal3d.cpsp.scene',
     'ssal3d.data.kitti_format',
     'ssal3d.evaluation.kitti_ap',
+    'ssal3d.evaluation.right_detections',
     'ssal3d.evaluation.waymo_matching',
 )
 
