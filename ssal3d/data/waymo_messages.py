@@ -44,12 +44,8 @@ _MESSAGES: dict[str, tuple[str, ...]] = {
 
 @lru_cache(maxsize=1)
 def _classes() -> dict[str, Any]:
-    try:
-        from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-    except ImportError:
-        raise UserError(
-            "Waymo's files need the package protobuf, which is not installed; pip install 'ssal3d[waymo]'"
-        ) from None
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
     fields = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name='ssal3d_waymo.proto', package=_PACKAGE, syntax='proto2')
     for message_name, declarations in _MESSAGES.items():
@@ -71,11 +67,7 @@ def _classes() -> dict[str, Any]:
 
 
 def message_class(name: str) -> Any:
-    """Return the protobuf class of a message, e.g. ``'Objects'``.
-
-    Raises:
-        UserError: If protobuf is not installed; the message says how to install it.
-    """
+    """Return the protobuf class of a message, e.g. ``'Objects'``."""
     return _classes()[name]
 
 

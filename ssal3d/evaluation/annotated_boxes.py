@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.class_names import ALIASES
+from ssal3d.class_names import ALIASES
 from ssal3d.data.infos import frame_id, read_infos
 from ssal3d.data.kitti_format import DONT_CARE, camera_boxes_to_lidar, info_boxes_to_lidar, read_calibration
 from ssal3d.data.kitti_objects import read_objects

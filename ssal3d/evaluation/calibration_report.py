@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from ssal3d.errors import UserError
 from ssal3d.evaluation.annotated_boxes import AnnotatedBoxes
 from ssal3d.evaluation.calibration import FIG7_EDGES, d_ece, reliability, scaled
-from ssal3d.evaluation.right_detections import MATCHINGS, class_thresholds, right_detections
-from ssal3d.predictions import PoolPredictions
+from ssal3d.evaluation.right_detections import MATCHINGS, FrameDetections, class_thresholds, right_in_frames
 
 MEAN = 'mean'
 MEASURES = ('d_ece', 'd_ece_position', 'd_ece_position_size')
@@ -58,7 +57,7 @@ class CalibrationSettings:
 
 
 def evaluate_calibration(
-    methods: Mapping[str, PoolPredictions], truth: AnnotatedBoxes, settings: CalibrationSettings | None = None
+    methods: Mapping[str, FrameDetections], truth: AnnotatedBoxes, settings: CalibrationSettings | None = None
 ) -> dict[str, Any]:
     """Measure the calibration of one or more models on the same frames.
 
@@ -89,7 +88,7 @@ def evaluate_calibration(
         'methods': result,
         'settings': {
             **asdict(settings),
-            **{'iou': thresholds, 'region': list(region), 'sizes': sizes, 'frames': len(first)},
+            **{'iou': thresholds, 'region': list(region), 'sizes': sizes, 'frames': len(first.frame_ids)},
             'ground_truths': dict(zip(first.classes, annotated.tolist(), strict=True)),
             'left_out_without_points': truth.empty,
         },
@@ -116,21 +115,16 @@ class _Detections:
     @classmethod
     def of(
         cls,
-        pool: PoolPredictions,
+        pool: FrameDetections,
         truth: AnnotatedBoxes,
         thresholds: Mapping[str, float],
         settings: CalibrationSettings,
     ) -> '_Detections':
         """Return the confident enough detections of a pool, and which of them are right."""
         confident = pool.scores >= np.float32(settings.min_score)
-        boxes, labels = pool.boxes[confident], pool.labels[confident].astype(np.int64)
-        scores = pool.scores[confident].astype(np.float64)
-        offsets = np.concatenate(([0], np.cumsum(confident)))[pool.offsets]
-        min_iou = np.array([thresholds[name] for name in pool.classes])
-        theirs = truth.boxes, truth.labels, truth.offsets
-        return cls(
-            boxes, labels, scores, right_detections(boxes, labels, scores, offsets, *theirs, min_iou, settings.matching)
-        )
+        right = right_in_frames(pool, truth, thresholds, settings.matching, confident)
+        labels, scores = pool.labels[confident].astype(np.int64), pool.scores[confident].astype(np.float64)
+        return cls(pool.boxes[confident], labels, scores, right)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -140,7 +134,7 @@ class _Detections:
         return _Detections(self.boxes[rows], self.labels[rows], self.scores[rows], self.right[rows])
 
 
-def _check_alike(methods: Mapping[str, PoolPredictions]) -> None:
+def _check_alike(methods: Mapping[str, FrameDetections]) -> None:
     (first_name, first), *others = methods.items()
     for name, pool in others:
         if pool.classes != first.classes:

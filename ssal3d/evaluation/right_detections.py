@@ -1,21 +1,55 @@
 """Which detections are right: those that overlap an annotated object of their class enough."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.ops.boxes import _iou_3d
+from ssal3d.evaluation.annotated_boxes import AnnotatedBoxes
+from ssal3d.ops.box_kernels import pair_iou_3d
+
+Array = NDArray[np.floating]
+Rows = NDArray[np.int64]
+
+
+class FrameDetections(Protocol):
+    """What is needed of detections in F frames; `ssal3d.predictions.PoolPredictions` has it."""
+
+    @property
+    def frame_ids(self) -> NDArray[np.str_]:
+        """``(F,)`` ids."""
+
+    @property
+    def offsets(self) -> Rows:
+        """``(F + 1,)`` first detection of every frame."""
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """``(K, 7)`` gravity-centred boxes in the LiDAR frame, m and rad."""
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """``(K,)`` confidences in [0, 1]."""
+
+    @property
+    def labels(self) -> NDArray[np.int16]:
+        """``(K,)`` index into the classes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names."""
+
+    @property
+    def source(self) -> str:
+        """Where they come from, for errors."""
+
 
 IOU_THRESHOLDS = {'Car': 0.7, 'Vehicle': 0.7, 'Pedestrian': 0.5, 'Cyclist': 0.5}
 MATCHINGS = ('independent', 'best_any_class', 'greedy')
 _INDEPENDENT, _BEST_ANY_CLASS, _GREEDY = range(len(MATCHINGS))
-
-Array = NDArray[np.floating]
-Rows = NDArray[np.int64]
 
 
 def right_detections(
@@ -67,6 +101,32 @@ def right_detections(
     )
 
 
+def right_in_frames(
+    pool: FrameDetections,
+    truth: AnnotatedBoxes,
+    thresholds: Mapping[str, float],
+    matching: str = 'independent',
+    rows: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
+    """Return which detections of many frames are right.
+
+    Args:
+        pool: Detections.
+        truth: Annotated boxes of the same frames in the same order; labels index the same classes.
+        thresholds: By class name.
+        matching: See `right_detections`.
+        rows: ``(K,)`` detections to judge, all by default; the others might as well not be there.
+
+    Returns:
+        True where right, for each of the chosen detections.
+    """
+    rows = np.ones(len(pool.scores), dtype=np.bool_) if rows is None else rows
+    offsets = np.concatenate(([0], np.cumsum(rows)))[pool.offsets]
+    min_iou = np.array([thresholds[name] for name in pool.classes])
+    ours = pool.boxes[rows], pool.labels[rows], pool.scores[rows], offsets
+    return right_detections(*ours, truth.boxes, truth.labels, truth.offsets, min_iou, matching)
+
+
 def class_thresholds(classes: Sequence[str], changes: Mapping[str, float] | None = None) -> dict[str, float]:
     """Return the 3D IoU from which on a detection is right, by class.
 
@@ -112,7 +172,7 @@ def _right(
                 other_class = truth_labels[g] != labels[d]
                 if taken[g] or (other_class and matching != _BEST_ANY_CLASS):
                     continue
-                iou = _iou_3d(boxes[d], truth_boxes[g])
+                iou = pair_iou_3d(boxes[d], truth_boxes[g])
                 if iou > best_iou:
                     best, best_iou = g, iou
             if best >= 0 and best_iou >= min_iou[labels[d]] and truth_labels[best] == labels[d]:

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.class_names import ALIASES
+from ssal3d.class_names import ALIASES
 from ssal3d.errors import UserError, unknown_name
+from ssal3d.evaluation.annotated_boxes import AnnotatedBoxes
+from ssal3d.evaluation.right_detections import MATCHINGS, FrameDetections, class_thresholds, right_in_frames
 from ssal3d.fileio import SCHEMA, read_json, write_json
 
 METHODS = ('temperature', 'isotonic')
@@ -39,10 +41,10 @@ class Curve:
 
     def __call__(self, scores: Array) -> NDArray[np.float64]:
         """Return the calibrated scores of ``(N,)`` scores in [0, 1]; no point and no temperature change nothing."""
-        scores = np.asarray(scores, dtype=np.float64)
+        values: NDArray[np.float64] = np.asarray(scores, dtype=np.float64)
         if self.temperature is not None:
-            return 1 / (1 + np.exp(-_logit(scores) / self.temperature))
-        return np.interp(scores, self.x, self.y) if self.x else scores
+            return 1 / (1 + np.exp(-_logit(values) / self.temperature))
+        return np.interp(values, self.x, self.y) if self.x else values
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,26 @@ class ScoreCalibration:
             curves[name] = Curve(x, y, temperature)
             facts[name] = {key: value for key, value in entry.items() if key not in ('x', 'y', 'temperature')}
         return cls(content['method'], curves, facts, tuple(content.get('warnings', ())))
+
+
+def fit_on_frames(
+    method: str,
+    pool: FrameDetections,
+    truth: AnnotatedBoxes,
+    iou: Mapping[str, float] | None = None,
+    matching: str = MATCHINGS[0],
+) -> ScoreCalibration:
+    """Fit a calibration on labelled frames; see `fit_calibration`.
+
+    Args:
+        method: One of `METHODS`.
+        pool: Detections in labelled frames.
+        truth: Annotated boxes of these frames; labels index the detections' classes.
+        iou: Changes to the 3D IoU from which on a detection is right, by class name.
+        matching: See `ssal3d.evaluation.right_detections.right_detections`.
+    """
+    right = right_in_frames(pool, truth, class_thresholds(pool.classes, iou), matching)
+    return fit_calibration(method, pool.scores, pool.labels, right, pool.classes)
 
 
 def fit_calibration(

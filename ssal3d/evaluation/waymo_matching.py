@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ssal3d.ops.boxes import _iou_3d
+from ssal3d.ops.box_kernels import pair_iou_3d
 
 LEVELS = (1, 2)
 STEPS_OF_IOU = 1_000_000  # the matching sums whole millionths of IoU
@@ -134,7 +134,7 @@ def _pairs(truth_boxes: Any, boxes: Any, min_iou: Any) -> Any:
         for d in range(boxes.shape[0]):
             if min(boxes[d, 3], boxes[d, 4], boxes[d, 5]) <= SMALLEST_SIZE:
                 continue
-            iou = np.float32(min(_iou_3d(truth_boxes[g], boxes[d]), 1.0))
+            iou = np.float32(min(pair_iou_3d(truth_boxes[g], boxes[d]), 1.0))
             weight = np.int64(np.rint(iou * np.float32(STEPS_OF_IOU)))
             if iou < min_iou or weight == 0:
                 continue

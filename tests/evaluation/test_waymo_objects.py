@@ -1,15 +1,12 @@
 """Waymo's .bin files, written by protobuf's compiler from the test's own text."""
 
-import builtins
-
 import numpy as np
 import pytest
-from waymo_wire import LABEL, METRICS, compiled, objects_message
 
-from ssal3d.data import waymo_messages
 from ssal3d.errors import UserError
 from ssal3d.evaluation import waymo_objects
 from ssal3d.evaluation.waymo_objects import counted_truth, read_objects, write_objects
+from tests.helpers.waymo_wire import LABEL, METRICS, compiled, objects_message
 
 BOX = (10.0, -2.0, 0.5, 4.5, 2.0, 1.6, 0.25)
 CAR = dict(context_name='segment', frame_timestamp_micros=1_550_000_000_000_000, type=1, box=BOX)
@@ -115,19 +112,3 @@ def test_a_missing_file_is_a_user_error_and_an_empty_one_holds_nothing(tmp_path)
         read_objects(tmp_path / 'none.bin', {})
     (tmp_path / 'empty.bin').touch()
     assert len(read_objects(tmp_path / 'empty.bin', {})) == 0
-
-
-def test_without_protobuf_the_error_says_what_to_install(tmp_path, monkeypatch):
-    path = write(tmp_path / 'a.bin', [CAR])
-    real_import = builtins.__import__
-
-    def refuse(name, *rest):
-        if name.startswith('google.protobuf') and 'descriptor_pool' in (rest[2] or ()):
-            raise ImportError(name)
-        return real_import(name, *rest)
-
-    waymo_messages._classes.cache_clear()
-    monkeypatch.setattr(builtins, '__import__', refuse)
-    with pytest.raises(UserError, match=r"protobuf, which is not installed; pip install 'ssal3d\[waymo\]'"):
-        read_objects(path, {})
-    waymo_messages._classes.cache_clear()

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from waymo_wire import objects_message
+
+from tests.helpers.waymo_wire import objects_message
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'evaluate.py'
 
