@@ -78,3 +78,9 @@ def kitti_eval(tmp_path_factory) -> Path:
         archive.extractall(target, filter='data')
     (target / 'expected.json').symlink_to(source / 'expected.json')
     return target
+
+
+@pytest.fixture(scope='session')
+def waymo_metrics() -> Path:
+    """Detections and ground truth in Waymo's format, and the AP that the official tool gives them."""
+    return _real_data('waymo_metrics')
