@@ -1,0 +1,58 @@
+"""Dense layers on the CPU: channels last, and in bfloat16 where the processor multiplies it natively.
+
+Both change nothing in a detector's parameters; bfloat16 keeps 8 bits of a feature's mantissa.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssal3d.errors import unknown_name
+
+DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
+
+
+def cpu_dense_dtype(setting: str = 'auto') -> torch.dtype:
+    """Return the type in which dense layers compute on the CPU.
+
+    Args:
+        setting: ``'float32'``, ``'bfloat16'``, or ``'auto'``: bfloat16 if the processor has instructions for it
+            (AVX512-BF16 or AMX), which depends on nothing but the processor; elsewhere bfloat16 is slower.
+
+    Raises:
+        UserError: If the setting does not exist.
+    """
+    if setting == 'auto':
+        return torch.bfloat16 if has_fast_bfloat16() else torch.float32
+    if setting not in DTYPES:
+        raise unknown_name('value of dense_cpu_dtype', setting, ['auto', *DTYPES])
+    return DTYPES[setting]
+
+
+def has_fast_bfloat16() -> bool:
+    """Return whether the processor multiplies bfloat16 natively."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def run_dense(layers: Callable[[Tensor], Any], inputs: Tensor, dtype: torch.dtype) -> list[Tensor]:
+    """Run convolutional layers on a feature map; on other devices than the CPU, as they are.
+
+    Args:
+        layers: Takes ``(B, C, H, W)``, returns one map or several.
+        inputs: The map.
+        dtype: See `cpu_dense_dtype`.
+
+    Returns:
+        The maps, in the type of the inputs.
+    """
+    if inputs.device.type != 'cpu':
+        return _as_list(layers(inputs))
+    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        outputs = _as_list(layers(inputs.contiguous(memory_format=torch.channels_last)))
+    return [output.to(inputs.dtype) for output in outputs]
+
+
+def _as_list(maps: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    return [maps] if isinstance(maps, Tensor) else list(maps)
