@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmdet.models.losses import FocalLoss
 from mmdet3d.models.dense_heads import Anchor3DHead
 from mmdet3d.models.dense_heads.train_mixins import get_direction_target
 from mmdet3d.models.layers import box3d_multiclass_nms
@@ -11,7 +12,6 @@ from mmdet3d.models.task_modules import Max3DIoUAssigner
 from mmdet3d.models.task_modules.anchor import Anchor3DRangeGenerator
 from mmdet3d.registry import MODELS
 from mmdet3d.structures import BboxOverlapsNearest3D, LiDARInstance3DBoxes, limit_period, xywhr2xyxyr
-from mmdet.models.losses import FocalLoss
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn import functional
@@ -56,7 +56,7 @@ class ActiveAnchor3DHead(Anchor3DHead):
         weight = torch.cat([layer.weight.flatten(1) for layer in layers])
         outputs = functional.linear(x.permute(0, 2, 3, 1), weight, torch.cat([layer.bias for layer in layers]))
         maps = outputs.permute(0, 3, 1, 2).split([layer.out_channels for layer in layers], dim=1)
-        return (*maps, None)[:3]  # type: ignore[return-value]
+        return (*maps, None)[:3]
 
     # Prediction
 

@@ -1,6 +1,7 @@
 """Which anchor learns which box: the rule of `Max3DIoUAssigner` with nearest-BEV overlaps, by one pass over a grid."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -37,33 +38,16 @@ def assign_anchors(
     return _assign(anchors, boxes.astype(np.float32), labels.astype(np.int64), limits, per_class)
 
 
-@njit(cache=True)
-def _assign(anchors, boxes, labels, limits, per_class):  # type: ignore[no-untyped-def]
-    rows, columns, sizes, rotations = anchors.shape[:4]
-    assigned = np.zeros((rows, columns, sizes, rotations), dtype=np.int32)
-    best = np.zeros((rows, columns, sizes, rotations), dtype=np.float32)
+@njit(cache=True, nogil=True)
+def _assign(anchors: Any, boxes: Any, labels: Any, limits: Any, per_class: bool) -> Any:
+    sizes = anchors.shape[2]
+    assigned = np.zeros(anchors.shape[:4], dtype=np.int32)
+    best = np.zeros(anchors.shape[:4], dtype=np.float32)
     highest = np.zeros((sizes, len(boxes)), dtype=np.float32)
     for size in range(sizes):
-        positive, negative = limits[size, 0], limits[size, 1]
         for number in range(len(boxes)):
-            if per_class and labels[number] != size:
-                continue
-            for turn in range(rotations):
-                for row in range(rows):
-                    if _apart(anchors[row, 0, size, turn], boxes[number], 1):
-                        continue
-                    for column in range(columns):
-                        anchor = anchors[row, column, size, turn]
-                        if _apart(anchor, boxes[number], 0):
-                            continue
-                        iou = _iou(anchor, boxes[number])
-                        highest[size, number] = max(highest[size, number], iou)
-                        if iou > best[row, column, size, turn]:
-                            best[row, column, size, turn] = iou
-                            if iou >= positive:
-                                assigned[row, column, size, turn] = number + 1
-                            else:
-                                assigned[row, column, size, turn] = NEGATIVE if iou < negative else IGNORED
+            if not per_class or labels[number] == size:
+                highest[size, number] = _offer(anchors, boxes[number], size, number, limits, best, assigned)
     for size in range(sizes):
         for number in range(len(boxes)):
             if highest[size, number] >= limits[size, 2]:
@@ -71,8 +55,30 @@ def _assign(anchors, boxes, labels, limits, per_class):  # type: ignore[no-untyp
     return assigned
 
 
-@njit(cache=True)
-def _take_best(anchors, box, size, number, highest, assigned):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True)
+def _offer(anchors: Any, box: Any, size: int, number: int, limits: Any, best: Any, assigned: Any) -> Any:
+    """Give a box those anchors of a size that overlap none before it as much; return its highest IoU with any."""
+    rows, columns, _, rotations = anchors.shape[:4]
+    highest = np.float32(0)
+    for turn in range(rotations):
+        for row in range(rows):
+            if _apart(anchors[row, 0, size, turn], box, 1):
+                continue
+            for column in range(columns):
+                anchor = anchors[row, column, size, turn]
+                if _apart(anchor, box, 0):
+                    continue
+                iou = _iou(anchor, box)
+                highest = max(highest, iou)
+                if iou > best[row, column, size, turn]:
+                    best[row, column, size, turn] = iou
+                    kind = NEGATIVE if iou < limits[size, 1] else IGNORED
+                    assigned[row, column, size, turn] = number + 1 if iou >= limits[size, 0] else kind
+    return highest
+
+
+@njit(cache=True, nogil=True)
+def _take_best(anchors: Any, box: Any, size: int, number: int, highest: Any, assigned: Any) -> None:
     """Give a box all anchors of a size that overlap it as much as the best one does."""
     rows, columns, _, rotations = anchors.shape[:4]
     for turn in range(rotations):
@@ -85,13 +91,13 @@ def _take_best(anchors, box, size, number, highest, assigned):  # type: ignore[n
                     assigned[row, column, size, turn] = number + 1
 
 
-@njit(cache=True, inline='always')
-def _apart(anchor, box, axis):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, inline='always')
+def _apart(anchor: Any, box: Any, axis: int) -> Any:
     return anchor[axis + 2] <= box[axis] or box[axis + 2] <= anchor[axis]
 
 
-@njit(cache=True, inline='always')
-def _iou(anchor, box):  # type: ignore[no-untyped-def]
+@njit(cache=True, nogil=True, inline='always')
+def _iou(anchor: Any, box: Any) -> Any:
     """Return the IoU with the same float32 operations as the stock calculator: equally good anchors must stay equal."""
     width = min(anchor[2], box[2]) - max(anchor[0], box[0])
     height = min(anchor[3], box[3]) - max(anchor[1], box[1])

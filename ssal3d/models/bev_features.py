@@ -25,5 +25,7 @@ def bev_box_features(features: Tensor, boxes: Tensor, limits: Sequence[float], g
     cos, sin = boxes[:, 6, None].cos(), boxes[:, 6, None].sin()
     turned = torch.stack((local[..., 0] * cos - local[..., 1] * sin, local[..., 0] * sin + local[..., 1] * cos), -1)
     points = (turned + boxes[:, None, :2] - low) / (high - low) * 2 - 1
-    sampled = functional.grid_sample(features[None], points[None].to(features), align_corners=False, padding_mode='border')
+    sampled = functional.grid_sample(
+        features[None], points[None].to(features), align_corners=False, padding_mode='border'
+    )
     return sampled[0].mean(-1).T

@@ -10,6 +10,7 @@ from mmdet3d.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_weight
 
 from ssal3d.models.gradients import project_gradient
 
@@ -115,7 +116,7 @@ class ActiveCenterHead(CenterHead):
             centres = (logits.detach() > 0).to(logits)
             loss = self.loss_cls(clip_sigmoid(logits.clone()), centres, avg_factor=1.0)
             derivatives = torch.autograd.grad(loss, logits)[0]
-        gradient = nn.grad.conv2d_weight(
+        gradient = conv2d_weight(
             inputs, last.weight.shape, derivatives, last.stride, last.padding, last.dilation, last.groups
         )
         return gradient.flatten(1)

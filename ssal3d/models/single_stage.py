@@ -18,8 +18,6 @@ from ssal3d.models.bev_features import bev_box_features
 from ssal3d.models.dense_cpu import cpu_dense_dtype, run_dense
 from ssal3d.models.extraction import Extraction
 
-GRADIENT_LAYER = 'rpn_conv_cls'
-
 
 class SingleStageExtras:
     """What single-stage detectors add to their stock class; to be named before it among the bases.
@@ -32,34 +30,23 @@ class SingleStageExtras:
 
     Attributes:
         provides: Columns of the contract that the detector computes.
+        gradient_layers: Layers of the column ``gradient``.
+        extraction: What to compute beside the final boxes; set it with `ssal3d.models.extraction.extracting`.
     """
 
     provides = frozenset(('class_logits', 'box_features', 'gradient'))
+    gradient_layers = ('rpn_conv_cls',)
 
     def __init__(self, *args: Any, feature_grid: int = 1, dense_cpu_dtype: str = 'auto', **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.feature_grid = feature_grid
         self.dense_dtype = cpu_dense_dtype(dense_cpu_dtype)
-        self._extraction = Extraction()
+        self.extraction = Extraction()
 
     @property
     def head(self) -> Any:
         """The detection head."""
         raise NotImplementedError
-
-    @property
-    def extraction(self) -> Extraction:
-        """What to compute beside the final boxes; set it with `ssal3d.models.extraction.extracting`."""
-        return self._extraction
-
-    @extraction.setter
-    def extraction(self, extraction: Extraction) -> None:
-        if extraction.wants_gradient and extraction.gradient != GRADIENT_LAYER:
-            raise UserError(
-                f'{type(self).__name__}: found gradient layer {extraction.gradient!r} for the column gradient, but a '
-                f"single-stage detector has no RoI branch; set layer='{GRADIENT_LAYER}', its classifying convolution"
-            )
-        self._extraction = extraction
 
     def prediction_metadata(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return what readers of the predictions must know about this detector.
@@ -145,7 +132,9 @@ class ActiveCenterPoint(SingleStageExtras, CenterPoint):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.with_img_backbone:
-            raise UserError('ActiveCenterPoint: found img_backbone, but it reads points alone; use the stock CenterPoint')
+            raise UserError(
+                'ActiveCenterPoint: found img_backbone, but it reads points alone; use the stock CenterPoint'
+            )
 
     @property
     def head(self) -> Any:

@@ -20,7 +20,7 @@ def sparse_focal_loss(
         alpha: Weight of positive entries; negative ones have ``1 - alpha``.
         gamma: Exponent of the modulating factor.
     """
-    return _SparseFocalLoss.apply(logits, positives, labels, ignored, alpha, gamma)  # type: ignore[no-any-return]
+    return _SparseFocalLoss.apply(logits, positives, labels, ignored, alpha, gamma)
 
 
 class _SparseFocalLoss(torch.autograd.Function):

@@ -41,12 +41,8 @@ model = dict(
         dir_offset=0.78539,
         anchor_generator=dict(
             type='AlignedAnchor3DRangeGenerator',
-            # Pedestrian, Cyclist, Car: bottom of the anchors (z) and sizes (dx, dy, dz), m
-            ranges=[
-                [0, -32, -1.6, 51.2, 32, -1.6],
-                [0, -32, -1.6, 51.2, 32, -1.6],
-                [0, -32, -1.78, 51.2, 32, -1.78],
-            ],
+            # Pedestrian, Cyclist, Car: bottom of the anchors (z), here on the road, and sizes (dx, dy, dz), m
+            ranges=[[0, -32, -1.55, 51.2, 32, -1.55]] * 3,
             sizes=[[0.8, 0.6, 1.73], [1.76, 0.6, 1.73], [3.9, 1.6, 1.56]],
             rotations=[0, 1.57],
             reshape_out=False,
