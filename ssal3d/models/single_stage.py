@@ -17,6 +17,7 @@ from ssal3d.errors import UserError
 from ssal3d.models.bev_features import bev_box_features
 from ssal3d.models.dense_cpu import cpu_dense_dtype, run_dense
 from ssal3d.models.extraction import Extraction
+from ssal3d.models.pillar_canvas import is_plain_pillar_net, pillar_canvas
 
 
 class SingleStageExtras:
@@ -105,6 +106,10 @@ class SingleStageExtras:
 class ActiveVoxelNet(SingleStageExtras, VoxelNet):
     """SECOND or PointPillars with `ActiveAnchor3DHead` that fills the prediction contract."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._plain_pillars = is_plain_pillar_net(self.voxel_encoder, self.middle_encoder)
+
     @property
     def head(self) -> Any:
         """The anchor head."""
@@ -116,9 +121,12 @@ class ActiveVoxelNet(SingleStageExtras, VoxelNet):
         Args:
             batch_inputs_dict: Points and voxels.
         """
-        voxels = batch_inputs_dict['voxels']
-        features = self.voxel_encoder(voxels['voxels'], voxels['num_points'], voxels['coors'])
-        canvas = self.middle_encoder(features, voxels['coors'], len(batch_inputs_dict['points']))
+        voxels, frames = batch_inputs_dict['voxels'], len(batch_inputs_dict['points'])
+        if self._plain_pillars and voxels['voxels'].device.type == 'cpu':
+            canvas = pillar_canvas(self.voxel_encoder, self.middle_encoder, voxels, frames, self.dense_dtype)
+        else:
+            features = self.voxel_encoder(voxels['voxels'], voxels['num_points'], voxels['coors'])
+            canvas = self.middle_encoder(features, voxels['coors'], frames)
         return self._dense(lambda x: self.neck(self.backbone(x)) if self.with_neck else self.backbone(x), canvas)
 
     def _feature_maps(self, inputs: dict, metas: list[dict]) -> list[Tensor]:
