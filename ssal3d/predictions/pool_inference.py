@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_reduce_dict, barrier, broadcast_object_list, get_dist_info
-from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -28,6 +27,7 @@ from ssal3d.models.extraction import (
     extracting,
     provided_columns,
 )
+from ssal3d.models.wrapping import unwrapped
 from ssal3d.ops.boxes import points_per_box
 from ssal3d.predictions.reader import read_metadata
 from ssal3d.predictions.schema import REQUIRED, Layout, column
@@ -173,11 +173,6 @@ def usual_fields(model: nn.Module) -> tuple[str, ...]:
     """Return the columns of `USUAL_FIELDS` that a detector can fill; stock ones give boxes, scores and labels alone."""
     provided = provided_columns(type(unwrapped(model)))
     return tuple(name for name in USUAL_FIELDS if name in (COMPUTED_FOR_ALL if provided is None else provided))
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the model inside a distributed wrapper, or the model itself."""
-    return cast(nn.Module, model.module) if is_model_wrapper(model) else model
 
 
 def _missing_parts(out: Path, frames: int, size: int, metadata: Mapping[str, Any]) -> list[range]:
