@@ -13,6 +13,7 @@ from ssal3d.active.sampler import ActiveSampler
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.loop.annotators import build_annotator
+from ssal3d.loop.digests import neutral
 from ssal3d.predictions import PoolPredictions, read_predictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -23,6 +24,24 @@ def build_sampler(config: Config, entry: Mapping[str, Any]) -> ActiveSampler:
     if sampler is None:
         raise UserError('train_cfg: a round has no sampler; set its sampler, or active_sampler for all rounds')
     return ACTIVE_SAMPLERS.build(dict(sampler))
+
+
+def query_reads(config: Config, entry: Mapping[str, Any], annotator: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a query depends on beside labels and predictions; see `ssal3d.loop.digests`.
+
+    Args:
+        config: The experiment's config.
+        entry: The query's entry in ``initial`` or ``rounds``.
+        annotator: The annotator's config.
+    """
+    query = {key: entry.get(key, config.get(key)) for key in ('budget', 'stop_rule', 'empty_cost')}
+    return {
+        'sampler': neutral(build_sampler(config, entry).config, {}),
+        'query': neutral(query, {}),
+        'seed': config.randomness.seed,
+        'annotator': neutral(annotator, {}),
+        'pool': neutral(dict(config.pool_dataset, pipeline=[]), {}),
+    }
 
 
 def buy_initial_frames(
