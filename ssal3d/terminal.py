@@ -61,6 +61,18 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     console.print(table)
 
 
+def duration(seconds: float) -> str:
+    """Return a duration for people.
+
+    >>> duration(42), duration(150), duration(7300)
+    ('42 s', '2.5 min', '2.0 h')
+    """
+    for size, name in ((3600, 'h'), (60, 'min')):
+        if seconds >= size:
+            return f'{seconds / size:.1f} {name}'
+    return f'{seconds:.0f} s'
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ''

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.infos import frame_ids, read_infos
 from ssal3d.errors import UserError
+from ssal3d.log import tell
 
 Result = dict[str, Any]
 
@@ -66,7 +66,7 @@ class FrameMetric(BaseMetric):
         ids = frame_ids(infos, self.ann_file)
         position = {frame: index for index, frame in enumerate(ids)}
         if len(predicted) < len(ids):
-            print_log(f'evaluating {len(predicted)} of the {len(ids)} frames in {self.ann_file}', logger='current')
+            tell(f'evaluating {len(predicted)} of the {len(ids)} frames in {self.ann_file}')
         frames = []
         for frame, result in predicted.items():
             index = frame if isinstance(frame, int) else position.get(frame, -1)
@@ -85,10 +85,9 @@ class FrameMetric(BaseMetric):
 def _finite_boxes(frame: str, result: Mapping[str, NDArray]) -> NDArray[np.bool_]:
     good = np.isfinite(result['boxes']).all(axis=1) & np.isfinite(result['scores'])
     if not good.all():
-        print_log(
+        tell(
             f'frame {frame}: {(~good).sum()} of {len(good)} predicted boxes are not finite and left out; the training '
             'may have diverged',
-            logger='current',
-            level=logging.WARNING,
+            logging.WARNING,
         )
     return good

@@ -1,5 +1,6 @@
 """The experiment as an mmengine loop: initial frames, rounds of pre-training and querying, final training."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -17,10 +18,12 @@ from torch import nn
 from ssal3d.active import ActiveSampler, RandomSampler
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, remove, sha256
+from ssal3d.log import tell
 from ssal3d.loop.chains import Chains, Place, plan
 from ssal3d.loop.digests import differences, digest, file_digest, neutral, training_content
 from ssal3d.loop.journal import FinishedSteps, Journal, take_over
 from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames, query_reads
+from ssal3d.loop.story import metrics_line, stage_line
 from ssal3d.loop.summary import summarise
 from ssal3d.models.loading import load_detector, newest_checkpoint
 from ssal3d.predictions.pool_inference import predict_pool
@@ -169,7 +172,11 @@ class ActiveLearningLoop(BaseLoop):
             stage = self.stages[place.name]
             config = stage.build_config(self.config, inputs)
             name = f'{group}/{place.name}'
-            step = self._step(name, self._stage_reads(config, inputs), lambda: self._train_stage(stage, config, name))  # noqa: B023
+            step = self._step(
+                name,
+                self._stage_reads(config, inputs),
+                lambda: self._train_stage(stage, config, name, inputs, place.previous),
+            )  # noqa: B023
             config = stage.detector_config(config)
             model = models[place.name] = TrainedModel(name, self._path(step['checkpoint']), place.ends, inputs)
             columns = self._columns_to_predict(group, place, sampler, predict_ends)
@@ -243,8 +250,13 @@ class ActiveLearningLoop(BaseLoop):
     def _predictions_digest(self, folder: Path | None) -> str | None:
         return digest({path.name: file_digest(path) for path in find_parts(folder)}) if folder else None
 
-    def _train_stage(self, stage: SupervisedStage, config: Config, name: str) -> dict[str, Any]:
+    def _train_stage(
+        self, stage: SupervisedStage, config: Config, name: str, inputs: StageInputs, start: str | None
+    ) -> dict[str, Any]:
+        tell(stage_line(name, type(stage).__name__, inputs.labels, start))
         metrics = train_stage(config, f'{self.runner.experiment_name}/{name}')
+        if line := metrics_line(metrics, config.pool_dataset.metainfo['classes']):
+            tell(f'{name}: {line}')
         return {'files': {'checkpoint': stage.result(config)}, 'metrics': metrics}
 
     def _predict(
@@ -272,7 +284,7 @@ class ActiveLearningLoop(BaseLoop):
                 description=f'predicting {name}',
                 **self.prediction,
             )
-            self.runner.logger.info(f'{name}: {timing}')
+            tell(f'{name}: {timing}')
             return {'files': {'predictions': find_parts(folder)}, 'timing': vars(timing)}
 
         reads = {
@@ -293,7 +305,6 @@ class ActiveLearningLoop(BaseLoop):
             return self._take_over(name, reads, *found)
         if entry is None:
             self._check_started(name, reads)
-            self.runner.logger.info(f'--- {name}')
             start = time.monotonic()
             facts = work()
             barrier()
@@ -307,7 +318,7 @@ class ActiveLearningLoop(BaseLoop):
 
     def _take_over(self, name: str, reads: Mapping[str, Any], source: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
         """Bring a step of another experiment here and record where it comes from."""
-        self.runner.logger.info(f'--- {name}: taken from {source}, where it read the same')
+        tell(f'{name}: taken from {source}, where it read the same')
         if is_main_process():
             self.journal.begin(name, reads)
             take_over(source, entry, self.work_dir)
@@ -336,7 +347,7 @@ class ActiveLearningLoop(BaseLoop):
         if is_main_process():
             if changed:
                 key, old, new = changed[0]
-                self.runner.logger.warning(f'{name}: {key} was {old}, now it is {new}; the stage begins again')
+                tell(f'{name}: {key} was {old}, now it is {new}; the stage begins again', logging.WARNING)
                 remove(folder)
             self.journal.begin(name, reads)
         barrier()

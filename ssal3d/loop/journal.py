@@ -68,7 +68,8 @@ class Journal:
             write: Whether this process writes the file; the others only remember.
             **facts: Anything else worth knowing: seconds, metrics, counts.
         """
-        roles, hashes = {}, {}
+        roles: dict[str, str] = {}
+        hashes: dict[str, str] = {}
         for role, found in files.items():
             paths = [found] if isinstance(found, Path) else list(found)
             roles[role] = str((found if isinstance(found, Path) else paths[0].parent).relative_to(self.folder))

@@ -1,5 +1,6 @@
 """The steps of an experiment in which labels are bought."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,17 @@ from mmdet3d.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from ssal3d.active.query.report import class_table, describe
 from ssal3d.active.query.selection import Query, pool_of_ids, select
 from ssal3d.active.sampler import ActiveSampler
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
+from ssal3d.log import tell
 from ssal3d.loop.annotators import build_annotator
 from ssal3d.loop.digests import neutral
 from ssal3d.predictions import PoolPredictions, read_predictions
 from ssal3d.registry import ACTIVE_SAMPLERS
+from ssal3d.terminal import print_table
 
 
 def build_sampler(config: Config, entry: Mapping[str, Any]) -> ActiveSampler:
@@ -137,6 +141,7 @@ def _buy(
         round_number=number,
     )
     query.write(files['query'])
+    _tell(query)
     state.buy(number, query.purchases).write(files['labels'])
     return {
         'files': files,
@@ -145,3 +150,10 @@ def _buy(
         'spent_per_class': dict(query.spent_per_class),
         'stopped': query.stopped,
     }
+
+
+def _tell(query: Query) -> None:
+    """Say on the terminal and in the log what was chosen and why."""
+    for line in describe(query):
+        tell(line.removeprefix('warning: '), logging.WARNING if line.startswith('warning: ') else logging.INFO)
+    print_table(*class_table(query))
