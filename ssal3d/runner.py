@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ssal3d.log import quieten, tell
-from ssal3d.terminal import duration
+from ssal3d.terminal import PAUSE, duration
 
 LINES = 10  # lines of progress in a training
 
@@ -40,11 +40,12 @@ class QuietRunner(Runner):
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows ten lines in a training: epoch, loss, time left. The log file has a line for every interval."""
+    """Shows at most ten lines in a training: epoch, loss, time left. The log file has a line for every interval."""
 
     def before_train(self, runner: Runner) -> None:
         """Start the clock."""
         self.start, self.first, self.shown = time.monotonic(), runner.iter, runner.iter * LINES // runner.max_iters
+        self.last = self.start
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
@@ -53,8 +54,10 @@ class ProgressHook(Hook):
         done = runner.iter + 1
         if done * LINES // runner.max_iters == self.shown:
             return
-        self.shown = done * LINES // runner.max_iters
-        each = (time.monotonic() - self.start) / (done - self.first)
+        self.shown, now = done * LINES // runner.max_iters, time.monotonic()
+        if now - self.last < PAUSE and done < runner.max_iters:
+            return
+        self.last, each = now, (now - self.start) / (done - self.first)
         loss = runner.message_hub.log_scalars.get('train/loss')
         shown = f', loss {loss.mean(50):.3f}' if loss is not None else ''
         left = each * (runner.max_iters - done)

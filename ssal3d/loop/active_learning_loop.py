@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ class ActiveLearningLoop(BaseLoop):
             sampler = build_sampler(self.config, entry)
             models = self._train(f'round_{number}', [entry['pretrain']], labels, sampler)
             reads = self._query_reads(number, entry, labels, models)
-            step = self._step(f'round_{number}/query', reads, lambda: self._buy(number, entry, models, labels))  # noqa: B023
+            step = self._step(f'round_{number}/query', reads, partial(self._buy, number, entry, models, labels))
             labels = self._path(step['labels'])
             trained += models
         final = self._train('final', self.final, labels, RandomSampler(), predict_ends=self.held_out_report)
@@ -175,8 +176,8 @@ class ActiveLearningLoop(BaseLoop):
             step = self._step(
                 name,
                 self._stage_reads(config, inputs),
-                lambda: self._train_stage(stage, config, name, inputs, place.previous),
-            )  # noqa: B023
+                partial(self._train_stage, stage, config, name, inputs, place.previous),
+            )
             config = stage.detector_config(config)
             model = models[place.name] = TrainedModel(name, self._path(step['checkpoint']), place.ends, inputs)
             columns = self._columns_to_predict(group, place, sampler, predict_ends)
