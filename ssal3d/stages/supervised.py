@@ -72,7 +72,7 @@ class SupervisedStage:
         self.options = dict(options or {})
 
     def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
-        """Return the complete config of the run; ``tools/train.py`` can run it alone.
+        """Return the complete config of the run; ``ssal3d train`` can run it alone.
 
         Args:
             experiment: The experiment's config.

@@ -214,4 +214,4 @@ def test_without_data_one_line_says_what_to_do(tmp_path):
     assert result.returncode == 2
     assert 'Traceback' not in result.stderr
     message = result.stderr.strip().splitlines()[-1]
-    assert all(part in message for part in ('velodyne', 'label_2', 'calib', 'tools/create_data.py kitti'))
+    assert all(part in message for part in ('velodyne', 'label_2', 'calib', 'ssal3d create-data kitti'))
