@@ -74,7 +74,7 @@ def detected_objects(
     if view is None or view.projection is None:
         return objects
     bbox = image_boxes(objects, view.projection, view.size)
-    return replace(objects, bbox=bbox)[~np.isnan(bbox).any(axis=1)]
+    return replace(objects, bbox=bbox)[~np.any(np.isnan(bbox), axis=1)]
 
 
 def annotated_objects(info: Mapping[str, Any], names: Mapping[int, str], view: CameraView | None) -> KittiObjects:
