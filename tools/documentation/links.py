@@ -1,5 +1,6 @@
 """Links of Markdown pages: where they lead, and which of them lead nowhere. Only the standard library is used."""
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from urllib.parse import unquote
 
 FENCE = re.compile(r'^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\1[`~]* *$', re.MULTILINE | re.DOTALL)
 INLINE_CODE = re.compile(r'(`+)(?!`)(?:(?!\n\n).)+?(?<!`)\1(?!`)', re.DOTALL)  # within a paragraph
-LINK = re.compile(r'\]\(<?([^()\s>]+)>?(?: +"[^"]*")?\)|(?:href|src)="([^"]+)"')
+LINK = re.compile(r'\]\((?:<([^>]+)>|([^()\s]+))(?: +"[^"]*")?\)|(?:href|src)="([^"]+)"')
 HEADING = re.compile(r'^#{1,6} +(.+?) *#*$', re.MULTILINE)
 ELSEWHERE = re.compile(r'[a-z][a-z0-9+.-]*:|//')
 
@@ -39,7 +40,7 @@ def relative_links(page: Path, text: str) -> Iterator[Link]:
     """
     prose = _without_code(text)
     for match in LINK.finditer(prose):
-        target = match[1] or match[2]
+        target = match[1] or match[2] or match[3]
         if not ELSEWHERE.match(target):
             path, _, anchor = unquote(target).partition('#')
             line = prose.count('\n', 0, match.start()) + 1
@@ -61,15 +62,23 @@ def broken_links(page: Path, root: Path) -> list[str]:
     """Return a line for each relative link of a page that leads nowhere.
 
     Args:
-        page: Absolute path of the page.
+        page: Absolute path of a Markdown page or a notebook.
         root: Folder of the repository; a link must not lead out of it.
     """
-    text = page.read_text()
+    text = page_text(page)
     return [
         f'{page.relative_to(root)}:{link.line}: {link.target}: {reason}'
         for link in relative_links(page, text)
         if (reason := _fault(link, root))
     ]
+
+
+def page_text(page: Path) -> str:
+    """Return the Markdown of a page; of a notebook, that of its text cells."""
+    if page.suffix != '.ipynb':
+        return page.read_text()
+    cells = json.loads(page.read_text())['cells']
+    return '\n\n'.join(''.join(cell['source']) for cell in cells if cell['cell_type'] == 'markdown')
 
 
 def _fault(link: Link, root: Path) -> str:
