@@ -48,9 +48,9 @@ def relative_links(page: Path, text: str) -> Iterator[Link]:
 
 
 def anchors(text: str) -> set[str]:
-    """Return the anchors that GitHub and the site give to the headings of a page.
+    r"""Return the anchors that code hosts and the site give to the headings of a page.
 
-    >>> sorted(anchors('# One `page`: 3D & more\\n## Limits'))
+    >>> sorted(anchors('# One `page`: 3D & more\n## Limits'))
     ['limits', 'one-page-3d--more']
     """
     visible = FENCE.sub('', text)
