@@ -68,7 +68,18 @@ def run_notebook(path: Path) -> None:
     """Run a notebook in `build/docs`, where its outputs stay."""
     BUILD.mkdir(parents=True, exist_ok=True)
     copy = shutil.copy(path, BUILD)
-    command = [sys.executable, '-m', 'nbconvert', '--to', 'notebook', '--execute', '--inplace', '--log-level', 'WARN', copy]
+    command = [
+        sys.executable,
+        '-m',
+        'nbconvert',
+        '--to',
+        'notebook',
+        '--execute',
+        '--inplace',
+        '--log-level',
+        'WARN',
+        copy,
+    ]
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))}
     done = subprocess.run(command, cwd=ROOT, env=environment)
     if done.returncode:

@@ -70,7 +70,9 @@ def test_python_of_the_pages_compiles_and_imports_what_is_there(code):
 def test_commands_of_the_pages_know_their_options(page):
     sources = [*ROOT.glob('tools/**/*.py'), *ROOT.glob('ssal3d/*.py'), *ROOT.glob('ssal3d/cli/**/*.py')]
     known = set(re.findall(r"'(--[a-z][\w-]*)'", '\n'.join(path.read_text() for path in sources)))
-    options = {option for _, line in COMMAND.findall(PAGES[page]) for option in re.findall(r'(?<!\S)--[a-z][\w-]*', line)}
+    options = {
+        option for _, line in COMMAND.findall(PAGES[page]) for option in re.findall(r'(?<!\S)--[a-z][\w-]*', line)
+    }
     assert options - known == set()
 
 
