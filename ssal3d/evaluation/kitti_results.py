@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ssal3d.data.kitti_format import DONT_CARE, transform
 from ssal3d.data.kitti_objects import KittiObjects
 from ssal3d.errors import UserError
-from ssal3d.ops.boxes import corners_3d
+from ssal3d.ops.box_geometry import corners_3d
 
 Array = NDArray[np.floating]
 

@@ -72,23 +72,6 @@ def points_per_box(points: Array, boxes: Array) -> NDArray[np.int32]:
     return _count_points(_as_points(points), _as_boxes(boxes))
 
 
-def bev_corners(boxes: Array) -> Array:
-    """Return the four ground corners of ``(N, 7)`` boxes as ``(N, 4, 2)``, counter-clockwise from front left."""
-    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 7)
-    half = boxes[:, None, 3:5] / 2 * np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
-    cos, sin = np.cos(boxes[:, 6])[:, None], np.sin(boxes[:, 6])[:, None]
-    turned = np.stack((half[..., 0] * cos - half[..., 1] * sin, half[..., 0] * sin + half[..., 1] * cos), -1)
-    return turned + boxes[:, None, :2]
-
-
-def corners_3d(boxes: Array) -> Array:
-    """Return the eight corners of ``(N, 7)`` boxes as ``(N, 8, 3)``: the four bottom corners, then the four top ones."""
-    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 7)
-    ground = bev_corners(boxes)
-    levels = [np.repeat((boxes[:, 2] + sign * boxes[:, 5] / 2)[:, None, None], 4, axis=1) for sign in (-1, 1)]
-    return np.concatenate([np.concatenate((ground, level), -1) for level in levels], axis=1)
-
-
 def _as_boxes(boxes: Array) -> Array:
     return np.ascontiguousarray(boxes, dtype=np.float64).reshape(-1, 7)
 

@@ -179,7 +179,7 @@ def test_command_loads_neither_torch_nor_mmdet3d(inputs, tmp_path):
         ({'labels': 'nowhere.json'}, 'nowhere.json: no such file'),
         ({'annotations': 'nowhere.json'}, 'nowhere.json: no such file'),
         ({'predictions': 'reference'}, "the field 'box_features' is missing"),
-        ({'config': '/nowhere/config.py'}, '/nowhere/config.py: not readable as a config'),
+        ({'config': '/nowhere/config.py'}, '/nowhere/config.py: no such config'),
         ({'budget': -1}, 'budget: found -1'),
         ({'words': ['--cfg-options', 'active_sampler.tsim=1']}, "unknown option of CALSampler 'tsim'"),
         ({'words': ['--cfg-options', 'active_sampler.type=CAL']}, "unknown active sampler 'CAL'"),

@@ -5,16 +5,13 @@ B-18 (a reference model that predicts nothing in a frame makes nothing of it rel
 """
 
 from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.active.detections import Detections
-from ssal3d.ops.box_kernels import pair_bev_iou
-from ssal3d.ops.boxes import overlaps_any
+from ssal3d.ops.box_geometry import overlapping_pairs
 from ssal3d.predictions import PoolPredictions
 
 
@@ -46,26 +43,18 @@ def merge_predictions(
     Returns:
         The merged boxes with their reliable mask. ``class_logits`` are merged alike if both models have them.
     """
-    boxes = [np.ascontiguousarray(part.boxes, dtype=np.float64) for part in (query, reference)]
-    source, offsets = _merge(
-        boxes[0],
-        query.scores,
-        query.offsets,
-        boxes[1],
-        reference.scores,
-        reference.labels,
-        reference.offsets,
-        np.float32(s_rep),  # scores are float32: 0.8 must not count as more than 0.8
-        np.broadcast_to(s_add, len(query.classes)).astype(np.float32),
-        iou_ens,
-    )
+    s_add = np.broadcast_to(s_add, len(query.classes)).astype(np.float32)
+    pairs = overlapping_pairs(query.boxes, query.offsets, reference.boxes, reference.offsets)
+    source, offsets = _merge(query, reference, pairs, np.float32(s_rep), s_add, iou_ens)  # scores are float32, too
     merged = _gathered(query, reference, source, offsets)
     if nms is not None:
-        kept = _suppress(np.asarray(merged.boxes, dtype=np.float64), merged.scores, offsets, nms)
-        offsets = np.concatenate(([0], np.cumsum(kept)))[offsets]
-        merged = _gathered(query, reference, source[kept], offsets)
-    reliable = overlaps_any(merged.boxes, offsets, boxes[1], reference.offsets, iou_rel)
-    return Detections(merged, reliable)
+        kept = _survivors(merged, nms)
+        source, offsets = source[kept], np.concatenate(([0], np.cumsum(kept)))[offsets]
+        merged = _gathered(query, reference, source, offsets)
+    box, _, iou = pairs
+    seen_twice = np.bincount(box[iou > iou_rel], minlength=len(query.scores)) > 0
+    itself = (reference.boxes[:, 3] * reference.boxes[:, 4] > 0) & (iou_rel < 1)
+    return Detections(merged, np.concatenate((seen_twice, itself))[source])
 
 
 def _gathered(
@@ -88,69 +77,56 @@ def _gathered(
     )
 
 
-@njit(cache=True, nogil=True)
 def _merge(
-    boxes: Any,
-    scores: Any,
-    offsets: Any,
-    others: Any,
-    other_scores: Any,
-    other_labels: Any,
-    other_offsets: Any,
-    s_rep: Any,
-    s_add: Any,
-    iou_ens: Any,
-) -> Any:
+    query: PoolPredictions,
+    reference: PoolPredictions,
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]],
+    s_rep: np.float32,
+    s_add: NDArray[np.float32],
+    iou_ens: float,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return where each merged box comes from (query boxes first, then reference boxes) and the merged offsets."""
-    frames, size = offsets.shape[0] - 1, 0
-    source = np.empty(boxes.shape[0] + others.shape[0], dtype=np.int64)
-    merged_offsets = np.zeros(frames + 1, dtype=np.int64)
-    for frame in range(frames):
-        start, stop = offsets[frame], offsets[frame + 1]
-        first, standing = size, scores[start:stop].copy()
-        for box in range(start, stop):
-            source[size] = box
-            size += 1
-        for other in range(other_offsets[frame], other_offsets[frame + 1]):
-            score = other_scores[other]
-            if start == stop or not score > s_rep:
-                continue
-            best, best_iou = 0, 0.0
-            for box in range(start, stop):
-                iou = pair_bev_iou(boxes[box], others[other])
-                if iou > best_iou:
-                    best, best_iou = box - start, iou
-            if best_iou > iou_ens:
-                if score > standing[best]:
-                    source[first + best], standing[best] = boxes.shape[0] + other, score
-            elif score > s_add[other_labels[other]]:
-                source[size] = boxes.shape[0] + other
-                size += 1
-        merged_offsets[frame + 1] = size
-    return source[:size], merged_offsets
+    own = len(query.scores)
+    box, other, iou = pairs
+    best = _first_of_each(other, -iou, box)
+    same = best[iou[best] > iou_ens]  # each confident box meets the box that it overlaps most
+    confident = (reference.scores > s_rep) & (np.diff(query.offsets) > 0)[reference.frame_of_box]
+    source = np.arange(own)
+    rivals = same[confident[other[same]] & (reference.scores[other[same]] > query.scores[box[same]])]
+    # Compared one after another with what stands there, the highest score wins, and the first of equal ones.
+    winners = rivals[_first_of_each(box[rivals], -reference.scores[other[rivals]], other[rivals])]
+    source[box[winners]] = own + other[winners]
+    appended = confident & (reference.scores > s_add[reference.labels])
+    appended[other[same]] = False
+    frame = np.concatenate((query.frame_of_box, reference.frame_of_box[appended]))
+    source = np.concatenate((source, own + np.flatnonzero(appended)))[np.argsort(frame, kind='stable')]
+    return source, np.concatenate(([0], np.cumsum(np.bincount(frame, minlength=len(query)))))
 
 
-@njit(cache=True, nogil=True)
-def _suppress(boxes: Any, scores: Any, offsets: Any, threshold: Any) -> Any:
+def _first_of_each(group: NDArray[np.integer], *by: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the position of the first member of each group, in the order of the groups.
+
+    Args:
+        group: ``(N,)`` group of each entry.
+        *by: ``(N,)`` what members are ordered by, ascending; the first counts most.
+
+    >>> _first_of_each(np.array([7, 3, 7, 7]), np.array([2, 0, 1, 1]), np.array([0, 0, 9, 8])).tolist()
+    [1, 3]
+    """
+    order = np.lexsort((*by[::-1], group))
+    ordered = group[order]
+    return order[np.flatnonzero(np.diff(ordered, prepend=-1))]
+
+
+def _survivors(merged: PoolPredictions, threshold: float) -> NDArray[np.bool_]:
     """Return which boxes survive a class-agnostic suppression within each frame, the highest score first."""
-    kept = np.ones(boxes.shape[0], dtype=np.bool_)
-    for frame in range(offsets.shape[0] - 1):
-        start = offsets[frame]
-        order = np.argsort(-scores[start : offsets[frame + 1]], kind='mergesort') + start
-        for rank in range(order.shape[0]):
-            for weaker in order[rank + 1 :]:
-                if kept[order[rank]] and kept[weaker] and pair_bev_iou(boxes[order[rank]], boxes[weaker]) > threshold:
-                    kept[weaker] = False
+    box, other, iou = overlapping_pairs(merged.boxes, merged.offsets, merged.boxes, merged.offsets)
+    rank = np.empty(len(merged.scores), dtype=np.int64)
+    rank[np.lexsort((-merged.scores, merged.frame_of_box))] = np.arange(len(rank))
+    close = np.flatnonzero((iou > threshold) & (rank[box] < rank[other]))
+    close = close[np.argsort(rank[box[close]], kind='stable')]
+    kept = np.ones(len(rank), dtype=bool)
+    for stronger, weaker in zip(box[close].tolist(), other[close].tolist()):
+        if kept[stronger]:
+            kept[weaker] = False
     return kept
-
-
-def _warm_up() -> None:
-    pools = []
-    for writeable in (True, False):  # columns of one part are views of the file's memory, of several parts copies
-        scores, labels = np.ones(1, np.float32), np.zeros(1, np.int16)
-        scores.flags.writeable = labels.flags.writeable = writeable
-        pools.append(
-            PoolPredictions(np.array(['0']), np.array([0, 1]), np.ones((1, 7), np.float32), scores, labels, ('Car',))
-        )
-    for query, reference in product(pools, pools):
-        merge_predictions(query, reference, nms=0.5)

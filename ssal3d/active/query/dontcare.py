@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ssal3d.active.detections import Detections
 from ssal3d.errors import UserError
-from ssal3d.ops.boxes import corners_3d
+from ssal3d.ops.box_geometry import corners_3d
 from ssal3d.predictions import PoolPredictions
 from ssal3d.predictions.table import Ragged
 
