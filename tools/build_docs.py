@@ -38,12 +38,8 @@ def main() -> None:
             print(f'[docs] running {notebook.name}', flush=True)
             run_notebook(notebook)
     command = ['serve'] if arguments.serve else ['build', '--site-dir', str(arguments.out.resolve())]
-    # Material announces its successor in each build.
-    environment = {**os.environ, 'NO_MKDOCS_2_WARNING': '1'}
-    done = subprocess.run([sys.executable, '-m', 'mkdocs', '--quiet', *command], cwd=ROOT, env=environment)
-    if done.returncode:
-        sys.exit(done.returncode)
-    print(f'[docs] {arguments.out / "index.html"}')
+    environment = {**os.environ, 'NO_MKDOCS_2_WARNING': '1'}  # Material advertises its successor otherwise
+    sys.exit(subprocess.run([sys.executable, '-m', 'mkdocs', *command], cwd=ROOT, env=environment).returncode)
 
 
 def install() -> None:
@@ -68,18 +64,8 @@ def run_notebook(path: Path) -> None:
     """Run a notebook in `build/docs`, where its outputs stay."""
     BUILD.mkdir(parents=True, exist_ok=True)
     copy = shutil.copy(path, BUILD)
-    command = [
-        sys.executable,
-        '-m',
-        'nbconvert',
-        '--to',
-        'notebook',
-        '--execute',
-        '--inplace',
-        '--log-level',
-        'WARN',
-        copy,
-    ]
+    options = '--to notebook --execute --inplace --log-level WARN --KernelManager.transport=ipc'.split()
+    command = [sys.executable, '-m', 'nbconvert', *options, copy]
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))}
     done = subprocess.run(command, cwd=ROOT, env=environment)
     if done.returncode:

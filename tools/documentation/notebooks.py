@@ -21,7 +21,9 @@ def notebook_page(path: Path, executed: Path) -> tuple[str, dict[str, bytes]]:
     text, resources = MarkdownExporter().from_notebook_node(
         notebook, resources={'output_files_dir': f'{path.stem}_files', 'unique_key': path.stem}
     )
-    return text, resources['outputs']
+    title, rest = text.split('\n', 1)
+    link = f'<a href="{path.name}" download>This page is a notebook: download it.</a>'
+    return f'{title}\n\n{link}\n{rest}', resources['outputs']
 
 
 def sources(notebook: nbformat.NotebookNode) -> list[str]:
