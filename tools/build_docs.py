@@ -64,12 +64,11 @@ def run_notebook(path: Path) -> None:
     """Run a notebook in `build/docs`, where its outputs stay."""
     BUILD.mkdir(parents=True, exist_ok=True)
     copy = shutil.copy(path, BUILD)
-    options = '--to notebook --execute --inplace --log-level WARN --KernelManager.transport=ipc'.split()
-    command = [sys.executable, '-m', 'nbconvert', *options, copy]
+    command = [sys.executable, '-m', 'nbconvert', '--to', 'notebook', '--execute', '--inplace', copy]
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))}
-    done = subprocess.run(command, cwd=ROOT, env=environment)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f'error: {path.relative_to(ROOT)} does not run; see above')
+        sys.exit(f'{done.stderr}\nerror: {path.relative_to(ROOT)} does not run; see above')
 
 
 if __name__ == '__main__':
