@@ -1,6 +1,7 @@
 """What README and docs name exists: files, modules, names to import, commands and their options."""
 
 import ast
+import json
 import re
 
 import pytest
@@ -22,6 +23,10 @@ def python_blocks():
         for number, (language, code) in enumerate(BLOCK.findall(text)):
             if language == 'python':
                 yield pytest.param(code, id=f'{page}-{number}')
+    for path in sorted(ROOT.glob('docs/**/*.ipynb')):
+        cells = json.loads(path.read_text())['cells']
+        code = '\n'.join(''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code')
+        yield pytest.param(code, id=str(path.relative_to(ROOT)))
 
 
 def names_of(path):
