@@ -17,6 +17,7 @@ from torch import nn
 from ssal3d.active import ActiveSampler, RandomSampler
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, sha256
+from ssal3d.loop.abilities import check_abilities
 from ssal3d.loop.chains import Chains, Place, plan
 from ssal3d.loop.journal import Journal
 from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames
@@ -97,6 +98,7 @@ class ActiveLearningLoop(BaseLoop):
         self.prediction = dict(prediction or {})
         self.held_out_report = held_out_report
         self.stages = self._build_stages()
+        check_abilities(self.config, self.rounds, self.stages)
         identity = {key: self.config.get(key) for key in ('train_cfg', 'stages', 'model', 'randomness', 'pool_dataset')}
         self.journal = Journal(self.work_dir / 'journal.json', identity)
         if self.journal.steps and not self.config.get('resume'):

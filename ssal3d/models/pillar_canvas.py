@@ -81,7 +81,8 @@ def decorated_points(encoder: Any, voxels: Mapping[str, Tensor]) -> Tensor:
 
 def _normalisation(norm: nn.BatchNorm1d, rows: Tensor, slots: int) -> tuple[Tensor, Tensor]:
     """Return scale and shift (C,) of a batch normalisation over rows and as many zero rows as there are free slots."""
-    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.running_mean is not None  # as `is_plain_pillar_net` made sure
+    assert norm.running_var is not None
     if norm.training:
         mean = rows.sum(0) / slots
         variance = ((rows - mean).square().sum(0) + (slots - len(rows)) * mean.square()) / slots
