@@ -56,7 +56,7 @@ COLUMNS: dict[str, Column] = {
         Column('scores_3d', Layout.BOX, np.float32, 1, 'final confidence in [0, 1]'),
         Column('labels_3d', Layout.BOX, np.int16, 1, 'index into the classes of the metadata'),
         Column('class_logits', Layout.BOX, np.float32, 0, 'one-vs-all class logits of each final box'),
-        Column('box_features', Layout.BOX, np.float16, 0, 'RoI feature of each final box'),
+        Column('box_features', Layout.BOX, np.float16, 0, 'feature of each final box: of its RoI, or of the feature map at its centre'),
         Column('num_points', Layout.BOX, np.int32, 1, 'LiDAR points inside each final box'),
         Column('roi_index', Layout.BOX, np.int32, 1, 'index of the RoI that became the final box'),
         Column('roi_features', Layout.FRAME, np.float16, 0, 'features of all R test RoIs, zero padded'),
