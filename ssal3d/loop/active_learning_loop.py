@@ -20,6 +20,7 @@ from ssal3d.active import ActiveSampler, RandomSampler
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, remove, sha256
 from ssal3d.log import tell
+from ssal3d.loop.abilities import check_abilities
 from ssal3d.loop.chains import Chains, Place, plan
 from ssal3d.loop.digests import differences, digest, file_digest, neutral, training_content
 from ssal3d.loop.journal import FinishedSteps, Journal, take_over
@@ -30,7 +31,7 @@ from ssal3d.models.loading import load_detector, newest_checkpoint
 from ssal3d.predictions.pool_inference import predict_pool
 from ssal3d.predictions.reader import find_parts
 from ssal3d.registry import STAGES
-from ssal3d.stages.run import train_stage
+from ssal3d.stages.run import train_stage, write_config
 from ssal3d.stages.supervised import FrameBoxes, StageInputs, SupervisedStage, labelled_test_view, pool_view
 
 # What the length of a training decides in its config; the one-cycle schedule depends on it from the first step.
@@ -108,6 +109,7 @@ class ActiveLearningLoop(BaseLoop):
         self.prediction = dict(prediction or {})
         self.held_out_report = held_out_report
         self.stages = self._build_stages()
+        check_abilities(self.config, self.rounds, self.stages)
         self.journal = Journal(self.work_dir)
         self.finished = FinishedSteps((reuse,) if isinstance(reuse, str) else tuple(reuse))
         if self.journal.steps and not self.config.get('resume'):
@@ -178,6 +180,8 @@ class ActiveLearningLoop(BaseLoop):
                 self._stage_reads(config, inputs),
                 partial(self._train_stage, stage, config, name, inputs, place.previous),
             )
+            if 'taken_from' in step:
+                write_config(config)  # for reruns by hand: the other experiment's names its own folders
             config = stage.detector_config(config)
             model = models[place.name] = TrainedModel(name, self._path(step['checkpoint']), place.ends, inputs)
             columns = self._columns_to_predict(group, place, sampler, predict_ends)

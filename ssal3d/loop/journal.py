@@ -12,6 +12,7 @@ from ssal3d.loop.digests import differences, digest
 
 NAME = 'journal.json'
 READS = 'reads'  # folder of what each step reads, beside the journal
+CONFIG = 'config.py'  # of a stage; it names the folders of its experiment
 SHOWN = 80  # characters of a value in a message
 
 
@@ -171,11 +172,15 @@ def take_over(source: Path, entry: Mapping[str, Any], target: Path) -> None:
 
 
 def _files_of(source: Path, entry: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield the recorded files and whatever else lies in the step's own folder (bank, logs), but no other state."""
+    """Yield the recorded files and whatever else lies in the step's own folder (bank, logs), but for its config."""
     yield from (source / name for name in entry['files'])
     folder = source / entry['step']
     if folder.is_dir():
-        yield from (path for path in sorted(folder.rglob('*')) if path.is_file() and not path.name.startswith('.'))
+        yield from (
+            path
+            for path in sorted(folder.rglob('*'))
+            if path.is_file() and path.name != CONFIG and not path.name.startswith('.')
+        )
 
 
 def _short(value: Any) -> str:

@@ -52,8 +52,12 @@ class SupervisedStage:
     Attributes:
         uses_predictions: Whether the stage starts from the previous stage's predictions of the pool.
         prediction_fields: Columns of them that it reads beyond boxes, scores and labels.
+        needs_rois: Whether it learns from the RoIs of a PV-RCNN.
+        leaves: Type of the detector that it leaves, if that is another one than the experiment's.
     """
 
+    needs_rois: bool = False
+    leaves: str | None = None
     uses_predictions = False
     prediction_fields: tuple[str, ...] = ()
 
