@@ -67,3 +67,6 @@ STAGES = Registry(
     scope='ssal3d',
     locations=['ssal3d.loop.stages', 'ssal3d.loop.loss_stage', 'ssal3d.loop.semi_stage', 'ssal3d.loop.hssda_stage'],
 )
+ANNOTATION_FORMATS = Registry(
+    'annotation format', build_checked, scope='ssal3d', locations=['ssal3d.annotation.formats']
+)

@@ -1,0 +1,91 @@
+"""Headings as tools write them: quaternions, Euler angles, and boxes whose front is their local y axis."""
+
+from collections.abc import Sequence
+from math import cos, pi, sin
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssal3d.errors import UserError
+
+Array = NDArray[np.float64]
+
+# For Euler angles "XYZ" (three.js, CVAT, Xtreme1, SUSTechPOINTS) the matrix is X Y Z, for "ZYX" (OpenLABEL) Z Y X.
+ORDERS = ('XYZ', 'ZYX')
+
+
+def wrapped(angle: float) -> float:
+    """Return an angle in [-pi, pi)."""
+    turned = (angle + pi) % (2 * pi) - pi
+    return -pi if turned >= pi else turned  # the modulo of a tiny negative number rounds up to 2 pi
+
+
+def quaternion(yaw: float) -> tuple[float, float, float, float]:
+    """Return the quaternion (x, y, z, w) of a rotation about +z.
+
+    >>> [round(value, 7) for value in quaternion(2.9)]
+    [0.0, 0.0, 0.992713, 0.1205028]
+    """
+    return 0.0, 0.0, sin(yaw / 2), cos(yaw / 2)
+
+
+def upright(rotation: Array) -> tuple[float, float]:
+    """Return the yaw of a ``(3, 3)`` rotation and the larger of its absolute pitch and roll, in rad.
+
+    The angles are those of "yaw, then pitch, then roll": the yaw is the direction of the box's x axis on the ground.
+    """
+    yaw = np.arctan2(rotation[1, 0], rotation[0, 0])
+    pitch = np.arcsin(np.clip(-rotation[2, 0], -1, 1))
+    roll = np.arctan2(rotation[2, 1], rotation[2, 2])
+    return wrapped(float(yaw)), float(max(abs(pitch), abs(roll)))
+
+
+def from_quaternion(x: float, y: float, z: float, w: float) -> tuple[float, float]:
+    """Return yaw and tilt of a quaternion; see `upright`.
+
+    Raises:
+        UserError: If its norm is not 1.
+    """
+    norm = float(np.sqrt(x * x + y * y + z * z + w * w))
+    if not abs(norm - 1) < 1e-2:
+        raise UserError(f'found the quaternion ({x:g}, {y:g}, {z:g}, {w:g}) with norm {norm:g}, expected norm 1')
+    if x == 0 and y == 0:
+        return wrapped(2 * float(np.arctan2(z, w))), 0.0
+    x, y, z, w = x / norm, y / norm, z / norm, w / norm
+    rotation = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    return upright(rotation)
+
+
+def from_euler(x: float, y: float, z: float, order: str = 'XYZ') -> tuple[float, float]:
+    """Return yaw and tilt of Euler angles in rad; see `upright` and `ORDERS`."""
+    if x == 0 and y == 0:
+        return wrapped(z), 0.0
+    about = {
+        'X': np.array([[1, 0, 0], [0, cos(x), -sin(x)], [0, sin(x), cos(x)]]),
+        'Y': np.array([[cos(y), 0, sin(y)], [0, 1, 0], [-sin(y), 0, cos(y)]]),
+        'Z': np.array([[cos(z), -sin(z), 0], [sin(z), cos(z), 0], [0, 0, 1]]),
+    }
+    first, second, third = (about[axis] for axis in order)
+    return upright(first @ second @ third)
+
+
+def front_to_x(box: Sequence[float]) -> tuple[float, ...]:
+    """Return a box whose front is its local +y axis (width, length, height) as one whose front is +x.
+
+    >>> [round(value, 4) for value in front_to_x((0, 0, 0, 1.7, 4.1, 1.5, 1.329204))]
+    [0, 0, 0, 4.1, 1.7, 1.5, 2.9]
+    """
+    x, y, z, width, length, height, yaw = box
+    return x, y, z, length, width, height, wrapped(yaw + pi / 2)
+
+
+def front_to_y(box: Sequence[float]) -> tuple[float, ...]:
+    """Return a box whose front is its local +x axis as one whose front is +y; the inverse of `front_to_x`."""
+    x, y, z, length, width, height, yaw = box
+    return x, y, z, width, length, height, wrapped(yaw - pi / 2)
