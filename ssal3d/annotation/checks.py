@@ -27,11 +27,13 @@ class Finding:
         kind: ``class``, ``size``, ``range``, ``tilt``, ``duplicate``, ``points`` or ``odd_size``.
         text: One line with file and line, what was found, what was expected.
         is_error: Whether the frame cannot be used before it is mended.
+        box: The box.
     """
 
     kind: str
     text: str
     is_error: bool
+    box: tuple[float, ...] = ()
 
 
 def check_frame(frame: LabelFrame, classes: Sequence[str], points: NDArray[np.floating] | None = None) -> list[Finding]:
@@ -47,7 +49,9 @@ def check_frame(frame: LabelFrame, classes: Sequence[str], points: NDArray[np.fl
     if points is not None and frame.cuboids:
         for cuboid, count in zip(frame.cuboids, points_per_box(points, frame.boxes).tolist()):
             if count == 0:
-                findings.append(Finding('points', f'{_place(cuboid, frame.frame_id)} holds no point', False))
+                findings.append(
+                    Finding('points', f'{_place(cuboid, frame.frame_id)} holds no point', False, cuboid.box)
+                )
     return findings
 
 
@@ -78,7 +82,7 @@ def odd_sizes(
             if (np.maximum(ratio, 1 / ratio) > ODD_RATIO).any():
                 found, usual = (_size(values) for values in (cuboid.box[3:6], medians[cuboid.class_name]))
                 text = f'{_place(cuboid, frame.frame_id)} measures {found} m, usual for the class is {usual} m'
-                findings.setdefault(frame.frame_id, []).append(Finding('odd_size', text, False))
+                findings.setdefault(frame.frame_id, []).append(Finding('odd_size', text, False, cuboid.box))
     return findings
 
 
@@ -86,7 +90,7 @@ def _check_cuboid(cuboid: Cuboid, frame_id: str, classes: Sequence[str]) -> list
     place, found = _place(cuboid, frame_id), []
 
     def error(kind: str, text: str) -> None:
-        found.append(Finding(kind, f'{place} {text}', True))
+        found.append(Finding(kind, f'{place} {text}', True, cuboid.box))
 
     if cuboid.class_name not in classes:
         close = get_close_matches(cuboid.class_name, classes, n=1)
@@ -112,6 +116,7 @@ def _duplicates(frame: LabelFrame) -> list[Finding]:
             f'{_place(frame.cuboids[second], frame.frame_id)} is the same object as '
             f'{_place(frame.cuboids[first], frame.frame_id)} (3D IoU {overlap[first, second]:.2f}); delete one',
             True,
+            frame.cuboids[second].box,
         )
         for first, second in np.argwhere(same).tolist()
     ]

@@ -54,7 +54,7 @@ def compare(prelabels: Sequence[Cuboid], returned: Sequence[Cuboid], tolerance: 
     partners = _by_id(prelabels, returned)
     free = np.setdiff1d(np.arange(len(prelabels)), partners)
     drawn = np.flatnonzero(partners < 0)
-    overlap = bev_iou(boxes_of([returned[i] for i in drawn]), boxes_of([prelabels[i] for i in free]))
+    overlap = bev_iou(boxes_of(returned)[drawn], boxes_of(prelabels)[free])
     rows, columns = matched(overlap, LOWEST_IOU)
     partners[drawn[rows]] = free[columns]
     changes = tuple(

@@ -12,8 +12,8 @@ import numpy as np
 
 from ssal3d.annotation.checks import MOST_TILT, Finding, check_frame, odd_sizes
 from ssal3d.annotation.comparison import Comparison, compare, cost
-from ssal3d.annotation.fronts import turned_fronts
 from ssal3d.annotation.format import AnnotationFormat, Problem, build_format
+from ssal3d.annotation.fronts import turned_fronts
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.provenance import Export, ExportedFrame
 from ssal3d.annotation.scans import frame_points
@@ -266,7 +266,14 @@ def _unpacked(path: Path) -> Iterator[tuple[Path, str]]:
         raise UserError(f'{path}: no such file or folder; check --from')
     with tempfile.TemporaryDirectory(prefix='ssal3d-labels-') as folder:
         try:
-            shutil.unpack_archive(path, folder, **({} if path.suffix == '.zip' else {'filter': 'data'}))
+            _unpack(path, folder)
         except (shutil.ReadError, ValueError, OSError, EOFError) as error:
             raise UserError(f'{path}: not readable as an archive ({error}); give a folder, .zip or .tar') from None
         yield Path(folder), str(path)
+
+
+def _unpack(path: Path, folder: str) -> None:
+    if path.suffix == '.zip':
+        shutil.unpack_archive(path, folder, 'zip')
+    else:
+        shutil.unpack_archive(path, folder, filter='data')

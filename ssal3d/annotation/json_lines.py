@@ -29,13 +29,13 @@ class _Decoder(json.JSONDecoder):
         starts = [0, *(position + 1 for position, letter in enumerate(text) if letter == '\n')]
 
         def parse_object(text_and_end: tuple[str, int], *rest: Any) -> tuple[Located, int]:
-            found, end = decoder.JSONObject(text_and_end, *rest)
+            found, end = decoder.JSONObject(text_and_end, *rest)  # type: ignore[attr-defined]
             located = Located(found)
             located.where = f'{source}, line {bisect_right(starts, text_and_end[1] - 1)}'
             return located, end
 
         self.parse_object = parse_object
-        self.scan_once = scanner.py_make_scanner(self)
+        self.scan_once = scanner.py_make_scanner(self)  # type: ignore[attr-defined]
 
 
 def read_located_json(path: str | Path) -> Any:

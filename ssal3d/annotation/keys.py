@@ -16,7 +16,7 @@ def key_of(number: int, batch: str, kind: str = OBJECT) -> str:
         kind: `OBJECT`, `FIGURE` or `FRAME`.
 
     >>> key_of(17, 'round_1')
-    '34cccb04-3d00-4000-8000-000000000011'
+    'c4772379-3d00-4000-8000-000000000011'
     """
     return f'{hashlib.sha256(batch.encode()).hexdigest()[:8]}-{kind}-4000-8000-{number:012x}'
 

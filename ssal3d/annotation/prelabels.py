@@ -11,7 +11,7 @@ from ssal3d.errors import UserError, unknown_name
 from ssal3d.ops.boxes import bev_iou
 from ssal3d.predictions import PoolPredictions
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 
 def prelabels(

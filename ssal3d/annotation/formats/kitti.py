@@ -17,7 +17,7 @@ from ssal3d.errors import UserError
 from ssal3d.evaluation.kitti_results import NOMINAL_CAMERA, CameraView, camera_objects, image_boxes
 from ssal3d.registry import ANNOTATION_FORMATS
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 # A camera that nobody has: it only carries boxes of LiDAR-only frames through a format that knows camera boxes alone.
 _NOMINAL_PROJECTION = np.array([[700.0, 0, 600, 0], [0, 700, 180, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -119,7 +119,8 @@ def label_text(frame: LabelFrame) -> str:
     scores = [np.nan if cuboid.score is None else cuboid.score for cuboid in frame.cuboids]
     objects = replace(objects, scores=np.array(scores, dtype=np.float64))
     if projection is not None and size is not None and len(objects):
-        objects = replace(objects, bbox=image_boxes(objects, projection, size))
+        bbox = image_boxes(objects, projection, size)
+        objects = replace(objects, bbox=bbox.astype(np.float64))
     return format_objects(objects, decimals=6)
 
 

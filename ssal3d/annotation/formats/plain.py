@@ -88,9 +88,13 @@ class CsvFormat(AnnotationFormat):
     def parse_file(self, path: Path) -> list[LabelFrame]:
         """Read all frames of one table."""
         try:
-            rows = list(csv.DictReader(io.StringIO(path.read_text(encoding='utf-8-sig'))))
+            table = csv.DictReader(io.StringIO(path.read_text(encoding='utf-8-sig')))
+            rows = list(table)
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UserError(f'{path}: not readable as CSV ({error}); save it as UTF-8 with commas') from None
+        missing = [name for name in ('frame_id', 'class', *BOX) if name not in (table.fieldnames or ())]
+        if missing:
+            raise UserError(f"{path}, line 1: column '{missing[0]}' is missing; expected {','.join(COLUMNS)}")
         cuboids: dict[str, list[Cuboid]] = {}
         for line, row in enumerate(rows, 2):
             place = f'{path}, line {line}'
@@ -181,7 +185,7 @@ def _cuboid_of_row(row: Mapping[str, str | None], place: str) -> Cuboid:
 def _cell(row: Mapping[str, str | None], name: str, place: str) -> str:
     value = (row.get(name) or '').strip()
     if not value:
-        raise UserError(f"{place}: column '{name}' is missing or empty; expected the columns {','.join(COLUMNS)}")
+        raise UserError(f"{place}: column '{name}' is empty; fill it, or all but frame_id empty for no boxes")
     return value
 
 

@@ -159,10 +159,11 @@ def _cuboid(figure: Any, objects: dict[str, Any], source: str) -> Cuboid:
     if key not in objects:
         raise UserError(f'{place}: the figure belongs to object {key}, which the file lacks; export it again')
     owner = objects[key]
-    yaw, tilt = from_euler(*numbers(figure, 'x y z', 'geometry', 'rotation', source=source))
+    x, y, z = numbers(figure, 'x y z', 'geometry', 'rotation', source=source)
+    yaw, tilt = from_euler(x, y, z)
     centre = numbers(figure, 'x y z', 'geometry', 'position', source=source)
     size = numbers(figure, 'x y z', 'geometry', 'dimensions', source=source)
-    tags = {tag.get('name'): tag.get('value') for tag in owner.get('tags', []) if isinstance(tag, dict)}
+    tags = {str(tag.get('name')): tag.get('value') for tag in owner.get('tags', []) if isinstance(tag, dict)}
     score = tags.pop('score', None)
     track = tags.pop('track_id', '')
     return Cuboid(

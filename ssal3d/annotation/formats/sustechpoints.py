@@ -1,4 +1,4 @@
-"""SUSTechPOINTS: one folder a scene, one JSON list a frame. https://github.com/naurril/SUSTechPOINTS"""
+"""SUSTechPOINTS: one folder a scene, one JSON list a frame (https://github.com/naurril/SUSTechPOINTS)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +90,8 @@ def _entry(cuboid: Cuboid) -> dict[str, Any]:
 
 
 def _cuboid(entry: Any, source: str) -> Cuboid:
-    yaw, tilt = from_euler(*numbers(entry, 'x y z', 'psr', 'rotation', source=source))
+    x, y, z = numbers(entry, 'x y z', 'psr', 'rotation', source=source)
+    yaw, tilt = from_euler(x, y, z)
     centre = numbers(entry, 'x y z', 'psr', 'position', source=source)
     size = numbers(entry, 'x y z', 'psr', 'scale', source=source)
     identity = str(entry.get('obj_id', ''))
