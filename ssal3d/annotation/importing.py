@@ -71,11 +71,6 @@ class Labels:
         """Boxes by what people did; see `ssal3d.annotation.comparison.cost`."""
         return cost(self.comparisons[frame.frame_id] for frame in self.frames)
 
-    @property
-    def complete(self) -> bool:
-        """Whether every frame of the batch is labelled."""
-        return not (self.missing or self.untouched or self.problems)
-
     def counts(self, classes: Sequence[str]) -> list[tuple[str, dict[str, int]]]:
         """Return frame ids with their boxes by class, as `LabelState.buy` takes them."""
         result = []

@@ -268,7 +268,7 @@ def _import(*, labels: Path, out: Path, kitti: Path | None, overwrite: bool, **r
     calibrated = frames_of_infos(kitti, scans) if kitti else None
     path = store(found, base, export.round, out, overwrite=overwrite, kitti=calibrated)
     console.print(f'wrote {path}, {out / "boxes"} and {path.stem}_import.json', highlight=False, soft_wrap=True)
-    if not found.complete:
+    if len(found.frames) < len(export.frames):
         raise ShortfallError(
             f'{len(found.frames)} of {len(export.frames)} frames imported, {len(found.missing)} missing, '
             f'{len(found.untouched)} not saved since the export, {len({p.frame_id for p in found.problems})} with '

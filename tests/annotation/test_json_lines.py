@@ -46,5 +46,5 @@ def test_missing_members_and_wrong_numbers_name_line_and_key(write):
         numbers(entry, 'x y', 'psr', 'position')
     with pytest.raises(UserError, match='z inf, expected a finite number'):
         numbers(entry, 'z', 'psr', 'position')
-    with pytest.raises(UserError, match='found dict as boxes|found Located as boxes'):
+    with pytest.raises(UserError, match='expected a list'):
         listed(entry, 'boxes', 'a.json')
