@@ -80,6 +80,7 @@ class AnnotationFormat(ABC):
     tolerance: ClassVar[Tolerance] = Tolerance()
     # Whether a cuboid has a front in the tool. Where it has none, a person may draw the length across the heading.
     has_front: ClassVar[bool] = True
+    exported: Path | None = None  # on the way back: the folder that was exported, wherever the labels come from
 
     @abstractmethod
     def export(self, frames: Sequence[LabelFrame], folder: Path, batch: Batch) -> list[str]:

@@ -100,6 +100,7 @@ def read_labels(
     form = build_format(export.tool, export.options)
     if not form.can_read:
         raise UserError(f"{folder}: '{export.tool}' is for looking only; export the query for another tool")
+    form.exported = Path(folder)
     with _unpacked(Path(returned or folder)) as (place, shown):
         reading = form.read(place)
         frames = [frame for frame in reading.frames if frame.frame_id in export.frames]

@@ -23,7 +23,7 @@ class Cuboid:
         track_id: The same for one object in several frames; empty if unknown.
         score: Confidence in [0, 1]; None for a box that a person drew.
         attributes: Whatever else the file says about the object.
-        tilt: Larger of the absolute pitch and roll that the file gave, in rad; the box itself stands upright.
+        tilt: Angle between the vertical and the box's z axis in the file, in rad; the box itself stands upright.
         untouched: Whether the tool says that no person has edited or confirmed the box; None if it does not say.
         where: File and line, for messages.
     """

@@ -15,7 +15,9 @@ ORDERS = ('XYZ', 'ZYX')
 
 
 def wrapped(angle: float) -> float:
-    """Return an angle in [-pi, pi)."""
+    """Return an angle in [-pi, pi); one that is there already keeps every bit."""
+    if -pi <= angle < pi:
+        return angle
     turned = (angle + pi) % (2 * pi) - pi
     return -pi if turned >= pi else turned  # the modulo of a tiny negative number rounds up to 2 pi
 
@@ -30,18 +32,17 @@ def quaternion(yaw: float) -> tuple[float, float, float, float]:
 
 
 def upright(rotation: Array) -> tuple[float, float]:
-    """Return the yaw of a ``(3, 3)`` rotation and the larger of its absolute pitch and roll, in rad.
+    """Return the yaw of a ``(3, 3)`` rotation and by how much it leans, in rad.
 
-    The angles are those of "yaw, then pitch, then roll": the yaw is the direction of the box's x axis on the ground.
+    The yaw is the direction of the box's x axis on the ground, the lean the angle of its z axis to the vertical.
     """
     yaw = np.arctan2(rotation[1, 0], rotation[0, 0])
-    pitch = np.arcsin(np.clip(-rotation[2, 0], -1, 1))
-    roll = np.arctan2(rotation[2, 1], rotation[2, 2])
-    return wrapped(float(yaw)), float(max(abs(pitch), abs(roll)))
+    lean = np.arctan2(np.hypot(rotation[0, 2], rotation[1, 2]), rotation[2, 2])
+    return wrapped(float(yaw)), float(lean)
 
 
 def from_quaternion(x: float, y: float, z: float, w: float) -> tuple[float, float]:
-    """Return yaw and tilt of a quaternion; see `upright`.
+    """Return yaw and lean of a quaternion; see `upright`.
 
     Raises:
         UserError: If its norm is not 1.
@@ -63,7 +64,7 @@ def from_quaternion(x: float, y: float, z: float, w: float) -> tuple[float, floa
 
 
 def from_euler(x: float, y: float, z: float, order: str = 'XYZ') -> tuple[float, float]:
-    """Return yaw and tilt of Euler angles in rad; see `upright` and `ORDERS`."""
+    """Return yaw and lean of Euler angles in rad; see `upright` and `ORDERS`."""
     if x == 0 and y == 0:
         return wrapped(z), 0.0
     about = {

@@ -1,5 +1,9 @@
 """A batch with everything that goes wrong in converters: made scans, the asymmetric box, and its awkward companions."""
 
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from math import pi
 from pathlib import Path
@@ -83,3 +87,27 @@ class Batch:
 @pytest.fixture
 def batch(tmp_path) -> Batch:
     return Batch(tmp_path)
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """Run a script with a package that is not ours and return what it prints as JSON.
+
+    The package may live in an environment of its own, because some clash with ours: set SSAL3D_FORMATS_PYTHON to its
+    Python. Skips if neither has it.
+    """
+
+    def run(package: str, script: str, *words) -> object:
+        for python in (sys.executable, os.environ.get('SSAL3D_FORMATS_PYTHON')):
+            if python and subprocess.run([python, '-c', f'import {package}'], capture_output=True).returncode == 0:
+                break
+        else:
+            pytest.skip(f'{package} is neither here nor in SSAL3D_FORMATS_PYTHON; pip install "ssal3d[formats-test]"')
+        path = tmp_path / 'foreign.py'
+        path.write_text(script)
+        environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+        done = subprocess.run([python, path, *words], capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return run

@@ -1,4 +1,4 @@
-"""Small steps that the formats share: JSON files, images, the folder inside a tool's archive."""
+"""Small steps that the formats share: JSON files, images, the files inside a tool's archive."""
 
 import json
 import shutil
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ssal3d.annotation.model import Camera, LabelFrame
+from ssal3d.annotation.provenance import NAME
 from ssal3d.errors import UserError
 
 PALETTE = ('#00C8FF', '#FF7800', '#7CFC00', '#FF3C6E', '#FFD700', '#B46EFF', '#00E6A0', '#FFFFFF')
@@ -36,19 +37,19 @@ def copy(source: Path | None, target: Path) -> None:
         raise UserError(f'{source}: no such file; restore it or leave its frame out') from None
 
 
-def find_root(folder: Path, pattern: str, tool: str) -> Path:
-    """Return the folder that holds something, itself or the shallowest one below it.
+def label_files(folder: Path, tool: str, *patterns: str) -> list[Path]:
+    """Return the files that match the first pattern that any file matches, sorted.
 
     Args:
         folder: Where to look; archives of tools often hold one folder around everything.
-        pattern: Glob of what it must hold, e.g. ``'*/ann'``.
         tool: For the message.
+        patterns: Globs, the most particular first, e.g. ``'**/ann/*.json', '*.json'``.
 
     Raises:
         UserError: If nothing matches.
     """
-    depth = len(Path(pattern).parts)
-    found = sorted(folder.glob(f'**/{pattern}'), key=lambda path: (len(path.parts), str(path)))
-    if not found:
-        raise UserError(f'{folder}: found no {pattern}, expected labels of {tool}; check --from and --format')
-    return found[0].parents[depth - 1]
+    for pattern in patterns:
+        found = sorted(path for path in folder.glob(pattern) if path.is_file() and path.name != NAME)
+        if found:
+            return found
+    raise UserError(f'{folder}: found no {patterns[0]}, expected labels of {tool}; check --from and --format')

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.annotation.format import AnnotationFormat, Batch
-from ssal3d.annotation.formats.files import copy, find_root
+from ssal3d.annotation.formats.files import copy, label_files
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.scans import frame_points
 from ssal3d.data.kitti_format import DONT_CARE, Calibration, camera_boxes_to_lidar, read_calibration
@@ -32,7 +32,7 @@ class KittiFormat(AnnotationFormat):
     vertical axis is ignored both ways, as MMDetection3D does, so that a round trip is exact.
 
     Args:
-        calib: Folder with ``<frame id>.txt`` for labels that come back without their ``calib`` folder.
+        calib: Folder with ``<frame id>.txt`` (default: beside ``label_2``, else that of the export).
     """
 
     title = 'everything that reads KITTI'
@@ -70,17 +70,11 @@ class KittiFormat(AnnotationFormat):
 
     def label_files(self, folder: Path) -> list[Path]:
         """Return ``label_2/*.txt``, or the text files of the folder itself."""
-        if folder.is_dir() and not list(folder.glob('**/label_2')):
-            found = sorted(folder.glob('*.txt'))
-            if found:
-                return found
-        root = find_root(folder, 'label_2', self.title)
-        return sorted(root.glob('label_2/*.txt'))
+        return label_files(folder, self.title, '**/label_2/*.txt', '*.txt')
 
     def parse_file(self, path: Path) -> list[LabelFrame]:
         """Read one label file; DontCare regions are no boxes."""
-        calib = Path(self.calib) if self.calib else path.parent.parent / 'calib'
-        calibration = read_calibration(calib / path.name)
+        calibration = read_calibration(self._calib_folder(path) / path.name)
         try:
             text = path.read_text(encoding='utf-8-sig')
         except (OSError, UnicodeDecodeError) as error:
@@ -96,6 +90,12 @@ class KittiFormat(AnnotationFormat):
             )
         )
         return [LabelFrame(path.stem, cuboids, origin=path)]
+
+    def _calib_folder(self, path: Path) -> Path:
+        if self.calib:
+            return Path(self.calib)
+        beside = path.parent.parent / 'calib'
+        return self.exported / 'training' / 'calib' if self.exported and not beside.is_dir() else beside
 
 
 def kitti_matrices(frame: LabelFrame) -> Mapping[str, Array]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssal3d.annotation.format import AnnotationFormat, Batch
+from ssal3d.annotation.formats.files import label_files
 from ssal3d.annotation.json_lines import listed, member, number, read_located_json, where
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.rotations import wrapped
@@ -55,7 +56,7 @@ class JsonFormat(AnnotationFormat):
 
     def label_files(self, folder: Path) -> list[Path]:
         """Return the files in ``labels``, else in the folder itself."""
-        return _files_in(folder, '.json')
+        return label_files(folder, self.title, 'labels/*.json', '*.json', '*/labels/*.json')
 
     def parse_file(self, path: Path) -> list[LabelFrame]:
         """Read one frame, or several from a file with ``"frames": [...]``."""
@@ -83,7 +84,7 @@ class CsvFormat(AnnotationFormat):
 
     def label_files(self, folder: Path) -> list[Path]:
         """Return the files in ``labels``, else in the folder itself."""
-        return _files_in(folder, '.csv')
+        return label_files(folder, self.title, 'labels/*.csv', '*.csv', '*/labels/*.csv')
 
     def parse_file(self, path: Path) -> list[LabelFrame]:
         """Read all frames of one table."""
@@ -103,15 +104,6 @@ class CsvFormat(AnnotationFormat):
             if any((row.get(name) or '').strip() for name in ('class', *BOX)):
                 found.append(_cuboid_of_row(row, place))
         return [LabelFrame(frame_id, tuple(found), origin=path) for frame_id, found in cuboids.items()]
-
-
-def _files_in(folder: Path, suffix: str) -> list[Path]:
-    inner = folder / 'labels'
-    found = sorted((inner if inner.is_dir() else folder).glob(f'*{suffix}'))
-    found = [path for path in found if path.name != 'ssal3d_export.json']
-    if not found:
-        raise UserError(f'{folder}: found no labels/*{suffix}; check --from and --format')
-    return found
 
 
 def _write_scan(frame: LabelFrame, folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ssal3d.annotation.format import AnnotationFormat, Batch, Tolerance
-from ssal3d.annotation.formats.files import PALETTE, copy, dump, find_root, with_image
+from ssal3d.annotation.formats.files import PALETTE, copy, dump, label_files, with_image
 from ssal3d.annotation.json_lines import listed, member, numbers, read_located_json, where
 from ssal3d.annotation.keys import FIGURE, FRAME, OBJECT, id_of, key_of
 from ssal3d.annotation.model import Cuboid, LabelFrame
@@ -57,7 +57,7 @@ class SuperviselyFormat(AnnotationFormat):
 
     def label_files(self, folder: Path) -> list[Path]:
         """Return ``*/ann/*.json`` of the project, which may lie deeper in an archive."""
-        return sorted(find_root(folder, '*/ann', self.title).glob('*/ann/*.json'))
+        return label_files(folder, self.title, '**/ann/*.json', '*.json')
 
     def frame_of_file(self, path: Path) -> str:
         """Return the name of the point cloud without its suffix."""

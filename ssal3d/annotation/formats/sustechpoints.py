@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ssal3d.annotation.format import AnnotationFormat, Batch
-from ssal3d.annotation.formats.files import copy, dump, find_root, with_image
+from ssal3d.annotation.formats.files import copy, dump, label_files, with_image
 from ssal3d.annotation.json_lines import listed, member, numbers, read_located_json, where
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.rotations import from_euler
@@ -49,10 +49,7 @@ class SustechPointsFormat(AnnotationFormat):
 
     def label_files(self, folder: Path) -> list[Path]:
         """Return ``label/*.json`` of every scene."""
-        if not list(folder.glob('label/*.json')):
-            folder = find_root(folder, '*/label', self.title)
-            return sorted(folder.glob('*/label/*.json'))
-        return sorted(folder.glob('label/*.json'))
+        return label_files(folder, self.title, '**/label/*.json', '*.json')
 
     def parse_file(self, path: Path) -> list[LabelFrame]:
         """Read the boxes of one frame."""
