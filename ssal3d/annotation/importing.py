@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,7 @@ class ImportSettings:
         only: Take these frames only; None takes all.
         front: Front of boxes that people drew in a tool without fronts: ``'+x'``, ``'+y'`` or ``'auto'``.
         scans: Folder of the scans, if they moved since the export.
+        options: Of the format, beyond those of the export.
     """
 
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class ImportSettings:
     only: frozenset[str] | None = None
     front: str = 'auto'
     scans: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def read_labels(
     """
     settings = settings or ImportSettings()
     export = Export.read(folder)
-    form = build_format(export.tool, export.options)
+    form = build_format(export.tool, {**export.options, **settings.options})
     if not form.can_read:
         raise UserError(f"{folder}: '{export.tool}' is for looking only; export the query for another tool")
     form.exported = Path(folder)

@@ -31,6 +31,46 @@ def quaternion(yaw: float) -> tuple[float, float, float, float]:
     return 0.0, 0.0, sin(yaw / 2), cos(yaw / 2)
 
 
+def quaternion_of(rotation: Array) -> tuple[float, float, float, float]:
+    """Return the quaternion (x, y, z, w) of a ``(3, 3)`` rotation, with w >= 0."""
+    # Of the four equivalent formulas the one with the largest divisor is exact for every rotation.
+    m = rotation
+    trace = np.array(
+        [m[0, 0] - m[1, 1] - m[2, 2], m[1, 1] - m[0, 0] - m[2, 2], m[2, 2] - m[0, 0] - m[1, 1], np.trace(m)]
+    )
+    largest = int(np.argmax(trace))
+    products = np.array(
+        [
+            [1 + trace[0], m[0, 1] + m[1, 0], m[0, 2] + m[2, 0], m[2, 1] - m[1, 2]],
+            [m[0, 1] + m[1, 0], 1 + trace[1], m[1, 2] + m[2, 1], m[0, 2] - m[2, 0]],
+            [m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], 1 + trace[2], m[1, 0] - m[0, 1]],
+            [m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1 + trace[3]],
+        ]
+    )
+    found = products[largest] / np.linalg.norm(products[largest])
+    x, y, z, w = (found if found[3] >= 0 else -found).tolist()
+    return x, y, z, w
+
+
+def rotation_of(x: float, y: float, z: float, w: float) -> Array:
+    """Return the ``(3, 3)`` rotation of a quaternion.
+
+    Raises:
+        UserError: If its norm is not 1.
+    """
+    norm = float(np.sqrt(x * x + y * y + z * z + w * w))
+    if not abs(norm - 1) < 1e-2:
+        raise UserError(f'found the quaternion ({x:g}, {y:g}, {z:g}, {w:g}) with norm {norm:g}, expected norm 1')
+    x, y, z, w = x / norm, y / norm, z / norm, w / norm
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
 def upright(rotation: Array) -> tuple[float, float]:
     """Return the yaw of a ``(3, 3)`` rotation and by how much it leans, in rad.
 
@@ -47,20 +87,8 @@ def from_quaternion(x: float, y: float, z: float, w: float) -> tuple[float, floa
     Raises:
         UserError: If its norm is not 1.
     """
-    norm = float(np.sqrt(x * x + y * y + z * z + w * w))
-    if not abs(norm - 1) < 1e-2:
-        raise UserError(f'found the quaternion ({x:g}, {y:g}, {z:g}, {w:g}) with norm {norm:g}, expected norm 1')
-    if x == 0 and y == 0:
-        return wrapped(2 * float(np.arctan2(z, w))), 0.0
-    x, y, z, w = x / norm, y / norm, z / norm, w / norm
-    rotation = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    return upright(rotation)
+    rotation = rotation_of(x, y, z, w)
+    return (wrapped(2 * float(np.arctan2(z, w))), 0.0) if x == 0 and y == 0 else upright(rotation)
 
 
 def from_euler(x: float, y: float, z: float, order: str = 'XYZ') -> tuple[float, float]:

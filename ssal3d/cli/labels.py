@@ -311,6 +311,7 @@ def _add_returned(parser: argparse.ArgumentParser) -> None:
         help='where boxes look that people drew in tools without fronts (default: along the longer side)',
     )
     parser.add_argument('--scans', type=Path, help='folder of the scans, if they moved since the export')
+    parser.add_argument('--option', nargs='+', default=[], metavar='KEY=VALUE', help='options of the format')
     add_plugin(parser)
 
 
@@ -324,6 +325,7 @@ def _read(
     ignore_classes: list[str],
     front: str,
     scans: Path | None,
+    option: list[str],
     plugin: list[str],
 ) -> Any:
     from ssal3d.annotation.importing import ImportSettings, read_labels
@@ -336,6 +338,7 @@ def _read(
         only=None if only is None else frozenset(lines_of(only)),
         front=front,
         scans=scans,
+        options=options_of(option),
     )
     return read_labels(batch, returned, settings)
 

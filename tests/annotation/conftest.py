@@ -99,7 +99,14 @@ def foreign(tmp_path):
 
     def run(package: str, script: str, *words) -> object:
         for python in (sys.executable, os.environ.get('SSAL3D_FORMATS_PYTHON')):
-            if python and subprocess.run([python, '-c', f'import {package}'], capture_output=True).returncode == 0:
+            if (
+                python
+                and subprocess.run(
+                    [python, '-c', f'import sys, importlib.util as u; sys.exit(u.find_spec("{package}") is None)'],
+                    capture_output=True,
+                ).returncode
+                == 0
+            ):
                 break
         else:
             pytest.skip(f'{package} is neither here nor in SSAL3D_FORMATS_PYTHON; pip install "ssal3d[formats-test]"')

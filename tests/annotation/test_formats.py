@@ -1,6 +1,7 @@
 """What holds for every format: an unedited round trip, whatever the boxes; edits are seen; mistakes are named."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from math import pi
 
 import numpy as np
@@ -13,7 +14,12 @@ from ssal3d.annotation.rotations import wrapped
 from ssal3d.errors import UserError
 from ssal3d.registry import ANNOTATION_FORMATS
 
-READABLE = format_names(readable=True)
+NEEDS = {'mcap': 'mcap_ros2'}  # module of the extra that a format needs
+READABLE = [
+    pytest.param(name, marks=pytest.mark.skipif(name in NEEDS and find_spec(NEEDS[name]) is None,
+                                                reason=f'pip install "ssal3d[{name}]"'))
+    for name in format_names(readable=True)
+]  # fmt: skip
 
 
 def read_raw(folder, tool, **options):
@@ -94,10 +100,12 @@ def test_random_boxes_survive_and_every_edit_is_seen(batch, tool):
 
 @pytest.mark.parametrize('tool', READABLE)
 def test_the_exported_points_are_those_of_the_scan(batch, tool):
+    if tool == 'mcap':
+        pytest.skip('compressed; see test_mcap')
     batch.write(tool, frames=batch.frames[:1])
     scan = np.fromfile(batch.frames[0].scan, '<f4')
     candidates = [path for path in (batch.folder / 'export').rglob('*') if path.is_file()]
-    assert any(path.read_bytes().endswith(scan.tobytes()) or scan.tobytes() in path.read_bytes() for path in candidates)
+    assert any(path.read_bytes().endswith(scan.tobytes()) for path in candidates)
 
 
 @pytest.mark.parametrize('tool', READABLE)

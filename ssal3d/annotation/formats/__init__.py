@@ -1,8 +1,20 @@
 """The file formats, one module each; importing this package registers them."""
 
 from ssal3d.annotation.formats.kitti import KittiFormat
+from ssal3d.annotation.formats.mcap import McapFormat
+from ssal3d.annotation.formats.openlabel import OpenLabelFormat
 from ssal3d.annotation.formats.plain import CsvFormat, JsonFormat
 from ssal3d.annotation.formats.supervisely import SuperviselyFormat
 from ssal3d.annotation.formats.sustechpoints import SustechPointsFormat
+from ssal3d.annotation.formats.xtreme1 import Xtreme1Format
 
-__all__ = ['CsvFormat', 'JsonFormat', 'KittiFormat', 'SuperviselyFormat', 'SustechPointsFormat']
+__all__ = [
+    'CsvFormat',
+    'JsonFormat',
+    'KittiFormat',
+    'McapFormat',
+    'OpenLabelFormat',
+    'SuperviselyFormat',
+    'SustechPointsFormat',
+    'Xtreme1Format',
+]
