@@ -1,1 +1,1 @@
-"""Bodies of the commands, one module each with ``main(argv)``."""
+"""The commands: ``ssal3d <command>``, or ``python tools/<script>.py`` from the repository; the same code."""
