@@ -12,7 +12,7 @@ FLOORS = (
     ('data', 'compat'),
     ('evaluation', 'simulation', 'models', 'env', 'launch', 'runner', 'register'),
     ('predictions',),
-    ('active', 'bank', 'stages'),
+    ('active', 'annotation', 'bank', 'stages'),
     ('cpsp', 'semi'),
     ('loop',),
 )

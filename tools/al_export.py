@@ -1,7 +1,8 @@
-"""Write scans and pre-labels of a query for an annotation tool; the same as ``labels.py export``."""
+"""The command ``ssal3d labels export``, to be run from the repository."""
 
-from ssal3d.cli.labels import export_main
-from ssal3d.errors import command
+import sys
+
+from ssal3d.cli.labels import main
 
 if __name__ == '__main__':
-    command(export_main)()
+    main(['export', *sys.argv[1:]])

@@ -1,7 +1,8 @@
-"""Take labels back from an annotation tool; the same as ``labels.py import``."""
+"""The command ``ssal3d labels import``, to be run from the repository."""
 
-from ssal3d.cli.labels import import_main
-from ssal3d.errors import command
+import sys
+
+from ssal3d.cli.labels import main
 
 if __name__ == '__main__':
-    command(import_main)()
+    main(['import', *sys.argv[1:]])

@@ -1,7 +1,6 @@
-"""Carry a query to the people who label, and their boxes back; the same as ``ssal3d labels``."""
+"""The command ``ssal3d labels``, to be run from the repository."""
 
 from ssal3d.cli.labels import main
-from ssal3d.errors import command
 
 if __name__ == '__main__':
-    command(main)()
+    main()

@@ -1,20 +1,22 @@
 r"""Carry a query to the people who label, and their boxes back.
 
 Example:
-    python tools/labels.py init --scans scans --classes car truck --out labels --sample 20
-    python tools/labels.py export --frames labels/first_frames.txt --labels labels/pool.json --scans scans \
+    ssal3d labels init --scans scans --classes car truck --out labels --sample 20
+    ssal3d labels export --frames labels/first_frames.txt --labels labels/pool.json --scans scans \
         --format sly --out batch_0
-    python tools/labels.py status batch_0 --from returned.zip
-    python tools/labels.py import batch_0 --from returned.zip --labels labels/pool.json --out labels
-    python tools/labels.py check labels/boxes --scans scans --classes car truck
+    ssal3d labels status batch_0 --from returned.zip
+    ssal3d labels import batch_0 --from returned.zip --labels labels/pool.json --out labels
+    ssal3d labels check labels/boxes --scans scans --classes car truck
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ssal3d.cli.arguments import Words, add_kind, make_parser
 from ssal3d.cli.labels_arguments import (
+    FORMATS,
     add_plugin,
     add_source,
     frames_of,
@@ -26,36 +28,23 @@ from ssal3d.cli.labels_arguments import (
     thresholds_of,
 )
 from ssal3d.cli.labels_check import add_check
-from ssal3d.errors import ShortfallError, UserError
+from ssal3d.errors import ShortfallError, UserError, command
 from ssal3d.terminal import console, print_table
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse the words (those of the process by default) and run one of the steps."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@command
+def main(argv: Words = None) -> None:
+    """Parse the words and run one of the steps."""
+    parser = make_parser('labels', __doc__)
     steps = parser.add_subparsers(required=True, metavar='STEP')
     for add in (_add_init, _add_export, _add_import, _add_status, add_check):
-        add(steps)
+        add(steps, parser)
     arguments = vars(parser.parse_args(argv))
     arguments.pop('run')(**arguments)
 
 
-def export_main(argv: Sequence[str] | None = None) -> None:
-    """Run ``labels export``."""
-    import sys
-
-    main(['export', *(sys.argv[1:] if argv is None else argv)])
-
-
-def import_main(argv: Sequence[str] | None = None) -> None:
-    """Run ``labels import``."""
-    import sys
-
-    main(['import', *(sys.argv[1:] if argv is None else argv)])
-
-
-def _add_init(steps: Any) -> None:
-    parser = steps.add_parser('init', help='make the label state of a new pool, before anything is labelled')
+def _add_init(steps: Any, parent: argparse.ArgumentParser) -> None:
+    parser = add_kind(steps, 'init', 'make the label state of a new pool, before anything is labelled', parent)
     add_source(parser)
     parser.add_argument('--classes', nargs='+', required=True, metavar='NAME', help='class names that are labelled')
     parser.add_argument('--name', help='name of the pool (default: that of the folder or file)')
@@ -101,15 +90,13 @@ def _init(
         console.print(f'{sample} frames to label first: {out / "first_frames.txt"}', highlight=False, soft_wrap=True)
 
 
-def _add_export(steps: Any) -> None:
-    from ssal3d.annotation.format import format_names
-
-    parser = steps.add_parser('export', help='write scans and pre-labels of a query for an annotation tool')
-    parser.add_argument('query', nargs='?', type=Path, help='query.json of tools/al_select.py')
+def _add_export(steps: Any, parent: argparse.ArgumentParser) -> None:
+    parser = add_kind(steps, 'export', 'write scans and pre-labels of a query for an annotation tool', parent)
+    parser.add_argument('query', nargs='?', type=Path, help='query.json that ssal3d select wrote')
     parser.add_argument('--frames', type=Path, help='instead of a query: file with one frame id a line')
     parser.add_argument('--labels', type=Path, required=True, help='label state that the query was made for')
     add_source(parser)
-    parser.add_argument('--format', required=True, metavar='NAME', help=f'of the tool: {", ".join(format_names())}')
+    parser.add_argument('--format', required=True, metavar='NAME', help=f'of the tool: {", ".join(FORMATS)}')
     parser.add_argument('--option', nargs='+', default=[], metavar='KEY=VALUE', help='options of the format')
     parser.add_argument('--out', type=Path, required=True, help='folder to make')
     parser.add_argument('--predictions', type=Path, help='folder with predictions, to start from pre-labels')
@@ -206,7 +193,7 @@ def _export(
 
 def _wanted(query: Path | None, frames: Path | None, state: Any) -> tuple[int, dict[str, dict[str, Any]]]:
     """Return the round and, by frame id in their order, why the frames were chosen."""
-    from ssal3d.active.query_file import Query
+    from ssal3d.active.query.query_file import Query
 
     labelled = set(state.frame_ids)
     facts: dict[str, dict[str, Any]]
@@ -240,8 +227,8 @@ def _wanted(query: Path | None, frames: Path | None, state: Any) -> tuple[int, d
     return round_number, facts
 
 
-def _add_import(steps: Any) -> None:
-    parser = steps.add_parser('import', help='take labels back: next label state, boxes, and what people changed')
+def _add_import(steps: Any, parent: argparse.ArgumentParser) -> None:
+    parser = add_kind(steps, 'import', 'take labels back: next label state, boxes, and what people changed', parent)
     _add_returned(parser)
     parser.add_argument('--labels', type=Path, required=True, help='label state that the query was made for')
     parser.add_argument('--out', type=Path, default=Path('labels'), help='folder of the label states (default: labels)')
@@ -276,8 +263,8 @@ def _import(*, labels: Path, out: Path, kitti: Path | None, overwrite: bool, **r
         )
 
 
-def _add_status(steps: Any) -> None:
-    parser = steps.add_parser('status', help='how far a batch is; writes nothing')
+def _add_status(steps: Any, parent: argparse.ArgumentParser) -> None:
+    parser = add_kind(steps, 'status', 'how far a batch is; writes nothing', parent)
     _add_returned(parser)
     parser.set_defaults(run=_status)
 

@@ -1,16 +1,18 @@
 """``labels check``: rank labels by how likely they are wrong."""
 
+import argparse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ssal3d.cli.arguments import add_kind
 from ssal3d.cli.labels_arguments import SHOWN, add_source, frames_of, thresholds_of
 from ssal3d.terminal import print_table
 
 
-def add_check(steps: Any) -> None:
+def add_check(steps: Any, parent: argparse.ArgumentParser) -> None:
     """Add the step ``check``."""
-    parser = steps.add_parser('check', help='rank labels by how likely they are wrong')
+    parser = add_kind(steps, 'check', 'rank labels by how likely they are wrong', parent)
     parser.add_argument('boxes', type=Path, help='folder of the imported boxes, e.g. labels/boxes')
     parser.add_argument('--classes', nargs='+', required=True, metavar='NAME', help='class names that may occur')
     add_source(parser, required=False)

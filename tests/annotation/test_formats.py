@@ -204,3 +204,10 @@ def test_the_companions_pass_the_checks(batch):
         assert findings == []
     counts = compare(batch.prelabels['crowd'], batch.prelabels['crowd'], build_format('json').tolerance).counts
     assert counts['accepted'] == 200
+
+
+def test_the_help_names_every_shipped_format():
+    from ssal3d.cli.labels_arguments import FORMATS
+
+    shipped = {name for name, kind in ANNOTATION_FORMATS.module_dict.items() if kind.__module__.startswith('ssal3d.')}
+    assert set(FORMATS) == shipped <= set(format_names())

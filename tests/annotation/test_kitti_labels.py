@@ -46,7 +46,7 @@ def test_our_kitti_reader_sees_the_same_boxes(batch):
 
 def test_image_boxes_hold_the_projected_corners(batch):
     """The corners are projected one by one, without the code that the exporter uses."""
-    from ssal3d.ops.boxes import corners_3d
+    from ssal3d.ops.box_geometry import corners_3d
 
     frame = replace(
         batch.frames[0],

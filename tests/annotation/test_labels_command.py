@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssal3d.active.synthetic import CLASSES, second_model, synthetic_pool, write_predictions
 from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import write_json
+from ssal3d.predictions.synthetic import CLASSES, second_model, synthetic_pool, write_predictions
 
 ROOT = Path(__file__).resolve().parents[2]
 

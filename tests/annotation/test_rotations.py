@@ -5,7 +5,7 @@ import pytest
 
 from ssal3d.annotation.rotations import from_euler, from_quaternion, front_to_x, front_to_y, quaternion, wrapped
 from ssal3d.errors import UserError
-from ssal3d.ops.boxes import corners_3d
+from ssal3d.ops.box_geometry import corners_3d
 
 VECTOR = (10.1234, 2.5678, -1.2345, 4.1, 1.7, 1.5, 2.9)
 

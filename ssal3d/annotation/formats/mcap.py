@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,12 @@ class McapFormat(AnnotationFormat):
 
     def parse_file(self, path: Path) -> list[LabelFrame]:
         """Read the boxes of all frames."""
-        reader = messages.load('mcap.reader')
+        reader = import_module('mcap.reader')
         try:
             with open(path, 'rb') as stream:
                 names = {time: name for name, time in self._times(path).items()}
                 updates = list(_scene_updates(reader.make_reader(stream), self.topic, path))
-        except UserError:
+        except (UserError, ModuleNotFoundError):
             raise
         except Exception as error:  # the readers of foreign encodings raise what they like
             raise UserError(f'{path}: not readable as MCAP ({type(error).__name__}: {one_line(error)})') from None
@@ -119,7 +120,7 @@ class McapFormat(AnnotationFormat):
     def _times(self, path: Path) -> dict[str, int]:
         """Return the time of each frame: as the file says, else as the export does."""
         candidates = [path, *(sorted(self.exported.glob('*.mcap')) if self.exported else [])]
-        make_reader = messages.load('mcap.reader').make_reader
+        make_reader = import_module('mcap.reader').make_reader
         for candidate in candidates:
             with open(candidate, 'rb') as stream:
                 for attachment in make_reader(stream).iter_attachments():
@@ -163,14 +164,14 @@ def _write_ros2(frame: LabelFrame, time: int, write: Any) -> None:
 @contextmanager
 def _protobuf_writer(path: Path, frames: Sequence[LabelFrame], batch: Batch, times: Mapping[str, int]) -> Iterator[Any]:
     """Yield a function that writes one message of a Foxglove schema, or ``json`` without a schema."""
-    register = messages.load('mcap_protobuf.schema').register_schema
+    register = import_module('mcap_protobuf.schema').register_schema
     kinds = {
-        name: getattr(messages.load(f'foxglove_schemas_protobuf.{module}'), name) for name, module in _FOXGLOVE.items()
+        name: getattr(import_module(f'foxglove_schemas_protobuf.{module}'), name) for name, module in _FOXGLOVE.items()
     }
     schemas: dict[str, int] = {}
     channels: dict[str, int] = {}
     with open(path, 'wb') as stream:
-        writer = messages.load('mcap.writer').Writer(stream)
+        writer = import_module('mcap.writer').Writer(stream)
         writer.start(profile='', library='ssal3d')
 
         def write(topic: str, kind: str, content: Mapping[str, Any], time: int) -> None:
@@ -198,7 +199,7 @@ def _ros2_writer(path: Path, batch: Batch, times: Mapping[str, int]) -> Iterator
     """Yield a function that writes one ROS 2 message as CDR."""
     schemas: dict[str, Any] = {}
     with open(path, 'wb') as stream:
-        writer = messages.load('mcap_ros2.writer').Writer(stream)
+        writer = import_module('mcap_ros2.writer').Writer(stream)
 
         def write(topic: str, kind: str, content: Mapping[str, Any], time: int) -> None:
             if kind not in schemas:
@@ -226,7 +227,7 @@ def _scene_updates(reader: Any, topic: str, path: Path) -> Iterator[tuple[int, A
     if chosen not in topics:
         found = ', '.join(topics) or 'none'
         raise UserError(f'{path}: found the SceneUpdate topics {found}; name one with --option topic=NAME')
-    factories = [messages.load(f'{name}.decoder').DecoderFactory() for name in ('mcap_protobuf', 'mcap_ros2')]
+    factories = [import_module(f'{name}.decoder').DecoderFactory() for name in ('mcap_protobuf', 'mcap_ros2')]
     for schema, channel, message in reader.iter_messages(topics=[chosen]):
         if channel.message_encoding == 'json':
             yield message.log_time, json.loads(message.data)

@@ -4,7 +4,6 @@ Schemas: https://docs.foxglove.dev/docs/sdk/schemas and https://docs.ros.org/en/
 """
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -22,18 +21,6 @@ _STRIDE = 16
 _ORIGIN = {'x': 0.0, 'y': 0.0, 'z': 0.0}
 _UPRIGHT = {'x': 0.0, 'y': 0.0, 'z': 0.0, 'w': 1.0}
 _IMAGE_FORMATS = {'.jpg': 'jpeg', '.jpeg': 'jpeg', '.png': 'png', '.webp': 'webp', '.avif': 'avif'}
-
-
-def load(module: str) -> Any:
-    """Import a module of the extra ``mcap``.
-
-    Raises:
-        UserError: If it is not installed.
-    """
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise UserError(f'MCAP files need packages that are not here ({error}); pip install "ssal3d[mcap]"') from None
 
 
 def stamp(time_ns: int) -> dict[str, int]:
