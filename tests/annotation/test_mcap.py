@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from ssal3d.annotation import build_format
-from ssal3d.annotation.formats.mcap import frame_times
 from ssal3d.annotation.formats.ros2_definitions import definition
 from ssal3d.annotation.rotations import quaternion_of, rotation_of
+from ssal3d.annotation.times import frame_times
 from ssal3d.errors import UserError
 
 pytest.importorskip('mcap_ros2', reason='pip install "ssal3d[mcap]"')

@@ -2,6 +2,7 @@
 
 from ssal3d.annotation.formats.kitti import KittiFormat
 from ssal3d.annotation.formats.mcap import McapFormat
+from ssal3d.annotation.formats.nuscenes import NuScenesFormat
 from ssal3d.annotation.formats.openlabel import OpenLabelFormat
 from ssal3d.annotation.formats.plain import CsvFormat, JsonFormat
 from ssal3d.annotation.formats.supervisely import SuperviselyFormat
@@ -13,6 +14,7 @@ __all__ = [
     'JsonFormat',
     'KittiFormat',
     'McapFormat',
+    'NuScenesFormat',
     'OpenLabelFormat',
     'SuperviselyFormat',
     'SustechPointsFormat',

@@ -17,6 +17,7 @@ from ssal3d.annotation.json_lines import number
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.rotations import from_quaternion
 from ssal3d.annotation.scans import frame_points
+from ssal3d.annotation.times import frame_times
 from ssal3d.errors import UserError, one_line, unknown_name
 from ssal3d.registry import ANNOTATION_FORMATS
 
@@ -24,7 +25,6 @@ FLAVOURS = ('protobuf', 'ros2')
 LABELLED = '_labeled'  # LightlyStudio finds the labels of a recording by this ending
 PRELABELS, LABELS = '/ssal3d/prelabels', '/ssal3d/labels'
 FRAMES = 'frames.json'  # attachment: time of each frame
-_STEP = 100_000_000  # ns between frames without a time
 _FOXGLOVE = {
     'PointCloud': 'PointCloud_pb2',
     'SceneUpdate': 'SceneUpdate_pb2',
@@ -127,14 +127,6 @@ class McapFormat(AnnotationFormat):
                     if attachment.name == FRAMES:
                         return {str(name): int(time) for name, time in json.loads(attachment.data).items()}
         return {}
-
-
-def frame_times(frames: Sequence[LabelFrame]) -> dict[str, int]:
-    """Return the time of each frame in ns: its own if all have different ones, else a tenth of a second apart."""
-    own = [frame.time_ns for frame in frames]
-    if None in own or len(set(own)) < len(own):
-        return {frame.frame_id: index * _STEP for index, frame in enumerate(frames)}
-    return {frame.frame_id: time for frame, time in zip(frames, own) if time is not None}
 
 
 def _facts(batch: Batch) -> dict[str, str]:

@@ -142,7 +142,11 @@ class OpenLabelFormat(AnnotationFormat):
         if len(values) not in _SIZES:
             raise UserError(f'{place}: found {len(values)} numbers in val, expected {" or ".join(_SIZES.values())}')
         try:
-            yaw, tilt = from_quaternion(*values[3:7]) if len(values) == 10 else from_euler(*values[3:6], order='ZYX')
+            yaw, tilt = (
+                from_quaternion(*values[3:7])
+                if len(values) == 10
+                else from_euler(values[3], values[4], values[5], 'ZYX')
+            )
         except UserError as error:
             raise UserError(f'{place}: {error}; export it again') from None
         box = (*values[:3], *values[-3:], yaw)
