@@ -9,7 +9,9 @@ from ssal3d.errors import UserError
 from ssal3d.terminal import console
 
 # The shipped formats, written down because importing them takes longer than showing the help.
-FORMATS = ('csv', 'json', 'kitti', 'mcap', 'nuscenes', 'openlabel', 'sly', 'sustechpoints', 'xtreme1')
+FORMATS = (
+    *('csv', 'fiftyone', 'json', 'kitti', 'mcap', 'nuscenes', 'openlabel', 'sly', 'sustechpoints', 'tao', 'xtreme1'),
+)
 SHOWN = 20  # lines of problems and warnings; all stand in the report
 
 

@@ -94,11 +94,12 @@ def foreign(tmp_path):
     """Run a script with a package that is not ours and return what it prints as JSON.
 
     The package may live in an environment of its own, because some clash with ours: set SSAL3D_FORMATS_PYTHON to its
-    Python. Skips if neither has it.
+    Python, or to several with colons between. Skips if none has it.
     """
 
     def run(package: str, script: str, *words) -> object:
-        for python in (sys.executable, os.environ.get('SSAL3D_FORMATS_PYTHON')):
+        others = os.environ.get('SSAL3D_FORMATS_PYTHON', '').split(os.pathsep)
+        for python in (sys.executable, *others):
             if (
                 python
                 and subprocess.run(

@@ -119,7 +119,7 @@ def test_t4_has_its_folders_and_comes_back(batch, moving):
     found = tables(folder, 'annotation')
     assert (folder / 'data' / 'LIDAR_CONCAT' / 'vector.pcd.bin').exists()
     assert found['sensor'][0]['channel'] == 'LIDAR_CONCAT'
-    assert found['sample_annotation'][0]['automatic_annotation'] is True
+    assert found['instance'][0]['instance_name'] == '1'
     assert (folder / 'status.json').exists()
     assert batch.read(folder).cost['accepted'] == 206
     with pytest.raises(UserError, match="unknown flavour 't5'"):
@@ -161,3 +161,24 @@ print(json.dumps([frames, camera, len(nusc.scene), nusc.scene[0]['nbr_samples']]
     intrinsic, calibrated = camera
     assert np.allclose(intrinsic, batch.camera.pinhole[0])
     assert calibrated['translation'] == pytest.approx(np.linalg.inv(batch.camera.pinhole[1])[:3, 3].tolist())
+
+
+def test_t4_devkit_sees_the_same_boxes(batch, moving, foreign):
+    folder, _ = batch.write('nuscenes', frames=moving, options={'flavour': 't4'})
+    script = """
+import json, sys
+from t4_devkit import Tier4
+t4, frames = Tier4(version='annotation', data_root=sys.argv[1], verbose=False), {}
+for sample in t4.sample:
+    path, boxes, _ = t4.get_sample_data(sample.data['LIDAR_CONCAT'])
+    name = path.rsplit('/', 1)[1].removesuffix('.pcd.bin')
+    frames[name] = [[box.name, *map(float, box.center), float(box.wlh[1]), float(box.wlh[0]),
+                     float(box.wlh[2]), box.orientation.yaw_pitch_roll[0]] for box in boxes]
+print(json.dumps(frames))
+"""
+    found = foreign('t4_devkit', script, folder)
+    for name, prelabels in batch.prelabels.items():
+        for row, cuboid in zip(found[name], prelabels, strict=True):
+            assert row[0] == cuboid.class_name
+            assert row[1:7] == pytest.approx(cuboid.box[:6], abs=1e-5)
+            assert (row[7] - cuboid.box[6] + pi) % (2 * pi) - pi == pytest.approx(0, abs=1e-6)

@@ -121,7 +121,8 @@ class _Tables:
         self._put('visibility', 'unknown', level='unavailable', description='nobody looked')
         for name in batch.classes:
             self._put('category', name, name=name, description='')
-        self._put('log', '', logfile='', vehicle='', date_captured=batch.created[:10], location='')
+        date = 'data_captured' if flavour == 't4' else 'date_captured'  # as t4-devkit spells it
+        self._put('log', '', logfile='', vehicle='', **{date: batch.created[:10]}, location='')
         self._put('map', '', log_tokens=[self.token('log', '')], category='semantic_prior', filename='maps/none.png')
         self.scene = batch.name
 
@@ -237,7 +238,6 @@ class _Tables:
         }
         if self.flavour == 't4':
             instance['instance_name'] = cuboid.id
-            values['automatic_annotation'] = True
         self._put('sample_annotation', cuboid.id, **values)
 
 
