@@ -1,6 +1,7 @@
 """Take the annotators' boxes back: whose frames are done, what people changed, what cannot be right."""
 
 import shutil
+import tarfile
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -266,7 +267,7 @@ def _unpacked(path: Path) -> Iterator[tuple[Path, str]]:
     with tempfile.TemporaryDirectory(prefix='ssal3d-labels-') as folder:
         try:
             _unpack(path, folder)
-        except (shutil.ReadError, ValueError, OSError, EOFError) as error:
+        except (shutil.ReadError, tarfile.TarError, ValueError, OSError, EOFError) as error:
             raise UserError(f'{path}: not readable as an archive ({error}); give a folder, .zip or .tar') from None
         yield Path(folder), str(path)
 

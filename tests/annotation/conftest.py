@@ -49,7 +49,8 @@ class Batch:
         self.classes = CLASSES
         self.vector = VECTOR
         self.boxes = {
-            name: tuple(Cuboid(kind, box, score=0.912) for kind, box in found) for name, found in COMPANIONS.items()
+            name: tuple(Cuboid(kind, tuple(map(float, box)), score=0.912) for kind, box in found)
+            for name, found in COMPANIONS.items()
         }
         numbers = iter(range(1, 1000))
         self.prelabels = {
