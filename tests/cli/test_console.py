@@ -18,7 +18,7 @@ from ssal3d.version import __version__
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {entry.script: name for name, entry in commands.COMMANDS.items() if entry.script}
 KINDS = {
-    'evaluate': ['kitti'],
+    'evaluate': ['kitti', 'waymo', 'calibration'],
     'create-data': ['kitti'],
     'labels': ['init', 'export', 'import', 'status', 'check'],
 }
