@@ -13,7 +13,7 @@ FLOORS = (
     ('data', 'compat'),
     ('evaluation', 'simulation', 'models', 'launch', 'runner', 'register'),
     ('predictions',),
-    ('active', 'bank', 'stages'),
+    ('active', 'annotation', 'bank', 'stages'),
     ('cpsp', 'semi'),
     ('loop',),
     ('cli', 'env', '__main__'),
