@@ -23,6 +23,7 @@ from ssal3d.data.infos import frame_id, frame_ids, without_annotations
 from ssal3d.data.label_state import LabelState
 from ssal3d.data.scans import read_scan
 from ssal3d.errors import UserError
+from ssal3d.fileio import read_text
 
 Infos = dict[str, Any]
 
@@ -251,10 +252,7 @@ def _wanted(frames: str | Path | tuple[str, ...] | None, infos: Infos) -> set[st
         return set(pool)
     if isinstance(frames, tuple):
         return _known(frames, pool, 'frames')
-    try:
-        return _known(Path(frames).read_text().split(), pool, str(frames))
-    except FileNotFoundError:
-        raise UserError(f'{frames}: no such file; expected frame ids, one a line') from None
+    return _known(read_text(frames, 'expected frame ids, one a line').split(), pool, str(frames))
 
 
 def _known(frames: Iterable[str], pool: list[str], source: str) -> set[str]:
