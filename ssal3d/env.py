@@ -13,10 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ssal3d import mmcv_stand_in
 from ssal3d.version import __version__
 
 NOT_INSTALLED = 'not installed'
-PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmdet3d', 'numpy', 'numba', 'pyarrow', 'scikit-learn')
+PACKAGES = ('torch', 'mmengine', 'mmdet', 'mmdet3d', 'numpy', 'numba', 'pyarrow', 'scikit-learn')
 
 
 def collect() -> dict[str, Any]:
@@ -29,8 +30,9 @@ def collect() -> dict[str, Any]:
     versions = {'ssal3d': __version__, 'python': platform.python_version()}
     versions |= {package: _version(package) for package in PACKAGES}
     versions['cuda'] = _guard(_cuda)
+    versions['mmcv'] = _build_of('mmcv')
     versions['mmcv operators'] = _guard(_operators)
-    versions['spconv'] = _guard(_spconv)
+    versions['spconv'] = _build_of('spconv')
     devices = {'cpu': _cpu_name(), 'cores': os.cpu_count(), 'threads': _guard(_threads), 'gpus': _guard(_gpus)}
     return {'versions': versions, 'devices': devices, 'fixes': _guard(_fixes)}
 
@@ -61,15 +63,20 @@ def _cuda() -> str:
 def _operators() -> str:
     if find_spec('mmcv') is None:
         return NOT_INSTALLED
-    return 'built' if find_spec('mmcv._ext') else 'missing (mmcv-lite: install mmcv with operators)'
+    if mmcv_stand_in.is_used():
+        return 'CPU kernels of ssal3d (mmcv-lite)'
+    from mmcv.ops import get_compiling_cuda_version
+
+    cuda = get_compiling_cuda_version()
+    return 'compiled for the CPU' if cuda == 'not available' else f'compiled for CUDA {cuda}'
 
 
-def _spconv() -> str:
-    """Return name and version of whichever build of spconv is installed, e.g. ``spconv-cu120 2.3.6``."""
+def _build_of(package: str) -> str:
+    """Return name and version of whichever build is installed, e.g. ``spconv-cu120 2.3.6`` or ``mmcv-lite 2.1.0``."""
     builds = {
         f'{item.metadata["Name"]} {item.version}'
         for item in distributions()
-        if str(item.metadata['Name']).lower().startswith('spconv')
+        if str(item.metadata['Name']).lower().split('-')[0] == package
     }
     return ', '.join(sorted(builds)) or NOT_INSTALLED
 

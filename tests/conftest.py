@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import ssal3d  # noqa: F401 - before anything that imports mmcv
+
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: waiting threads slow a small machine down many times
 
 

@@ -49,6 +49,8 @@ def test_every_fix_is_a_complete_record_of_its_own():
 
 @pytest.mark.parametrize('name', NAMES)
 def test_upstream_still_has_the_defect(answers, name):
+    if name == 'numpy-long' and np.__version__ >= '2':
+        pytest.skip('NumPy 2 has np.long again; the oldest NumPy that we support has not')
     assert answers['unfixed'][name] is True, f'{name}: upstream is mended, remove the fix ({answers["unfixed"][name]})'
 
 
@@ -345,7 +347,7 @@ def test_packages_are_found_without_pkg_resources():
     import mmdet3d
 
     assert get_installed_path('mmdet3d') == str(Path(mmdet3d.__file__).parent)
-    assert get_installed_path('opencv-python').endswith('cv2')
+    assert get_installed_path('opencv-python-headless').endswith('cv2')
     assert is_installed('mmdet3d')
     assert is_installed('json')
     assert not is_installed('no-such-package')

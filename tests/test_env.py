@@ -8,7 +8,7 @@ import numpy
 import pytest
 import torch
 
-from ssal3d import compat, env
+from ssal3d import compat, env, mmcv_stand_in
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
@@ -30,7 +30,13 @@ def test_the_report_names_what_is_installed():
     report = env.collect()
     assert report['versions']['torch'] == torch.__version__
     assert report['versions']['numpy'] == numpy.__version__
-    assert report['versions']['mmcv operators'] == 'built'
+    operators = report['versions']['mmcv operators']
+    assert (
+        operators == 'CPU kernels of ssal3d (mmcv-lite)'
+        if mmcv_stand_in.is_used()
+        else operators.startswith('compiled')
+    )
+    assert report['versions']['mmcv'].startswith('mmcv')
     assert report['versions']['spconv'].startswith('spconv')
     assert set(PACKAGES) | {'cuda', 'spconv', 'mmcv operators'} == set(report['versions'])
     assert not [name for name, version in report['versions'].items() if env.NOT_INSTALLED in version]
@@ -71,8 +77,14 @@ def test_a_broken_package_does_not_break_the_report():
 
 
 def test_without_operators_and_spconv():
-    with mock.patch.object(env, 'find_spec', side_effect=lambda name: None if name == 'mmcv._ext' else object()):
-        assert env.collect()['versions']['mmcv operators'].startswith('missing')
+    with mock.patch.object(env.mmcv_stand_in, 'is_used', return_value=True):
+        assert env.collect()['versions']['mmcv operators'] == 'CPU kernels of ssal3d (mmcv-lite)'
+    for cuda, expected in (('12.6', 'compiled for CUDA 12.6'), ('not available', 'compiled for the CPU')):
+        with (
+            mock.patch.object(env.mmcv_stand_in, 'is_used', return_value=False),
+            mock.patch('mmcv.ops.get_compiling_cuda_version', return_value=cuda),
+        ):
+            assert env.collect()['versions']['mmcv operators'] == expected
     with mock.patch.object(env, 'distributions', return_value=[]):
         assert env.collect()['versions']['spconv'] == env.NOT_INSTALLED
 

@@ -4,9 +4,12 @@ A module with kernels has a function ``_warm_up`` that calls each kernel on tiny
 and stands in `MODULES`. Compiled kernels are cached on disk beside the sources.
 """
 
+import argparse
 import importlib
 import importlib.util
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 MODULES = (
     'ssal3d.ops.ball_query',
@@ -50,8 +53,15 @@ def _exists(name: str) -> bool:
 
 def main() -> None:
     """Warm up everything and say in one line what was done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--jobs', type=int, default=1, help='compile in so many processes')
+    jobs = parser.parse_args().jobs
     start = time.monotonic()
-    warmed = warm_up()
+    if jobs > 1:
+        with ProcessPoolExecutor(jobs, mp_context=get_context('spawn')) as pool:
+            warmed = [name for names in pool.map(warm_up, [(name,) for name in MODULES]) for name in names]
+    else:
+        warmed = warm_up()
     print(f'kernels of {len(warmed)} modules compiled or found in the cache, {time.monotonic() - start:.0f} s')
 
 
