@@ -147,9 +147,9 @@ def _better_reading(counts: NDArray[np.integer], corrected: Mapping[str, NDArray
 
 
 def _neighbours(scans: Sequence[LabelledScan], own: Sequence[NDArray[np.integer]]) -> dict[str, tuple[float, float]]:
-    """Return, for the labels of the next and the previous frame, the share that holds points and the votes for them."""
+    """Return, for the label files of the next and the previous frame, the share that holds points and the votes."""
     result = {}
-    for step, name in ((1, 'labels of the following frame'), (-1, 'labels of the frame before')):
+    for step, name in ((1, 'label files that belong to the frame before'), (-1, 'label files that belong to the next')):
         pairs = [(i, i + step) for i in range(len(scans)) if 0 <= i + step < len(scans)]
         found = [object_points(scans[i].points, scans[other].boxes) for i, other in pairs]
         sums = [(theirs.sum(), own[i].sum()) for theirs, (i, _) in zip(found, pairs, strict=True)]
@@ -164,7 +164,7 @@ def _better_neighbour(shifted: Mapping[str, tuple[float, float]]) -> str | None:
     votes = shifted[name][1]
     if votes < _AGREEING:
         return None
-    return f'{100 * votes:.0f} % of the scans fit other labels better than their own; likely cause: {name}'
+    return f'{100 * votes:.0f} % of the scans fit the labels of another frame better than their own; likely cause: {name}'
 
 
 def _share_held(counts: NDArray[np.integer]) -> float:
