@@ -1,9 +1,12 @@
-"""What this installation consists of: ``python -m ssal3d.env [--json]``.
+"""What this installation consists of: versions, devices, workarounds in use.
 
 Everything is optional here: what is missing is reported as not installed, what fails as its error.
+
+Example:
+    ssal3d env
+    ssal3d env --json
 """
 
-import argparse
 import json
 import os
 import platform
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ssal3d import mmcv_stand_in
+from ssal3d.cli.arguments import Words, make_parser
 from ssal3d.version import __version__
 
 NOT_INSTALLED = 'not installed'
@@ -106,11 +110,11 @@ def _fixes() -> dict[str, str]:
     return compat.states()
 
 
-def main() -> None:
+def main(argv: Words = None) -> None:
     """Print the report as tables, or as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser('env', __doc__)
     parser.add_argument('--json', action='store_true', help='print JSON')
-    as_json = parser.parse_args().json
+    as_json = parser.parse_args(argv).json
     report = collect()
     print(json.dumps(report, indent=1) if as_json else '\n'.join(_lines(report)))
 

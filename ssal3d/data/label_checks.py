@@ -164,7 +164,9 @@ def _better_neighbour(shifted: Mapping[str, tuple[float, float]]) -> str | None:
     votes = shifted[name][1]
     if votes < _AGREEING:
         return None
-    return f'{100 * votes:.0f} % of the scans fit the labels of another frame better than their own; likely cause: {name}'
+    return (
+        f'{100 * votes:.0f} % of the scans fit the labels of another frame better than their own; likely cause: {name}'
+    )
 
 
 def _share_held(counts: NDArray[np.integer]) -> float:

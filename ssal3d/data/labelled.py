@@ -12,7 +12,9 @@ from ssal3d.errors import UserError
 FOLDER = 'labels'
 
 
-def state_of(infos: dict[str, Any], classes: Sequence[str], pool: str, frames: Iterable[str] | None = None) -> LabelState:
+def state_of(
+    infos: dict[str, Any], classes: Sequence[str], pool: str, frames: Iterable[str] | None = None
+) -> LabelState:
     """Return the label state in which frames of an annotation file were labelled in round 0.
 
     Args:

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from operator_inputs import mmcv_kernel
 from shapely import affinity, box
 
 from ssal3d.ops.rotated_boxes import box_iou_rotated, nms_rotated
+from tests.helpers.operator_inputs import mmcv_kernel
 
 
 def boxes(count, spread=20, seed=0):

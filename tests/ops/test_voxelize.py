@@ -1,8 +1,8 @@
 import pytest
 import torch
-from operator_inputs import mmcv_kernel, scan, voxels_by_definition
 
 from ssal3d.ops.voxelize import dynamic_voxelize, hard_voxelize
+from tests.helpers.operator_inputs import mmcv_kernel, scan, voxels_by_definition
 
 GRID = [0.05, 0.05, 0.1], [0.0, -40.0, -3.0, 70.4, 40.0, 1.0]
 PILLARS = [0.16, 0.16, 4.0], [0.0, -39.68, -3.0, 69.12, 39.68, 1.0]

@@ -1,0 +1,125 @@
+"""Convert a data set for training: check every frame, reduce the scans, write MMDetection3D's annotation files.
+
+Example:
+    ssal3d create-data kitti --root-path data/kitti
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssal3d.cli.arguments import Words, add_kind, make_parser
+from ssal3d.errors import command
+from ssal3d.terminal import console, print_table
+
+if TYPE_CHECKING:
+    from ssal3d.data.kitti_converter import SplitSummary
+
+
+@command
+def main(argv: Words = None) -> None:
+    """Parse the arguments and run the chosen converter."""
+    parser = make_parser('create-data', __doc__)
+    datasets = parser.add_subparsers(required=True, metavar='DATASET')
+    layout = 'KITTI object layout: training/{velodyne,label_2,calib}, ImageSets'
+    _add_kitti(add_kind(datasets, 'kitti', layout, parser))
+    arguments = vars(parser.parse_args(argv))
+    arguments.pop('run')(**arguments)
+
+
+def _add_kitti(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('what is read')
+    group.add_argument('--root-path', type=Path, required=True, help='folder in the KITTI object layout')
+    group.add_argument('--splits', nargs='+', metavar='NAME', help='lists in ImageSets to convert (default: all)')
+    group.add_argument(
+        '--image-size',
+        type=int,
+        nargs=2,
+        metavar=('WIDTH', 'HEIGHT'),
+        help='of frames without image_2/*.png (default: what KITTI had on the recording day, told by the calibration)',
+    )
+    group.add_argument(
+        '--label-frame',
+        choices=('camera', 'lidar', 'lidar-bottom'),
+        help="how labels are read: KITTI's camera frame; the LiDAR frame with the centre of the box, or of its bottom "
+        '(default: camera where there is a calibration, else lidar)',
+    )
+    group.add_argument(
+        '--intensity-max',
+        type=float,
+        metavar='VALUE',
+        help='greatest intensity of the sensor, e.g. 255 or 65535; intensities are divided by it (default: kept)',
+    )
+    group.add_argument(
+        '--accept-implausible',
+        action='store_true',
+        help='go on with labels and calibrations that cannot belong to the scans',
+    )
+    group.add_argument(
+        '--on-error',
+        choices=('stop', 'quarantine'),
+        default='stop',
+        help='stop at a bad frame, or leave bad frames out and list them in quarantine.json (default: stop)',
+    )
+    group = parser.add_argument_group('what is written')
+    group.add_argument('--out-dir', type=Path, help='where to write (default: the root path)')
+    group.add_argument('--extra-tag', default='kitti', help='prefix of the annotation files (default: kitti)')
+    group.add_argument(
+        '--gt-database',
+        action='store_true',
+        help='also write the classic paste database for stock configs; it holds the labels of all train frames',
+    )
+    parser.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
+    parser.set_defaults(run=_convert_kitti)
+
+
+def _convert_kitti(*, root_path: Path, image_size: list[int] | None, **options: Any) -> None:
+    from ssal3d.data.kitti_converter import convert_kitti
+
+    size = None if image_size is None else (image_size[0], image_size[1])
+    summaries = convert_kitti(root_path, image_size=size, **options)
+    _print_summary(summaries)
+
+
+def _print_summary(summaries: 'list[SplitSummary]') -> None:
+    print_table(
+        'converted',
+        ('split', 'frames', 'labelled', 'quarantined', 'points', 'in view', 'not finite'),
+        [
+            (s.name, s.frames, s.labelled_frames, s.quarantined, s.points, _percent(s.kept, s.points), s.not_finite)
+            for s in summaries
+        ],
+    )
+    rows = [
+        (s.name, name, boxes, empty, _percent(empty, boxes), '' if outside is None else _percent(outside, boxes))
+        for s in summaries
+        for name, boxes, empty, outside in s.table
+    ]
+    if rows:
+        print_table('labelled boxes', ('split', 'class', 'boxes', 'without points', '', 'outside the image'), rows)
+    for summary in summaries:
+        for note in _notes(summary):
+            console.print(f'{summary.name}: {note}', highlight=False, soft_wrap=True, markup=False)
+
+
+def _notes(summary: 'SplitSummary') -> Iterator[str]:
+    from ssal3d.data.scans import USUAL_INTENSITY
+
+    if not summary.labelled:
+        yield 'no labels, so its annotation file has none'
+    elif summary.labelled_frames < summary.frames:
+        yield (
+            f'{summary.labelled_frames} of {summary.frames} frames have a label file; the others count as unlabelled, '
+            'not as empty'
+        )
+    if summary.label_state:
+        yield f"what is labelled stands in {summary.label_state}; start from it with initial=dict(labels='...')"
+    low, high = summary.intensity or (0.0, 0.0)
+    if low < 0 or high > USUAL_INTENSITY:
+        yield f'intensities reach from {low:g} to {high:g} and stay so; --intensity-max {high:g} would divide them'
+    yield from (f'accepted although implausible: {fault}' for fault in summary.faults)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f'{100 * part / whole:.0f} %' if whole else ''
