@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 
 # Longer messages (environment, config, hooks, every single metric) go to the log file only.
 MAX_LINES, MAX_CHARACTERS = 20, 2000
@@ -35,6 +35,41 @@ class QuietRunner(Runner):
         for message in UPSTREAM_WARNINGS:
             warnings.filterwarnings('ignore', message=message)
         return logger
+
+    def build_val_loop(self, loop: Any) -> BaseLoop:
+        """Build the validation loop, and let its metrics look at the data before anything is trained.
+
+        Args:
+            loop: As for `Runner.build_val_loop`.
+        """
+        built = super().build_val_loop(loop)
+        check_evaluation(built)
+        return built
+
+    def build_test_loop(self, loop: Any) -> BaseLoop:
+        """Build the test loop, and let its metrics look at the data before anything is predicted.
+
+        Args:
+            loop: As for `Runner.build_test_loop`.
+        """
+        built = super().build_test_loop(loop)
+        check_evaluation(built)
+        return built
+
+
+def check_evaluation(loop: Any) -> None:
+    """Let every metric that can (``check_frames``) check the labels that it will measure against.
+
+    Args:
+        loop: A built validation or test loop.
+
+    Raises:
+        UserError: If something is wrong with them.
+    """
+    dataset = loop.dataloader.dataset
+    for metric in loop.evaluator.metrics:
+        if hasattr(metric, 'check_frames'):
+            metric.check_frames(getattr(dataset, 'frame_ids', None))
 
 
 def is_short(record: logging.LogRecord) -> bool:

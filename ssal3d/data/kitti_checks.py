@@ -17,7 +17,7 @@ from ssal3d.data.label_checks import FEWEST_BOXES, check_fit, check_numbers, in_
 from ssal3d.data.label_fit import LabelledScan
 
 Array = NDArray[np.floating]
-Info = Mapping[str, Any]
+Info = dict[str, Any]
 
 SAMPLE = 60  # labelled frames that are compared with their scans
 _MOST_OUTSIDE = 0.25  # share of the boxes outside the image; 0.05 in the official labels

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.class_names import unknown_class
 from ssal3d.data.kitti_format import (
     CLASSES,
     DONT_CARE,
@@ -16,8 +17,15 @@ from ssal3d.data.kitti_format import (
     lidar_boxes_to_info,
     transform,
 )
-from ssal3d.data.kitti_objects import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT, KittiObjects
-from ssal3d.errors import UserError, unknown_name
+from ssal3d.data.kitti_objects import (
+    MAX_OCCLUSION,
+    MAX_TRUNCATION,
+    MIN_HEIGHT,
+    KittiObjects,
+    check_boxes,
+    concatenate,
+)
+from ssal3d.errors import UserError
 from ssal3d.ops.boxes import points_per_box
 
 CATEGORIES = {**{name: label for label, name in enumerate(CLASSES)}, DONT_CARE: -1}
@@ -139,12 +147,9 @@ def check_objects(objects: KittiObjects, source: object) -> None:
     """
     for name in objects.names:
         if name not in CATEGORIES:
-            raise UserError(f'{source}: {unknown_name("class", name, list(CATEGORIES))}')
-    for row in np.flatnonzero((objects.dimensions <= 0).any(axis=1) & (objects.names != DONT_CARE)):
-        size = ' x '.join(f'{value:g}' for value in objects.dimensions[row])
-        raise UserError(
-            f'{source}: object {row + 1} ({objects.names[row]}) has the size {size} m, expected more than 0'
-        )
+            error = unknown_class(name, CATEGORIES)
+            raise UserError(f'{source}: {error}; for classes of your own see `ssal3d create-data folder`')
+    check_boxes(concatenate([objects]), [str(source)], placeholders=False)
 
 
 def _seen_by_camera(objects: KittiObjects, calibration: Calibration) -> dict[str, Any]:

@@ -24,6 +24,7 @@ MIN_HEIGHT = (40, 25, 25)
 MAX_OCCLUSION = (0, 1, 2)
 MAX_TRUNCATION = (0.15, 0.3, 0.5)
 NOWHERE = -1000.0  # a coordinate of what has no 3D box
+FARTHEST_OBJECT = 1e4  # metres; a coordinate beyond it is no measurement
 _OCCLUDED = 1  # its column after the name has been cut off
 
 
@@ -66,8 +67,12 @@ class KittiObjects:
 
     @property
     def has_3d_box(self) -> NDArray[np.bool_]:
-        """``(N,)`` False where the 3D fields are placeholders: no size is positive, or the place is -1000 -1000 -1000."""
-        return (self.dimensions > 0).any(axis=1) & (self.location != NOWHERE).any(axis=1)
+        """``(N,)`` False where the 3D fields are placeholders of an object that was seen in the image only.
+
+        The development kit fills them with -1 -1 -1 -1000 -1000 -1000, some tools with zeros.
+        """
+        unknown = (self.dimensions == -1).all(axis=1) | (self.location == NOWHERE).all(axis=1)
+        return ~(unknown | ((self.dimensions == 0).all(axis=1) & (self.location == 0).all(axis=1)))
 
     def upright_boxes(self) -> Array:
         """Return ``(N, 7)`` gravity-centre boxes for `ssal3d.ops.boxes`, in the right-handed frame (x, z, -y).
@@ -130,7 +135,7 @@ def read_frames(folder: str | Path, frame_ids: Iterable[str], *, detections: boo
         detections: Whether every line must have a score.
 
     Raises:
-        UserError: If a frame has no file (an empty file means no objects) or a line is bad.
+        UserError: If a frame has no file (an empty file means no objects), a line is bad or a 3D box cannot be one.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -140,7 +145,36 @@ def read_frames(folder: str | Path, frame_ids: Iterable[str], *, detections: boo
     remedy = f'frame {{}} has no {kind} file; write an empty file if it has no {kind}s, or take it out of the split'
     texts = [read_text(path, remedy.format(frame)) for frame, path in paths.items()]
     allowed = (DETECTION_FIELDS,) if detections else (LABEL_FIELDS, DETECTION_FIELDS)
-    return _parse_frames(texts, list(paths.values()), allowed)
+    frames = _parse_frames(texts, list(paths.values()), allowed)
+    check_boxes(frames, list(paths.values()))
+    return frames
+
+
+def check_boxes(frames: KittiFrames, sources: Sequence[str | Path], placeholders: bool = True) -> None:
+    """Check that 3D boxes can be boxes; DontCare regions have none.
+
+    Args:
+        frames: Objects of F frames.
+        sources: F files or names of frames, for the message.
+        placeholders: Whether objects may have no 3D box, see `KittiObjects.has_3d_box`.
+
+    Raises:
+        UserError: If a size is not positive or a place is further than 10 km; names source and object.
+    """
+    objects = frames.objects
+    judged: NDArray[np.bool_] = np.char.lower(objects.names) != 'dontcare'
+    if placeholders:
+        judged &= objects.has_3d_box
+    flat = np.logical_or.reduce(objects.dimensions <= 0, axis=1)
+    away = np.logical_or.reduce(np.abs(objects.location) > FARTHEST_OBJECT, axis=1)
+    for row in np.flatnonzero(judged & (flat | away))[:1]:
+        frame = int(np.searchsorted(frames.offsets, row, side='right')) - 1
+        where = f'{sources[frame]}: object {row - frames.offsets[frame] + 1} ({objects.names[row]})'
+        if flat[row]:
+            size = ' x '.join(f'{value:g}' for value in objects.dimensions[row])
+            raise UserError(f'{where} has the size {size} m, expected more than 0; correct or remove it')
+        place = ', '.join(f'{value:g}' for value in objects.location[row])
+        raise UserError(f'{where} is at {place}, expected metres up to {FARTHEST_OBJECT:g}; correct or remove it')
 
 
 def concatenate(frames: Sequence[KittiObjects]) -> KittiFrames:

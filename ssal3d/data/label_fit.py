@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ssal3d.ops.boxes import _is_inside, _precompute
+from ssal3d.ops.box_kernels import is_inside, membership_table
 
 Array = NDArray[np.floating]
 
@@ -75,7 +75,7 @@ def compare(counts: NDArray[np.integer]) -> Array:
 
 @njit(cache=True, nogil=True)
 def _object_points(points: Array, boxes: Array) -> NDArray[np.int32]:
-    table = _precompute(boxes)
+    table = membership_table(boxes)
     result = np.zeros(boxes.shape[0], dtype=np.int32)
     heights = np.empty(points.shape[0], dtype=np.float32)
     for k in range(boxes.shape[0]):
@@ -91,7 +91,7 @@ def _object_points(points: Array, boxes: Array) -> NDArray[np.int32]:
         road = np.sort(heights[:near])[int(_ROAD_SHARE * near)] + np.float32(ROAD_HEIGHT)
         for i in range(points.shape[0]):
             x, y, z = points[i, 0], points[i, 1], points[i, 2]
-            if z > road and _is_inside(x, y, z, table[k]):
+            if z > road and is_inside(x, y, z, table[k]):
                 result[k] += 1
     return result
 

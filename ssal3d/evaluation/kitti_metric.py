@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ssal3d.data.boxes import gravity_centred
-from ssal3d.data.infos import frame_ids, read_infos
-from ssal3d.data.kitti_objects import KittiObjects, concatenate, format_objects
-from ssal3d.errors import UserError, unknown_name
+from ssal3d.data.kitti_objects import KittiObjects, check_boxes, concatenate, format_objects
+from ssal3d.errors import unknown_name
+from ssal3d.evaluation.annotated_frames import AnnotatedFrames
 from ssal3d.evaluation.kitti_ap import SUMMARY_HEADER, Thresholds, evaluate_kitti, iou_thresholds_by_metric, summary
-from ssal3d.evaluation.kitti_results import annotated_objects, camera_view, detected_objects
+from ssal3d.evaluation.kitti_checks import MOST_WITHOUT_IMAGE
+from ssal3d.evaluation.kitti_results import CameraView, annotated_objects, camera_view, detected_objects
 from ssal3d.fileio import SCHEMA, atomic_path, write_json
 
 
@@ -26,7 +28,7 @@ class KittiAPMetric(BaseMetric):
 
     The mean over the classes is ``kitti/mean_...``. What has no counted ground truth has no key. Boxes outside the
     image are dropped, as KITTI's result files want it. Frames without a camera are evaluated in BEV and 3D; see
-    `ssal3d.evaluation.kitti_results`.
+    `ssal3d.evaluation.kitti_results`. So are all frames if more than a tenth of the labels have no image box.
 
     Args:
         ann_file: The data set's annotation file (infos, format v2).
@@ -54,7 +56,7 @@ class KittiAPMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.ann_file = ann_file
+        self.frames = AnnotatedFrames(ann_file)
         self.classes = classes
         self.iou_thresholds = iou_thresholds
         self.small_sets = small_sets
@@ -75,6 +77,20 @@ class KittiAPMetric(BaseMetric):
         iou_thresholds_by_metric(self.classes or known, self.iou_thresholds)
         self._dataset_meta = meta
 
+    def check_frames(self, frames: Sequence[str] | None) -> None:
+        """Look at what will be evaluated, before anything is trained.
+
+        Args:
+            frames: Ids of the frames; None for all of the annotation file.
+
+        Raises:
+            UserError: If a frame is missing or unlabelled, or a label cannot be right.
+        """
+        chosen = self.frames.check(frames)
+        truth = {name: self._truth(name, camera=True)[1] for name in chosen}
+        for warning in self._look_at(truth)[1]:
+            print_log(warning, logger='current', level=logging.WARNING)
+
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep what evaluation needs of every frame's prediction: small arrays that can travel between processes."""
         del data_batch
@@ -93,7 +109,7 @@ class KittiAPMetric(BaseMetric):
         """Return the AP of all frames in ``results`` by key.
 
         Raises:
-            UserError: If a frame is not in the annotation file, or a class has no IoU threshold.
+            UserError: If a frame is not in the annotation file or not labelled, or a class has no IoU threshold.
         """
         assert self.dataset_meta is not None
         classes = list(self.dataset_meta['classes'])
@@ -117,29 +133,58 @@ class KittiAPMetric(BaseMetric):
         self, predicted: dict[str | int, dict], classes: NDArray[np.str_]
     ) -> tuple[dict[str, KittiObjects], dict[str, KittiObjects]]:
         """Return ground truth and detections by frame id."""
-        infos = read_infos(self.ann_file)
-        names = {label: name for name, label in infos['metainfo']['categories'].items()}
-        ids = frame_ids(infos, self.ann_file)
-        position = {frame: index for index, frame in enumerate(ids)}
-        if len(predicted) < len(ids):
-            print_log(f'evaluating {len(predicted)} of the {len(ids)} frames in {self.ann_file}', logger='current')
+        if len(predicted) < len(self.frames.ids):
+            print_log(
+                f'evaluating {len(predicted)} of the {len(self.frames.ids)} frames in {self.frames.ann_file}',
+                logger='current',
+            )
+        results = {self.frames.find(frame)[0]: result for frame, result in predicted.items()}
+        camera = self._look_at({name: self._truth(name, camera=True)[1] for name in results})[0]
         truth, detections = {}, {}
-        for frame, result in predicted.items():
-            index = frame if isinstance(frame, int) else position.get(frame, -1)
-            if not 0 <= index < len(ids):
-                raise UserError(
-                    f'{self.ann_file}: no frame {frame}; the metric needs the annotation file of the data set'
-                )
-            info, name = infos['data_list'][index], ids[index]
-            if 'instances' not in info:
-                raise UserError(f'{self.ann_file}: frame {name} has no labels; evaluate on a labelled split')
-            view = camera_view(info, self.camera)
+        for name, result in results.items():
+            view, truth[name] = self._truth(name, camera)
             good = _finite_boxes(name, result)
-            truth[name] = annotated_objects(info, names, view)
             detections[name] = detected_objects(
                 result['boxes'][good], result['scores'][good], classes[result['labels'][good]], view
             )
         return truth, detections
+
+    def _truth(self, frame: str, camera: bool) -> tuple[CameraView | None, KittiObjects]:
+        """Return a frame's view and labels.
+
+        Args:
+            frame: Its id.
+            camera: Whether the image counts.
+        """
+        _, info = self.frames.find(frame)
+        view = camera_view(info, self.camera)
+        if view is not None and not camera:
+            view = replace(view, projection=None)
+        return view, annotated_objects(info, self.frames.names, view)
+
+    def _look_at(self, truth: Mapping[str, KittiObjects]) -> tuple[bool, list[str]]:
+        """Return whether the labels have image boxes, and what is to be said about the labels."""
+        assert self.dataset_meta is not None
+        frames = concatenate(list(truth.values()))
+        check_boxes(frames, [f'{self.frames.ann_file}, frame {name}' for name in truth])
+        wanted = np.isin(np.char.lower(frames.objects.names), [name.lower() for name in self._evaluated()])
+        objects = frames.objects[wanted]
+        if not len(objects):
+            return True, [
+                f'{self.frames.ann_file}: no object of the classes {", ".join(self._evaluated())} in {len(truth)} frames, '
+                'so nothing can be measured'
+            ]
+        missing = ~objects.has_image_box & ~np.isnan(objects.bbox).any(axis=1)
+        if missing.mean() <= MOST_WITHOUT_IMAGE:
+            return True, []
+        return False, [
+            f'{self.frames.ann_file}: {missing.sum()} of {len(objects)} labels have no image box, so BEV and 3D are '
+            "evaluated without KITTI's image rules: no object is too small or hidden"
+        ]
+
+    def _evaluated(self) -> Sequence[str]:
+        assert self.dataset_meta is not None
+        return self.classes or list(self.dataset_meta['classes'])
 
 
 def flat_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:

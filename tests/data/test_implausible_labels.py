@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from street import CALIBRATION, GROUND, label, line, write_labels, write_street
 
 from ssal3d.data.kitti_converter import convert_kitti
 from ssal3d.data.label_checks import check_fit, check_numbers, in_runs, usual_mistakes
 from ssal3d.data.label_fit import LabelledScan, object_points
 from ssal3d.errors import UserError
+from tests.helpers.kitti_street import CALIBRATION, GROUND, label, line, write_labels, write_street
 
 
 def in_lidar_frame(name, box, bottom=False):

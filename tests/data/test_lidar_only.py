@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from mmdet3d.registry import DATASETS
-from street import label, line, write_street
 
 import ssal3d.data.kitti_dataset
 import ssal3d.data.views  # noqa: F401
@@ -12,6 +11,7 @@ from ssal3d.data.infos import read_infos
 from ssal3d.data.kitti_converter import convert_kitti
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
+from tests.helpers.kitti_street import label, line, write_street
 
 CLASSES = ['Pedestrian', 'Cyclist', 'Car']
 PIPELINE = [

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from street import write_street
 
 from ssal3d.data.infos import frame_id, read_infos
 from ssal3d.data.kitti_converter import convert_kitti
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
+from tests.helpers.kitti_street import write_street
 
 FRAMES = [f'{number:06d}' for number in range(8)]
 
