@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ssal3d.data.counts import annotated_counts
-from ssal3d.data.infos import frame_ids
+from ssal3d.data.infos import frame_id, frame_ids
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 
@@ -26,8 +26,11 @@ def state_of(
     Raises:
         UserError: If a frame has no annotations.
     """
-    counts = annotated_counts(infos, classes)
-    chosen = list(counts if frames is None else frames)
+    wanted = None if frames is None else list(frames)
+    only = set(wanted or ())
+    known = [info for info in infos['data_list'] if wanted is None or frame_id(info) in only]
+    counts = annotated_counts({**infos, 'data_list': known}, classes)
+    chosen = list(counts) if wanted is None else wanted
     for frame in chosen:
         if frame not in counts:
             raise UserError(f'frame {frame} has no annotations; convert the data again with its label file')
