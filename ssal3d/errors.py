@@ -12,6 +12,7 @@ EXTRAS = {
     **dict.fromkeys(('trimesh', 'embreex'), 'sim'),
     'matplotlib': 'report',
     'tensorboard': 'tensorboard',
+    **dict.fromkeys(('google', 'google_crc32c'), 'waymo'),
 }
 
 

@@ -35,6 +35,11 @@ COMMANDS: dict[str, Command] = {
         'predict_pool',
         'Predict the unlabelled pool and write the prediction contract (Parquet) that every sampler reads.',
     ),
+    'calibrate': Command(
+        'ssal3d.cli.calibrate',
+        'calibrate_scores',
+        'Calibrate the scores of a prediction folder on labelled frames, between prediction and query.',
+    ),
     'evaluate': Command('ssal3d.cli.evaluate', 'evaluate', 'Evaluate saved detections.'),
     'create-data': Command(
         'ssal3d.cli.create_data',

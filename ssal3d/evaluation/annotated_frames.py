@@ -23,20 +23,17 @@ class AnnotatedFrames:
 
     @cached_property
     def _infos(self) -> dict[str, Any]:
-        infos = read_infos(self.ann_file)
-        if not isinstance(infos['metainfo'].get('categories'), dict):
-            raise UserError(f'{self.ann_file}: no metainfo.categories; convert the data again')
-        return infos
+        return read_infos(self.ann_file)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What the file says about all frames."""
+        return self._infos['metainfo']
 
     @cached_property
     def ids(self) -> list[str]:
         """Ids of all frames in the order of the file."""
         return frame_ids(self._infos, self.ann_file)
-
-    @cached_property
-    def names(self) -> dict[int, str]:
-        """Class names by label."""
-        return {label: name for name, label in self._infos['metainfo']['categories'].items()}
 
     @cached_property
     def _position(self) -> dict[str, int]:

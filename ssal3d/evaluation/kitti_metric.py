@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 from mmdet3d.registry import METRICS
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.kitti_objects import KittiObjects, check_boxes, concatenate, format_objects
 from ssal3d.errors import unknown_name
-from ssal3d.evaluation.annotated_frames import AnnotatedFrames
+from ssal3d.evaluation.frame_metric import FrameMetric
 from ssal3d.evaluation.kitti_ap import SUMMARY_HEADER, Thresholds, evaluate_kitti, iou_thresholds_by_metric, summary
 from ssal3d.evaluation.kitti_checks import MOST_WITHOUT_IMAGE
 from ssal3d.evaluation.kitti_results import CameraView, annotated_objects, camera_view, detected_objects
@@ -23,7 +21,7 @@ from ssal3d.fileio import SCHEMA, atomic_path, write_json
 
 
 @METRICS.register_module()
-class KittiAPMetric(BaseMetric):
+class KittiAPMetric(FrameMetric):
     """AP in percent as ``kitti/<class>_<metric>_<sampling>_<difficulty>``, e.g. ``kitti/Car_bev_R40_moderate``.
 
     The mean over the classes is ``kitti/mean_...``. What has no counted ground truth has no key. Boxes outside the
@@ -55,8 +53,7 @@ class KittiAPMetric(BaseMetric):
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
-        self.frames = AnnotatedFrames(ann_file)
+        super().__init__(ann_file, collect_device=collect_device, prefix=prefix)
         self.classes = classes
         self.iou_thresholds = iou_thresholds
         self.small_sets = small_sets
@@ -77,33 +74,16 @@ class KittiAPMetric(BaseMetric):
         iou_thresholds_by_metric(self.classes or known, self.iou_thresholds)
         self._dataset_meta = meta
 
-    def check_frames(self, frames: Sequence[str] | None) -> None:
-        """Look at what will be evaluated, before anything is trained.
+    def check_labels(self, frames: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+        """Check labels and return lines of warning.
 
         Args:
-            frames: Ids of the frames; None for all of the annotation file.
+            frames: Ids and entries of the frames that will be evaluated.
 
         Raises:
-            UserError: If a frame is missing or unlabelled, or a label cannot be right.
+            UserError: If a 3D box cannot be one.
         """
-        chosen = self.frames.check(frames)
-        truth = {name: self._truth(name, camera=True)[1] for name in chosen}
-        for warning in self._look_at(truth)[1]:
-            print_log(warning, logger='current', level=logging.WARNING)
-
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what evaluation needs of every frame's prediction: small arrays that can travel between processes."""
-        del data_batch
-        for sample in data_samples:
-            predicted = sample['pred_instances_3d']
-            self.results.append(
-                {
-                    'frame': Path(sample['lidar_path']).stem if 'lidar_path' in sample else sample['sample_idx'],
-                    'boxes': gravity_centred(predicted['bboxes_3d']),
-                    'scores': predicted['scores_3d'].detach().cpu().numpy(),
-                    'labels': predicted['labels_3d'].detach().cpu().numpy(),
-                }
-            )
+        return self._look_at({name: self._truth(info, camera=True)[1] for name, info in frames})[1]
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Return the AP of all frames in ``results`` by key.
@@ -113,8 +93,7 @@ class KittiAPMetric(BaseMetric):
         """
         assert self.dataset_meta is not None
         classes = list(self.dataset_meta['classes'])
-        predicted = {result['frame']: result for result in results}  # a padded last batch repeats frames
-        truth, detections = self._objects(predicted, np.array(classes, dtype=np.str_))
+        truth, detections = self._objects(results, np.array(classes, dtype=np.str_))
         metrics = evaluate_kitti(
             concatenate(list(truth.values())),
             concatenate(list(detections.values())),
@@ -130,37 +109,29 @@ class KittiAPMetric(BaseMetric):
         return flat_scalars(metrics)
 
     def _objects(
-        self, predicted: dict[str | int, dict], classes: NDArray[np.str_]
+        self, results: list[dict], classes: NDArray[np.str_]
     ) -> tuple[dict[str, KittiObjects], dict[str, KittiObjects]]:
         """Return ground truth and detections by frame id."""
-        if len(predicted) < len(self.frames.ids):
-            print_log(
-                f'evaluating {len(predicted)} of the {len(self.frames.ids)} frames in {self.frames.ann_file}',
-                logger='current',
-            )
-        results = {self.frames.find(frame)[0]: result for frame, result in predicted.items()}
-        camera = self._look_at({name: self._truth(name, camera=True)[1] for name in results})[0]
+        _, frames = self.annotated_frames(results)
+        camera = self._look_at({name: self._truth(info, camera=True)[1] for name, info, _ in frames})[0]
         truth, detections = {}, {}
-        for name, result in results.items():
-            view, truth[name] = self._truth(name, camera)
-            good = _finite_boxes(name, result)
-            detections[name] = detected_objects(
-                result['boxes'][good], result['scores'][good], classes[result['labels'][good]], view
-            )
+        for name, info, result in frames:
+            view, truth[name] = self._truth(info, camera)
+            detections[name] = detected_objects(result['boxes'], result['scores'], classes[result['labels']], view)
         return truth, detections
 
-    def _truth(self, frame: str, camera: bool) -> tuple[CameraView | None, KittiObjects]:
+    def _truth(self, info: dict[str, Any], camera: bool) -> tuple[CameraView | None, KittiObjects]:
         """Return a frame's view and labels.
 
         Args:
-            frame: Its id.
+            info: Its entry in the annotation file.
             camera: Whether the image counts.
         """
-        _, info = self.frames.find(frame)
         view = camera_view(info, self.camera)
         if view is not None and not camera:
             view = replace(view, projection=None)
-        return view, annotated_objects(info, self.frames.names, view)
+        names = {label: name for name, label in self.frames.metainfo['categories'].items()}
+        return view, annotated_objects(info, names, view)
 
     def _look_at(self, truth: Mapping[str, KittiObjects]) -> tuple[bool, list[str]]:
         """Return whether the labels have image boxes, and what is to be said about the labels."""
@@ -220,15 +191,3 @@ def as_text(metrics: Mapping[str, Any]) -> str:
             f'{what:24}' + ''.join(f'{"-" if value is None else format(value, ".2f"):>14}' for value in values)
         )
     return '\n'.join(lines)
-
-
-def _finite_boxes(frame: str, result: Mapping[str, NDArray]) -> NDArray[np.bool_]:
-    good = np.isfinite(result['boxes']).all(axis=1) & np.isfinite(result['scores'])
-    if not good.all():
-        print_log(
-            f'frame {frame}: {(~good).sum()} of {len(good)} predicted boxes are not finite and left out; the training '
-            'may have diverged',
-            logger='current',
-            level=logging.WARNING,
-        )
-    return good

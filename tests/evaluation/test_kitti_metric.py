@@ -18,7 +18,7 @@ from ssal3d.data.kitti_format import camera_boxes_to_lidar, camera_image_size, r
 from ssal3d.data.kitti_infos import frame_info, instance_infos
 from ssal3d.data.kitti_objects import KittiObjects, concatenate, parse_objects, read_frames, read_objects
 from ssal3d.errors import UserError
-from ssal3d.evaluation import kitti_metric
+from ssal3d.evaluation import frame_metric
 from ssal3d.evaluation.kitti_ap import evaluate_kitti
 from ssal3d.evaluation.kitti_metric import KittiAPMetric, flat_scalars
 from ssal3d.evaluation.kitti_results import NEAREST, annotated_objects, camera_view, detected_objects, image_boxes
@@ -239,7 +239,7 @@ def test_no_predictions_score_zero(ann_file):
 
 def test_boxes_that_are_not_finite_are_left_out_and_named(ann_file, monkeypatch):
     logged = []
-    monkeypatch.setattr(kitti_metric, 'print_log', lambda text, **_: logged.append(text))
+    monkeypatch.setattr(frame_metric, 'print_log', lambda text, **_: logged.append(text))
     samples = [sample(index) for index in range(FRAMES)]
     samples[3]['pred_instances_3d']['bboxes_3d'].tensor[0, 0] = float('nan')
     samples[3]['pred_instances_3d']['scores_3d'][1] = float('inf')

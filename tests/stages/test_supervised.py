@@ -69,7 +69,7 @@ def drive(kitti_mini, tmp_path_factory):
         init_default_scope('mmdet3d')
         config = Config.fromfile(CONFIGS / 'few_frames.py')
         infos = read_infos(folder / 'data' / 'kitti_infos_train.pkl')
-        state_of(infos, config.metainfo.classes, 'drive', LABELLED).write(folder / 'labels.json')
+        state_of(infos, config.pool_dataset.metainfo.classes, 'drive', LABELLED).write(folder / 'labels.json')
         set_random_seed(0)
         detector = MODELS.build(config.model)
         detector.init_weights()
