@@ -44,8 +44,8 @@ class Fit:
 def check_fit(scans: Sequence[LabelledScan], candidates: Candidates) -> Fit:
     """Check that labels fit their scans, and find the reading of the labels under which they would.
 
-    Measured on 249 boxes of 54 official KITTI frames and 181 of a sequence: right labels hold 97 % of what the best
-    candidate holds, and no mistake among the candidates leaves them more than 85 %.
+    Measured on 318 boxes of 50 official KITTI frames and 181 of a drive: right labels hold 98 % of what the best
+    candidate holds, and none of ten mistakes leaves them more than 81 %.
 
     Args:
         scans: Labelled frames in the order of recording, those without boxes included.

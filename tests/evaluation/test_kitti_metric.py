@@ -316,7 +316,7 @@ def ready(ann_file, **options):
 @pytest.fixture
 def logged(monkeypatch):
     lines = []
-    monkeypatch.setattr(kitti_metric, 'print_log', lambda text, **_: lines.append(text))
+    monkeypatch.setattr(frame_metric, 'print_log', lambda text, **_: lines.append(text))
     return lines
 
 
