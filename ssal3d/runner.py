@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 
 from ssal3d.log import quieten, tell
 from ssal3d.terminal import PAUSE, duration
@@ -27,6 +27,26 @@ class QuietRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         quieten(logger)
         return logger
+
+    def build_val_loop(self, loop: Any) -> BaseLoop:
+        """Build the validation loop, and let its metrics look at the data before anything is trained.
+
+        Args:
+            loop: As for `Runner.build_val_loop`.
+        """
+        built = super().build_val_loop(loop)
+        check_evaluation(built)
+        return built
+
+    def build_test_loop(self, loop: Any) -> BaseLoop:
+        """Build the test loop, and let its metrics look at the data before anything is predicted.
+
+        Args:
+            loop: As for `Runner.build_test_loop`.
+        """
+        built = super().build_test_loop(loop)
+        check_evaluation(built)
+        return built
 
     def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
         """Register the default hooks, and the one that shows progress.
@@ -65,3 +85,18 @@ class ProgressHook(Hook):
             f'  epoch {runner.epoch + 1}/{runner.max_epochs}, step {done:,}/{runner.max_iters:,}{shown}, '
             f'{each:.2f} s a step, {duration(left)} left'
         )
+
+
+def check_evaluation(loop: Any) -> None:
+    """Let every metric that can (``check_frames``) check the labels that it will measure against.
+
+    Args:
+        loop: A built validation or test loop.
+
+    Raises:
+        UserError: If something is wrong with them.
+    """
+    dataset = loop.dataloader.dataset
+    for metric in loop.evaluator.metrics:
+        if hasattr(metric, 'check_frames'):
+            metric.check_frames(getattr(dataset, 'frame_ids', None))

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.data.kitti_format import DONT_CARE, transform
+from ssal3d.data.kitti_format import DONT_CARE, NOMINAL_CAMERA, transform
 from ssal3d.data.kitti_objects import KittiObjects
 from ssal3d.errors import UserError
 from ssal3d.ops.box_geometry import corners_3d
 
 Array = NDArray[np.floating]
 
-NOMINAL_CAMERA = np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 NEAREST = 0.1  # metres; what is closer to the camera's plane cannot be projected
 _EDGES = np.array(
     [(i + level, (i + 1) % 4 + level) for level in (0, 4) for i in range(4)] + [(i, i + 4) for i in range(4)]

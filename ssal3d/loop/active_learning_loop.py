@@ -24,7 +24,7 @@ from ssal3d.loop.abilities import check_abilities
 from ssal3d.loop.chains import Chains, Place, plan
 from ssal3d.loop.digests import differences, digest, file_digest, neutral, training_content
 from ssal3d.loop.journal import FinishedSteps, Journal, take_over
-from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames, query_reads
+from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames, query_reads, take_labels
 from ssal3d.loop.story import metrics_line, stage_line
 from ssal3d.loop.summary import summarise
 from ssal3d.models.loading import load_detector, newest_checkpoint
@@ -71,7 +71,8 @@ class ActiveLearningLoop(BaseLoop):
     Args:
         runner: The runner that drives the experiment.
         dataloader: Data loader config of the stages; nothing is loaded from it here.
-        initial: ``sampler`` and ``budget`` of the random start.
+        initial: ``sampler`` and ``budget`` of the random start; or ``labels``, a label state of what is labelled already,
+            and nothing is bought.
         rounds: One dict per query: ``pretrain`` (stage names) and, where they differ from the config's
             ``active_sampler`` and ``budget``, ``sampler`` and ``budget``.
         final: Stage names of the final training: one chain, or several to compare,
@@ -207,6 +208,10 @@ class ActiveLearningLoop(BaseLoop):
         return list(dict.fromkeys((*columns, *(field for stage in readers for field in stage.prediction_fields))))
 
     def _buy_initial(self) -> dict[str, Any]:
+        if self.initial.get('labels'):
+            return take_labels(
+                self.config, self.initial['labels'], self.annotator if self.rounds else None, self.work_dir
+            )
         return buy_initial_frames(self.config, self.initial, self.annotator, self.work_dir)
 
     def _buy(

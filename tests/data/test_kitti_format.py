@@ -70,6 +70,9 @@ def test_malformed_calibrations_are_named(kitti_folder, old, new, message):
 def test_an_empty_or_missing_calibration_is_named(kitti_folder):
     path = kitti_folder.path('calib', '000001')
     path.write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(UserError, match='not a text file'):
+        read_calibration(path)
+    path.write_text('')
     with pytest.raises(UserError, match='no matrix P2'):
         read_calibration(path)
     with pytest.raises(UserError, match='no such file'):
