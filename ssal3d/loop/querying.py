@@ -43,6 +43,7 @@ def query_reads(config: Config, entry: Mapping[str, Any], annotator: Mapping[str
     """
     pool = neutral(dict(config.pool_dataset, pipeline=[]), {})
     if entry.get('labels'):
+        LabelState.read(entry['labels'])  # a file that is not there, or no label state, is one line
         return {'given': file_digest(entry['labels']), 'pool': pool}
     query = {key: entry.get(key, config.get(key)) for key in ('budget', 'stop_rule', 'empty_cost')}
     return {
