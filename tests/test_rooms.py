@@ -7,14 +7,14 @@ import pytest
 from tests.helpers.paths import ROOT
 
 FLOORS = (
-    ('version', 'errors', 'exports', 'fileio', 'class_names', 'options', 'registry', 'terminal', 'configs'),
+    ('version', 'errors', 'log', 'exports', 'fileio', 'class_names', 'options', 'registry', 'terminal', 'configs'),
     ('mmcv_stand_in',),
     ('ops',),
     ('data', 'compat'),
     ('evaluation', 'simulation', 'models', 'launch', 'runner', 'register'),
     ('predictions',),
     ('active', 'annotation', 'bank', 'stages'),
-    ('cpsp', 'semi'),
+    ('cpsp', 'semi', 'report'),
     ('loop',),
     ('cli', 'env', '__main__'),
 )

@@ -1,6 +1,7 @@
 """The experiment as an mmengine loop: initial frames, rounds of pre-training and querying, final training."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -21,6 +22,7 @@ from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, remove, sha256
 from ssal3d.log import tell
 from ssal3d.loop.abilities import check_abilities
+from ssal3d.loop.card import write_card
 from ssal3d.loop.chains import Chains, Place, plan
 from ssal3d.loop.digests import differences, digest, file_digest, neutral, training_content
 from ssal3d.loop.journal import FinishedSteps, Journal, take_over
@@ -129,6 +131,8 @@ class ActiveLearningLoop(BaseLoop):
         return self.runner.model
 
     def _run(self) -> None:
+        if is_main_process():
+            write_card(self.config, self.work_dir, sys.argv)
         labels = self._path(self._step('initial', self._query_reads(0, self.initial), self._buy_initial)['labels'])
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
