@@ -12,8 +12,10 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ssal3d.errors import UserError, command
 from ssal3d.fileio import read_json, write_json
@@ -36,7 +38,7 @@ class Demo:
         rival: An experiment that differs in its query only, or ''.
         frames: Frames to simulate, those of the val split included.
         val: Frames of the val split.
-        processes: Processes without a GPU.
+        processes: Processes without a GPU; a rival has a core of its own.
     """
 
     config: str
@@ -46,7 +48,7 @@ class Demo:
     processes: int = 2
 
 
-QUICK = Demo('configs/ssal/pillars_sim_demo.py', 'configs/ssal/pillars_sim_demo_random.py', 450, 150)
+QUICK = Demo('configs/ssal/pillars_sim_demo.py', 'configs/ssal/pillars_sim_demo_random.py', 450, 150, processes=1)
 FULL = Demo('configs/ssal/pvrcnn_sim.py', '', 900, 300)
 REAL = Demo('configs/ssal/pvrcnn_kitti_mini.py', processes=1)
 
@@ -74,9 +76,12 @@ def main() -> int:
     done = {'config': config, 'options': options, 'data': arguments.data}
     if not _is_done(work, done):
         data = _get_data(demo, arguments.data, work / 'data')
-        _train(demo, config, work / 'run', options, data)
+        run = _start(_training(demo, config, work / 'run', options), data)
         if rival:
-            _train(demo, rival, work / 'rival', _with(options, f'train_cfg.reuse={work / "run"}'), data)
+            _compete(
+                run, _training(demo, rival, work / 'rival', _with(options, f'train_cfg.reuse={work / "run"}')), data
+            )
+        _finish(run)
         folders = [work / 'run', *([work / 'rival'] if rival else [])]
         write_report(folders, work / 'report.html')
         write_json(work / 'demo.json', {'schema': 1, **done, 'folders': [folder.name for folder in folders]})
@@ -108,23 +113,62 @@ def _get_data(demo: Demo, real: str | None, data: Path) -> dict[str, str]:
     return {'SSAL3D_SIM': str(data)}
 
 
-def _train(demo: Demo, config: str, work: Path, options: list[str], data: dict[str, str]) -> None:
+def _training(demo: Demo, config: str, work: Path, options: list[str]) -> list[str]:
+    """Return the command that runs an experiment, from where it was interrupted."""
     import torch
 
     several = demo.processes > 1 and not torch.cuda.is_available()
     launch, launcher = (TWO_PROCESSES, 'pytorch') if several else ((), 'none')
-    threads = {'OMP_NUM_THREADS': '1'} if several else {}
-    train = ['tools/train.py', config, '--launcher', launcher, '--work-dir', str(work), '--resume', *options]
-    _run([*launch, *train], **data, **threads)
+    return [*launch, 'tools/train.py', config, '--launcher', launcher, '--work-dir', str(work), '--resume', *options]
+
+
+def _compete(run: subprocess.Popen, rival: list[str], data: dict[str, str]) -> None:
+    """Run the rival beside the experiment as soon as what both share is done; its story goes to a file."""
+    work = Path(rival[rival.index('--work-dir') + 1])
+    journal = Path(rival[rival.index('--work-dir') + 1]).with_name('run') / 'journal.json'
+    while run.poll() is None and not _is_shared(journal):
+        time.sleep(1)
+    if run.poll():
+        return
+    log = work.with_name('rival.log')
+    with log.open('w') as file:
+        other = _start(rival, data, stdout=file, stderr=subprocess.STDOUT)
+        console.print(f'the rival with a random query runs beside it, see {log}', highlight=False, soft_wrap=True)
+        if _wait(run) == 0 and _wait(other):
+            console.print(log.read_text()[-2000:], highlight=False, markup=False)
+            sys.exit(other.returncode)
+    if other.poll() is None:
+        other.terminate()
+
+
+def _is_shared(journal: Path) -> bool:
+    """Return whether the pre-training that both experiments share is finished."""
+    return journal.exists() and any(step['step'] == 'round_1/cpsp' for step in read_json(journal)['steps'])
 
 
 def _run(arguments: list[str], **environment: str) -> None:
     """Run one of our commands; its failure is ours."""
+    _finish(_start(arguments, environment))
+
+
+def _start(arguments: list[str], environment: dict[str, str], **streams: Any) -> subprocess.Popen:
     shown = [f'{name}={value}' for name, value in environment.items()]
     console.print(f'[bold]$ {" ".join([*shown, "python", *arguments])}', highlight=False, soft_wrap=True)
-    result = subprocess.run([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **environment})
-    if result.returncode:
-        sys.exit(result.returncode)
+    variables = {**os.environ, 'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', '1'), **environment}
+    return subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=variables, **streams)
+
+
+def _wait(process: subprocess.Popen) -> int:
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()  # it got the signal, too, and says what it kept
+        raise
+
+
+def _finish(process: subprocess.Popen) -> None:
+    if code := _wait(process):
+        sys.exit(code)
 
 
 def _show(work: Path) -> None:
