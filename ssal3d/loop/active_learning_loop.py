@@ -20,6 +20,7 @@ from ssal3d.fileio import exclusive, sha256
 from ssal3d.loop.chains import Chains, Place, plan
 from ssal3d.loop.journal import Journal
 from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames
+from ssal3d.loop.score_calibration import calibrate_predictions, check_settings
 from ssal3d.loop.summary import summarise
 from ssal3d.models.loading import load_detector
 from ssal3d.predictions.pool_inference import predict_pool
@@ -36,9 +37,10 @@ class TrainedModel:
         name: Step of the journal, e.g. ``'round_1/normal'``.
         checkpoint: Its last checkpoint.
         predictions: Its predictions on the frames that were unlabelled when it was trained, if anybody needs them.
-        labelled: Its predictions on the frames that it was trained on, if the sampler compares with them.
+        labelled: Its predictions on the frames that it was trained on, if the sampler or the calibration wants them.
         ends: Whether a chain of stages ends with it.
         inputs: What the stage was given.
+        calibrated: Its predictions with calibrated scores, if the query is to see those.
     """
 
     name: str
@@ -47,6 +49,7 @@ class TrainedModel:
     inputs: StageInputs
     predictions: Path | None = None
     labelled: Path | None = None
+    calibrated: Path | None = None
 
 
 @LOOPS.register_module()
@@ -70,6 +73,8 @@ class ActiveLearningLoop(BaseLoop):
         prediction: Arguments of `predict_pool`, ``batch_size``, ``num_workers``, ``frames_per_part``.
         held_out_report: Measure the first model, the final ones and their pseudo labels on the frames that stay
             unlabelled. Needs their ground truth, so it is for simulations; nothing is learnt or chosen from it.
+        score_calibration: Calibrate the scores that a query sees on the labelled frames, e.g. ``dict(method='isotonic')``;
+            see `ssal3d.loop.score_calibration`.
     """
 
     max_epochs = max_iters = 1
@@ -85,6 +90,7 @@ class ActiveLearningLoop(BaseLoop):
         annotator: Mapping[str, Any],
         prediction: Mapping[str, Any] | None = None,
         held_out_report: bool = False,
+        score_calibration: Mapping[str, Any] | None = None,
     ) -> None:
         self._runner = runner
         self.dataloader = dataloader
@@ -96,6 +102,8 @@ class ActiveLearningLoop(BaseLoop):
         self.annotator = annotator
         self.prediction = dict(prediction or {})
         self.held_out_report = held_out_report
+        check_settings(score_calibration)
+        self.score_calibration = score_calibration
         self.stages = self._build_stages()
         identity = {key: self.config.get(key) for key in ('train_cfg', 'stages', 'model', 'randomness', 'pool_dataset')}
         self.journal = Journal(self.work_dir / 'journal.json', identity)
@@ -120,6 +128,8 @@ class ActiveLearningLoop(BaseLoop):
         for number, entry in enumerate(self.rounds, 1):
             sampler = build_sampler(self.config, entry)
             models = self._train(f'round_{number}', [entry['pretrain']], labels, sampler)
+            if self.score_calibration:
+                self._calibrate(models)
             step = self._step(f'round_{number}/query', lambda: self._buy(number, entry, models, labels))  # noqa: B023
             labels = self._path(step['labels'])
             trained += models
@@ -167,7 +177,9 @@ class ActiveLearningLoop(BaseLoop):
             columns = self._columns_to_predict(group, place, sampler, predict_ends)
             if columns is not None:
                 model.predictions = self._predict(model, config, pool_view(config, inputs), sampler, columns)
-            if place.ends and sampler.needs_labelled:
+            compared = place.ends or (place.previous is None and sampler.uses_reference)
+            calibrated = compared and self.score_calibration is not None and group != 'final'
+            if calibrated or (place.ends and sampler.needs_labelled):
                 view = labelled_test_view(config, inputs)
                 model.labelled = self._predict(model, config, view, sampler, sampler.labelled_fields, 'labelled')
         return list(models.values())
@@ -186,6 +198,19 @@ class ActiveLearningLoop(BaseLoop):
         columns = [*(sampler.reference_fields if compared else ()), *(sampler.fields_to_read() if queried else ())]
         return list(dict.fromkeys((*columns, *(field for stage in readers for field in stage.prediction_fields))))
 
+    def _calibrate(self, models: Sequence[TrainedModel]) -> None:
+        """Let the query see calibrated scores of every model whose predictions it may read."""
+        settings = self.score_calibration
+        assert settings is not None
+        for model in models:
+            if model.predictions is None or model.labelled is None:
+                continue
+            stage = self.work_dir / model.name
+            folder, given = stage.with_name(f'calibrated_{stage.name}'), (model.predictions, model.labelled)
+            name = str(folder.relative_to(self.work_dir))
+            self._step(name, lambda: calibrate_predictions(self.config, settings, *given, folder))  # noqa: B023
+            model.calibrated = folder
+
     def _buy_initial(self) -> dict[str, Any]:
         return buy_initial_frames(self.config, self.initial, self.annotator, self.work_dir)
 
@@ -200,8 +225,8 @@ class ActiveLearningLoop(BaseLoop):
             self.annotator,
             self.work_dir,
             labels,
-            predictions=models[-1].predictions,
-            reference=models[0].predictions if len(models) > 1 else None,
+            predictions=models[-1].calibrated or models[-1].predictions,
+            reference=(models[0].calibrated or models[0].predictions) if len(models) > 1 else None,
             labelled=models[-1].labelled,
         )
 
