@@ -15,7 +15,11 @@ MODULES = (
     'ssal3d.evaluation.kitti_metric',
     'ssal3d.evaluation.waymo_metric',
     'ssal3d.loop.active_learning_loop',
-    'ssal3d.models',
+    'ssal3d.models.anchor_head',
+    'ssal3d.models.center_head',
+    'ssal3d.models.loss_prediction',
+    'ssal3d.models.pvrcnn',
+    'ssal3d.models.single_stage',
     'ssal3d.semi',
     'ssal3d.semi.hssda.shuffle',
 )

@@ -2,7 +2,9 @@
 
 import os
 import re
+import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,20 @@ def pytest_collect_file(file_path: Path) -> None:
         from ssal3d import compat
 
         compat.apply_all()
+
+
+@pytest.fixture(autouse=True)
+def _no_scope_left_over() -> Iterator[None]:
+    """A runner sets mmengine's default scope for the whole process; the next test must not depend on it."""
+
+    def scopes() -> dict:
+        module = sys.modules.get('mmengine.registry.default_scope')
+        return module.DefaultScope._instance_dict if module else {}
+
+    before = dict(scopes())
+    yield
+    scopes().clear()
+    scopes().update(before)
 
 
 def _real_data(name: str) -> Path:

@@ -67,7 +67,7 @@ def drive(kitti_mini, tmp_path_factory):
         environment.setenv('SSAL3D_KITTI', str(folder / 'data'))
         init_default_scope('mmdet3d')
         config = Config.fromfile(CONFIGS / 'few_frames.py')
-        labels = LabelState.empty(config.metainfo.classes, 'drive', [*LABELLED, *UNLABELLED])
+        labels = LabelState.empty(config.pool_dataset.metainfo.classes, 'drive', [*LABELLED, *UNLABELLED])
         labels.buy(0, [(frame, {}) for frame in LABELLED]).write(folder / 'labels.json')
         set_random_seed(0)
         detector = MODELS.build(config.model)
