@@ -51,6 +51,7 @@ COMMANDS: dict[str, Command] = {
         'simulate',
         'Simulate LiDAR frames of streets, labelled, in the official KITTI object layout.',
     ),
+    'labels': Command('ssal3d.cli.labels', 'labels', 'Carry a query to the people who label, and their boxes back.'),
     'env': Command('ssal3d.env', '', 'What this installation consists of: versions, devices, workarounds in use.'),
 }
 ALIASES = {'convert': 'create-data'}

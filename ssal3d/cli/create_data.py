@@ -6,6 +6,7 @@ Example:
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,23 @@ def _add_kitti(parser: argparse.ArgumentParser) -> None:
         help='of frames without image_2/*.png (default: what KITTI had on the recording day, told by the calibration)',
     )
     group.add_argument(
+        '--label-frame',
+        choices=('camera', 'lidar', 'lidar-bottom'),
+        help="how labels are read: KITTI's camera frame; the LiDAR frame with the centre of the box, or of its bottom "
+        '(default: camera where there is a calibration, else lidar)',
+    )
+    group.add_argument(
+        '--intensity-max',
+        type=float,
+        metavar='VALUE',
+        help='greatest intensity of the sensor, e.g. 255 or 65535; intensities are divided by it (default: kept)',
+    )
+    group.add_argument(
+        '--accept-implausible',
+        action='store_true',
+        help='go on with labels and calibrations that cannot belong to the scans',
+    )
+    group.add_argument(
         '--on-error',
         choices=('stop', 'quarantine'),
         default='stop',
@@ -68,20 +86,43 @@ def _convert_kitti(*, root_path: Path, image_size: list[int] | None, **options: 
 
 
 def _print_summary(summaries: 'list[SplitSummary]') -> None:
-    from ssal3d.data.kitti_format import CLASSES
-
-    shown = [name for name in CLASSES if any(summary.boxes[name] for summary in summaries)]
     print_table(
         'converted',
-        ('split', 'frames', 'quarantined', 'points', 'in view', 'not finite', *shown),
+        ('split', 'frames', 'labelled', 'quarantined', 'points', 'in view', 'not finite'),
         [
-            (
-                *(s.name, s.frames, s.quarantined, s.points, s.kept, s.not_finite),
-                *(s.boxes[name] if s.labelled else '' for name in shown),
-            )
+            (s.name, s.frames, s.labelled_frames, s.quarantined, s.points, _percent(s.kept, s.points), s.not_finite)
             for s in summaries
         ],
     )
+    rows = [
+        (s.name, name, boxes, empty, _percent(empty, boxes), '' if outside is None else _percent(outside, boxes))
+        for s in summaries
+        for name, boxes, empty, outside in s.table
+    ]
+    if rows:
+        print_table('labelled boxes', ('split', 'class', 'boxes', 'without points', '', 'outside the image'), rows)
     for summary in summaries:
-        if not summary.labelled:
-            console.print(f'{summary.name}: no labels, so its annotation file has none', highlight=False)
+        for note in _notes(summary):
+            console.print(f'{summary.name}: {note}', highlight=False, soft_wrap=True, markup=False)
+
+
+def _notes(summary: 'SplitSummary') -> Iterator[str]:
+    from ssal3d.data.scans import USUAL_INTENSITY
+
+    if not summary.labelled:
+        yield 'no labels, so its annotation file has none'
+    elif summary.labelled_frames < summary.frames:
+        yield (
+            f'{summary.labelled_frames} of {summary.frames} frames have a label file; the others count as unlabelled, '
+            'not as empty'
+        )
+    if summary.label_state:
+        yield f"what is labelled stands in {summary.label_state}; start from it with initial=dict(labels='...')"
+    low, high = summary.intensity or (0.0, 0.0)
+    if low < 0 or high > USUAL_INTENSITY:
+        yield f'intensities reach from {low:g} to {high:g} and stay so; --intensity-max {high:g} would divide them'
+    yield from (f'accepted although implausible: {fault}' for fault in summary.faults)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f'{100 * part / whole:.0f} %' if whole else ''

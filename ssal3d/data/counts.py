@@ -40,7 +40,7 @@ def annotated_counts(
     """
     categories = infos['metainfo'].get('categories')
     if not isinstance(categories, dict):
-        raise UserError('the infos have no metainfo.categories; convert the data with tools/create_data.py')
+        raise UserError('the infos have no metainfo.categories; convert the data with `ssal3d create-data`')
     for name in classes:
         if name not in categories:
             raise unknown_name('class', name, list(categories))
@@ -64,5 +64,5 @@ def _counted(info: dict[str, Any], count_policy: str) -> list[dict[str, Any]]:
     except KeyError:
         raise UserError(
             f"frame {frame_id(info)} has no num_lidar_pts, which count_policy 'nonempty' needs; convert the data with "
-            'tools/create_data.py'
+            '`ssal3d create-data`'
         ) from None

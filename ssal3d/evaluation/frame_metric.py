@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ssal3d.data.boxes import gravity_centred
-from ssal3d.data.infos import frame_ids, read_infos
-from ssal3d.errors import UserError
+from ssal3d.evaluation.annotated_frames import AnnotatedFrames
+from ssal3d.log import tell
 
 Result = dict[str, Any]
 
@@ -32,7 +31,29 @@ class FrameMetric(BaseMetric):
 
     def __init__(self, ann_file: str, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.ann_file = ann_file
+        self.frames = AnnotatedFrames(ann_file)
+
+    def check_frames(self, frames: Sequence[str] | None) -> None:
+        """Look at what will be evaluated, before anything is trained.
+
+        Args:
+            frames: Ids of the frames; None for all of the annotation file.
+
+        Raises:
+            UserError: If a frame is missing or unlabelled, or a label cannot be right.
+        """
+        chosen = self.frames.check(frames)
+        for warning in self.check_labels([self.frames.find(frame) for frame in chosen]):
+            tell(warning, logging.WARNING)
+
+    def check_labels(self, frames: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+        """Check labels and return lines of warning; metrics say what they need.
+
+        Args:
+            frames: Ids and entries of the frames that will be evaluated.
+        """
+        del frames
+        return []
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep what evaluation needs of every frame's prediction: small arrays that can travel between processes."""
@@ -62,33 +83,22 @@ class FrameMetric(BaseMetric):
             UserError: If a frame is not in the annotation file, or has no labels.
         """
         predicted = {result['frame']: result for result in results}
-        infos = read_infos(self.ann_file)
-        ids = frame_ids(infos, self.ann_file)
-        position = {frame: index for index, frame in enumerate(ids)}
-        if len(predicted) < len(ids):
-            print_log(f'evaluating {len(predicted)} of the {len(ids)} frames in {self.ann_file}', logger='current')
+        if len(predicted) < len(self.frames.ids):
+            tell(f'evaluating {len(predicted)} of the {len(self.frames.ids)} frames in {self.frames.ann_file}')
         frames = []
         for frame, result in predicted.items():
-            index = frame if isinstance(frame, int) else position.get(frame, -1)
-            if not 0 <= index < len(ids):
-                raise UserError(
-                    f'{self.ann_file}: no frame {frame}; the metric needs the annotation file of the data set'
-                )
-            info, name = infos['data_list'][index], ids[index]
-            if 'instances' not in info:
-                raise UserError(f'{self.ann_file}: frame {name} has no labels; evaluate on a labelled split')
+            name, info = self.frames.find(frame)
             good = _finite_boxes(name, result)
             frames.append((name, info, {key: result[key][good] for key in ('boxes', 'scores', 'labels')}))
-        return infos['metainfo'], frames
+        return self.frames.metainfo, frames
 
 
 def _finite_boxes(frame: str, result: Mapping[str, NDArray]) -> NDArray[np.bool_]:
     good = np.isfinite(result['boxes']).all(axis=1) & np.isfinite(result['scores'])
     if not good.all():
-        print_log(
+        tell(
             f'frame {frame}: {(~good).sum()} of {len(good)} predicted boxes are not finite and left out; the training '
             'may have diverged',
-            logger='current',
-            level=logging.WARNING,
+            logging.WARNING,
         )
     return good

@@ -2,20 +2,22 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmdet3d.registry import METRICS
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from ssal3d.data.kitti_objects import KittiObjects, concatenate, format_objects
+from ssal3d.data.kitti_objects import KittiObjects, check_boxes, concatenate, format_objects
 from ssal3d.errors import unknown_name
 from ssal3d.evaluation.frame_metric import FrameMetric
 from ssal3d.evaluation.kitti_ap import SUMMARY_HEADER, Thresholds, evaluate_kitti, iou_thresholds_by_metric, summary
-from ssal3d.evaluation.kitti_results import annotated_objects, camera_view, detected_objects
+from ssal3d.evaluation.kitti_checks import MOST_WITHOUT_IMAGE
+from ssal3d.evaluation.kitti_results import CameraView, annotated_objects, camera_view, detected_objects
 from ssal3d.fileio import SCHEMA, atomic_path, write_json
+from ssal3d.log import tell
 
 
 @METRICS.register_module()
@@ -24,7 +26,7 @@ class KittiAPMetric(FrameMetric):
 
     The mean over the classes is ``kitti/mean_...``. What has no counted ground truth has no key. Boxes outside the
     image are dropped, as KITTI's result files want it. Frames without a camera are evaluated in BEV and 3D; see
-    `ssal3d.evaluation.kitti_results`.
+    `ssal3d.evaluation.kitti_results`. So are all frames if more than a tenth of the labels have no image box.
 
     Args:
         ann_file: The data set's annotation file (infos, format v2).
@@ -72,11 +74,22 @@ class KittiAPMetric(FrameMetric):
         iou_thresholds_by_metric(self.classes or known, self.iou_thresholds)
         self._dataset_meta = meta
 
+    def check_labels(self, frames: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+        """Check labels and return lines of warning.
+
+        Args:
+            frames: Ids and entries of the frames that will be evaluated.
+
+        Raises:
+            UserError: If a 3D box cannot be one.
+        """
+        return self._look_at({name: self._truth(info, camera=True)[1] for name, info in frames})[1]
+
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Return the AP of all frames in ``results`` by key.
 
         Raises:
-            UserError: If a frame is not in the annotation file, or a class has no IoU threshold.
+            UserError: If a frame is not in the annotation file or not labelled, or a class has no IoU threshold.
         """
         assert self.dataset_meta is not None
         classes = list(self.dataset_meta['classes'])
@@ -88,9 +101,9 @@ class KittiAPMetric(FrameMetric):
             self.iou_thresholds,
             small_sets=self.small_sets,
         )
-        print_log(as_text(metrics), logger='current')
+        tell(as_text(metrics), terminal=False)
         for warning in metrics['warnings']:
-            print_log(warning, logger='current', level=logging.WARNING)
+            tell(warning, logging.WARNING)
         if self.result_dir:
             write_results(self.result_dir, detections, metrics)
         return flat_scalars(metrics)
@@ -99,14 +112,50 @@ class KittiAPMetric(FrameMetric):
         self, results: list[dict], classes: NDArray[np.str_]
     ) -> tuple[dict[str, KittiObjects], dict[str, KittiObjects]]:
         """Return ground truth and detections by frame id."""
-        metainfo, frames = self.annotated_frames(results)
-        names = {label: name for name, label in metainfo['categories'].items()}
+        _, frames = self.annotated_frames(results)
+        camera = self._look_at({name: self._truth(info, camera=True)[1] for name, info, _ in frames})[0]
         truth, detections = {}, {}
         for name, info, result in frames:
-            view = camera_view(info, self.camera)
-            truth[name] = annotated_objects(info, names, view)
+            view, truth[name] = self._truth(info, camera)
             detections[name] = detected_objects(result['boxes'], result['scores'], classes[result['labels']], view)
         return truth, detections
+
+    def _truth(self, info: dict[str, Any], camera: bool) -> tuple[CameraView | None, KittiObjects]:
+        """Return a frame's view and labels.
+
+        Args:
+            info: Its entry in the annotation file.
+            camera: Whether the image counts.
+        """
+        view = camera_view(info, self.camera)
+        if view is not None and not camera:
+            view = replace(view, projection=None)
+        names = {label: name for name, label in self.frames.metainfo['categories'].items()}
+        return view, annotated_objects(info, names, view)
+
+    def _look_at(self, truth: Mapping[str, KittiObjects]) -> tuple[bool, list[str]]:
+        """Return whether the labels have image boxes, and what is to be said about the labels."""
+        assert self.dataset_meta is not None
+        frames = concatenate(list(truth.values()))
+        check_boxes(frames, [f'{self.frames.ann_file}, frame {name}' for name in truth])
+        wanted = np.isin(np.char.lower(frames.objects.names), [name.lower() for name in self._evaluated()])
+        objects = frames.objects[wanted]
+        if not len(objects):
+            return True, [
+                f'{self.frames.ann_file}: no object of the classes {", ".join(self._evaluated())} in {len(truth)} frames, '
+                'so nothing can be measured'
+            ]
+        missing = ~objects.has_image_box & ~np.isnan(objects.bbox).any(axis=1)
+        if missing.mean() <= MOST_WITHOUT_IMAGE:
+            return True, []
+        return False, [
+            f'{self.frames.ann_file}: {missing.sum()} of {len(objects)} labels have no image box, so BEV and 3D are '
+            "evaluated without KITTI's image rules: no object is too small or hidden"
+        ]
+
+    def _evaluated(self) -> Sequence[str]:
+        assert self.dataset_meta is not None
+        return self.classes or list(self.dataset_meta['classes'])
 
 
 def flat_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 from mmdet3d.registry import METRICS
-from mmengine.logging import print_log
 
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.evaluation.frame_metric import FrameMetric, Result
 from ssal3d.evaluation.waymo_ap import MEAN, SUMMARY_HEADER, evaluate_waymo, summary
 from ssal3d.evaluation.waymo_objects import TYPES, FrameKey, WaymoObjects, write_objects
+from ssal3d.log import tell
 from ssal3d.ops.polygons import touches_polygons
 
 # By the names that data sets and papers use.
@@ -77,9 +77,9 @@ class WaymoAPMetric(FrameMetric):
         if self.result_file:
             write_objects(self.result_file, detections, [_key(name, info) for name, info, _ in frames])
         metrics = evaluate_waymo(truth, detections, self.types or list(dict.fromkeys(types)), self.iou_thresholds)
-        print_log(as_text(metrics), logger='current')
+        tell(as_text(metrics), terminal=False)
         for warning in metrics['warnings']:
-            print_log(warning, logger='current', level=logging.WARNING)
+            tell(warning, logging.WARNING)
         return flat_scalars(metrics)
 
 

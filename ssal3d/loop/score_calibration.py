@@ -1,19 +1,21 @@
 """Calibrated scores for a query: fitted on the labelled frames of the round, applied to the pool's predictions."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.logging import print_log
 
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.evaluation.annotated_boxes import read_annotated_boxes
 from ssal3d.evaluation.right_detections import MATCHINGS
 from ssal3d.evaluation.score_calibration import METHODS, fit_on_frames
 from ssal3d.fileio import remove
+from ssal3d.log import tell
 from ssal3d.predictions import read_predictions
+from ssal3d.predictions.reader import find_parts
 from ssal3d.predictions.rescoring import rescore_predictions
 
 _OPTIONS = {'method': METHODS, 'matching': MATCHINGS, 'iou': None}
@@ -63,8 +65,8 @@ def calibrate_predictions(
     options = {'iou': settings.get('iou'), 'matching': settings.get('matching', MATCHINGS[0])}
     calibration = fit_on_frames(settings['method'], pool, truth, **options)
     for warning in calibration.warnings:
-        print_log(warning, logger='current')
+        tell(warning, logging.WARNING)
     remove(out)
     rescore_predictions(predictions, out, calibration, {'score_calibration': calibration.method})
     calibration.write(out / 'calibration.json')
-    return {'files': {'calibration': out / 'calibration.json'}}
+    return {'files': {'predictions': find_parts(out), 'calibration': out / 'calibration.json'}}

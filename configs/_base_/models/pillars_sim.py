@@ -69,7 +69,7 @@ model = dict(
         nms_thr=0.01,  # BEV IoU above which the lower score of a class is dropped
         score_thr=0.1,
         min_bbox_size=0,
-        nms_pre=100,
+        nms_pre=512,
         max_num=50,
     ),
 )
