@@ -2,6 +2,7 @@
 
 Example:
     ssal3d create-data kitti --root-path data/kitti
+    ssal3d create-data waymo --root-path data/waymo/raw --out-dir data/waymo
 """
 
 import argparse
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssal3d.cli.arguments import Words, add_kind, make_parser
+from ssal3d.cli.create_data_waymo import add_waymo
 from ssal3d.errors import command
 from ssal3d.terminal import console, print_table
 
@@ -24,6 +26,7 @@ def main(argv: Words = None) -> None:
     datasets = parser.add_subparsers(required=True, metavar='DATASET')
     layout = 'KITTI object layout: training/{velodyne,label_2,calib}, ImageSets'
     _add_kitti(add_kind(datasets, 'kitti', layout, parser))
+    add_waymo(add_kind(datasets, 'waymo', 'Waymo Open Dataset, version 1 (tfrecord) or 2 (Parquet)', parser))
     arguments = vars(parser.parse_args(argv))
     arguments.pop('run')(**arguments)
 

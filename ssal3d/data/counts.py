@@ -21,7 +21,8 @@ def annotated_counts(
     Args:
         infos: What `ssal3d.data.infos.read_infos` returns.
         classes: Class names to count.
-        count_policy: ``all`` boxes, or those that hold at least one LiDAR point (``nonempty``).
+        count_policy: ``all`` boxes, those in ``empty_instances`` included, or only boxes that hold at least one LiDAR
+            point (``nonempty``).
 
     Returns:
         Counts by frame id and class name, zeros included. Frames that nobody labelled are missing.
@@ -57,7 +58,7 @@ def annotated_counts(
 
 def _counted(info: dict[str, Any], count_policy: str) -> list[dict[str, Any]]:
     if count_policy == 'all':
-        return info['instances']
+        return [*info['instances'], *info.get('empty_instances', ())]
     try:
         return [instance for instance in info['instances'] if instance['num_lidar_pts'] > 0]
     except KeyError:

@@ -27,6 +27,7 @@ from ssal3d.loop.chains import Chains, Place, plan
 from ssal3d.loop.digests import differences, digest, file_digest, neutral, training_content
 from ssal3d.loop.journal import FinishedSteps, Journal, take_over
 from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames, query_reads, take_labels
+from ssal3d.loop.score_calibration import calibrate_predictions, check_settings
 from ssal3d.loop.story import metrics_line, stage_line
 from ssal3d.loop.summary import summarise
 from ssal3d.models.loading import load_detector, newest_checkpoint
@@ -48,9 +49,10 @@ class TrainedModel:
         name: Step of the journal, e.g. ``'round_1/normal'``.
         checkpoint: Its last checkpoint.
         predictions: Its predictions on the frames that were unlabelled when it was trained, if anybody needs them.
-        labelled: Its predictions on the frames that it was trained on, if the sampler compares with them.
+        labelled: Its predictions on the frames that it was trained on, if the sampler or the calibration wants them.
         ends: Whether a chain of stages ends with it.
         inputs: What the stage was given.
+        calibrated: Its predictions with calibrated scores, if the query is to see those.
     """
 
     name: str
@@ -59,6 +61,7 @@ class TrainedModel:
     inputs: StageInputs
     predictions: Path | None = None
     labelled: Path | None = None
+    calibrated: Path | None = None
 
 
 @LOOPS.register_module()
@@ -84,6 +87,8 @@ class ActiveLearningLoop(BaseLoop):
         reuse: Work dirs of other experiments; a finished step that read the same there is taken over, not done again.
         held_out_report: Measure the first model, the final ones and their pseudo labels on the frames that stay
             unlabelled. Needs their ground truth, so it is for simulations; nothing is learnt or chosen from it.
+        score_calibration: Calibrate the scores that a query sees on the labelled frames, e.g. ``dict(method='isotonic')``;
+            see `ssal3d.loop.score_calibration`.
     """
 
     max_epochs = max_iters = 1
@@ -100,6 +105,7 @@ class ActiveLearningLoop(BaseLoop):
         prediction: Mapping[str, Any] | None = None,
         reuse: str | Sequence[str] = (),
         held_out_report: bool = False,
+        score_calibration: Mapping[str, Any] | None = None,
     ) -> None:
         self._runner = runner
         self.dataloader = dataloader
@@ -111,6 +117,8 @@ class ActiveLearningLoop(BaseLoop):
         self.annotator = annotator
         self.prediction = dict(prediction or {})
         self.held_out_report = held_out_report
+        check_settings(score_calibration)
+        self.score_calibration = score_calibration
         self.stages = self._build_stages()
         check_abilities(self.config, self.rounds, self.stages)
         self.journal = Journal(self.work_dir)
@@ -138,6 +146,8 @@ class ActiveLearningLoop(BaseLoop):
         for number, entry in enumerate(self.rounds, 1):
             sampler = build_sampler(self.config, entry)
             models = self._train(f'round_{number}', [entry['pretrain']], labels, sampler)
+            if self.score_calibration:
+                self._calibrate(models)
             reads = self._query_reads(number, entry, labels, models)
             step = self._step(f'round_{number}/query', reads, partial(self._buy, number, entry, models, labels))
             labels = self._path(step['labels'])
@@ -192,7 +202,9 @@ class ActiveLearningLoop(BaseLoop):
             columns = self._columns_to_predict(group, place, sampler, predict_ends)
             if columns is not None:
                 model.predictions = self._predict(model, config, pool_view(config, inputs), sampler, columns)
-            if place.ends and sampler.needs_labelled:
+            compared = place.ends or (place.previous is None and sampler.uses_reference)
+            calibrated = compared and self.score_calibration is not None and group != 'final'
+            if calibrated or (place.ends and sampler.needs_labelled):
                 view = labelled_test_view(config, inputs)
                 model.labelled = self._predict(model, config, view, sampler, sampler.labelled_fields, 'labelled')
         return list(models.values())
@@ -210,6 +222,24 @@ class ActiveLearningLoop(BaseLoop):
             return None
         columns = [*(sampler.reference_fields if compared else ()), *(sampler.fields_to_read() if queried else ())]
         return list(dict.fromkeys((*columns, *(field for stage in readers for field in stage.prediction_fields))))
+
+    def _calibrate(self, models: Sequence[TrainedModel]) -> None:
+        """Let the query see calibrated scores of every model whose predictions it may read."""
+        settings = self.score_calibration
+        assert settings is not None
+        for model in models:
+            if model.predictions is None or model.labelled is None:
+                continue
+            stage = self.work_dir / model.name
+            folder, given = stage.with_name(f'calibrated_{stage.name}'), (model.predictions, model.labelled)
+            reads = {
+                'settings': neutral(settings, {}),
+                'predictions': [self._predictions_digest(path) for path in given],
+                'pool': neutral(dict(self.config.pool_dataset, pipeline=[]), {}),
+            }
+            work = partial(calibrate_predictions, self.config, settings, *given, folder)
+            self._step(str(folder.relative_to(self.work_dir)), reads, work)
+            model.calibrated = folder
 
     def _buy_initial(self) -> dict[str, Any]:
         if self.initial.get('labels'):
@@ -229,8 +259,8 @@ class ActiveLearningLoop(BaseLoop):
             self.annotator,
             self.work_dir,
             labels,
-            predictions=models[-1].predictions,
-            reference=models[0].predictions if len(models) > 1 else None,
+            predictions=models[-1].calibrated or models[-1].predictions,
+            reference=(models[0].calibrated or models[0].predictions) if len(models) > 1 else None,
             labelled=models[-1].labelled,
         )
 
@@ -253,7 +283,7 @@ class ActiveLearningLoop(BaseLoop):
         models: Sequence[TrainedModel] = (),
     ) -> dict[str, Any]:
         """Return what a query depends on."""
-        predictions = [path for model in models for path in (model.predictions, model.labelled)]
+        predictions = [path for model in models for path in (model.calibrated or model.predictions, model.labelled)]
         return {
             'round': number,
             **query_reads(self.config, entry, self.annotator),
