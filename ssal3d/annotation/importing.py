@@ -249,6 +249,9 @@ def _summaries(frames: Sequence[LabelFrame], turned: int, dropped: int) -> list[
     if leaning:
         most = np.degrees(max(cuboid.tilt for cuboid in leaning))
         result.append(f'{len(leaning)} boxes leaned by up to {most:.2f} degrees and were set upright')
+    unread = sum(cuboid.untouched is True for frame in frames for cuboid in frame.cuboids)
+    if unread:
+        result.append(f'{unread} boxes of saved frames were neither edited nor confirmed, as the tool says')
     if turned:
         result.append(f'{turned} boxes were drawn with their length across the heading and were turned (--front)')
     if dropped:

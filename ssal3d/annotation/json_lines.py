@@ -1,6 +1,7 @@
 """JSON whose objects know their line, so that a message about a wrong box can say where it stands."""
 
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from json import decoder, scanner
@@ -26,7 +27,7 @@ class _Decoder(json.JSONDecoder):
 
     def __init__(self, text: str, source: str) -> None:
         super().__init__()
-        starts = [0, *(position + 1 for position, letter in enumerate(text) if letter == '\n')]
+        starts = [0, *(match.end() for match in re.finditer('\n', text))]
 
         def parse_object(text_and_end: tuple[str, int], *rest: Any) -> tuple[Located, int]:
             found, end = decoder.JSONObject(text_and_end, *rest)  # type: ignore[attr-defined]

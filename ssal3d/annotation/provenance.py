@@ -105,6 +105,9 @@ class Export:
         content = read_json(path, required=keys)
         try:
             frames = {str(key): _read_frame(str(key), entry) for key, entry in content['frames'].items()}
+            unsafe = [name for name in frames if Path(name).name != name]
+            if unsafe:
+                raise ValueError(f'frame id {unsafe[0]!r} is no file name')
             return cls(
                 **{key: content[key] for key in keys if key not in ('classes', 'frames')},
                 classes=tuple(content['classes']),

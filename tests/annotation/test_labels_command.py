@@ -11,7 +11,7 @@ import pytest
 
 from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import write_json
-from ssal3d.predictions.synthetic import CLASSES, second_model, synthetic_pool, write_predictions
+from ssal3d.predictions.synthetic import CLASSES, second_model, synthetic_pool, write_predictions, write_scans
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,14 +43,7 @@ def pool(tmp_path):
     other = second_model(predictions)
     other.scores[:] = np.maximum(other.scores, 0.6)
     write_predictions(other, tmp_path / 'reference_model')
-    (tmp_path / 'scans').mkdir()
-    for frame, name in enumerate(predictions.frame_ids):
-        centres = predictions.boxes[predictions.boxes_of(frame), :3]
-        points = np.column_stack((np.repeat(centres, 5, axis=0), np.full(5 * len(centres), 0.5)))
-        ground = np.column_stack(
-            (np.random.default_rng(frame).uniform(-40, 40, (99, 2)), np.full(99, -1.7), np.zeros(99))
-        )
-        np.concatenate((points, ground)).astype('<f4').tofile(tmp_path / 'scans' / f'{name}.bin')
+    write_scans(predictions, tmp_path / 'scans')
     return predictions
 
 

@@ -106,6 +106,7 @@ def test_the_annotator_key_tells_untouched_boxes(batch, scene):
     labels = batch.read(scene, accept_untouched=False)
     assert [frame.frame_id for frame in labels.frames] == ['near_pi']
     assert len(labels.untouched) == 6
+    assert '1 boxes of saved frames were neither edited nor confirmed, as the tool says' in labels.warnings
 
 
 def test_a_scene_alone_or_the_whole_data_folder_may_come_back(batch, scene):
