@@ -148,3 +148,12 @@ def test_the_environment_is_reported_without_torch(folder):
     report = json.loads(light(folder, command('env', '--json')))
     assert report['versions']['ssal3d']
     assert report['devices']['gpus'] == 'not installed (torch)'
+
+
+def test_the_kernels_that_need_no_torch_are_those_of_the_light_install(folder):
+    code = """
+from ssal3d.ops import warm_up
+wanted = ['ssal3d.ops.ball_query', 'ssal3d.data.kitti_format']
+print(warm_up.warm_up(wanted))
+"""
+    assert light(folder, code) == "['ssal3d.data.kitti_format']\n"
