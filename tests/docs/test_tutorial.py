@@ -56,8 +56,8 @@ def test_the_notebook_is_stored_without_outputs():
     assert all(cell['outputs'] == [] and cell['execution_count'] is None for cell in code)
 
 
-def test_it_needs_neither_mmdetection3d_nor_its_friends(result):
-    assert not {'mmcv', 'mmdet', 'mmdet3d', 'spconv'} & set(result['modules'])
+def test_it_needs_neither_torch_nor_mmdetection3d(result):
+    assert not {'torch', 'mmcv', 'mmdet', 'mmdet3d', 'spconv'} & set(result['modules'])
 
 
 def test_no_label_is_read_before_its_frame_is_bought(result):
