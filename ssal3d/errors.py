@@ -11,6 +11,7 @@ EXTRAS = {
     **dict.fromkeys(('torch', 'mmcv', 'mmdet', 'mmdet3d', 'spconv'), 'train'),
     **dict.fromkeys(('trimesh', 'embreex'), 'sim'),
     'matplotlib': 'report',
+    'pypcd4': 'clouds',
     'tensorboard': 'tensorboard',
     **dict.fromkeys(('google', 'google_crc32c'), 'waymo'),
 }

@@ -10,6 +10,7 @@ MODULES = (
     'ssal3d.cpsp.dataset',
     'ssal3d.cpsp.hook',
     'ssal3d.data.determinism',
+    'ssal3d.data.folder.dataset',
     'ssal3d.data.kitti_dataset',
     'ssal3d.data.views',
     'ssal3d.evaluation.kitti_metric',

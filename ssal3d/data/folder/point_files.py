@@ -201,7 +201,7 @@ def _by_position(points: NDArray, columns: ScanColumns, path: Path) -> NDArray[n
 
 def _by_name(fields: dict[str, NDArray], columns: ScanColumns, path: Path) -> NDArray[np.float32]:
     lower = {name.lower(): values for name, values in fields.items()}
-    chosen = []
+    chosen: list[NDArray] = []
     for meaning in columns.kept:
         found = next((lower[name] for name in MEANINGS[meaning] if name in lower), None)
         if found is None and meaning != 'i':
