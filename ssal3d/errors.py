@@ -12,6 +12,7 @@ EXTRAS = {
     **dict.fromkeys(('torch', 'mmcv', 'mmdet', 'mmdet3d', 'spconv'), 'train'),
     **dict.fromkeys(('trimesh', 'embreex'), 'sim'),
     'matplotlib': 'report',
+    'pypcd4': 'clouds',
     'tensorboard': 'tensorboard',
     **dict.fromkeys(('mcap', 'mcap_protobuf', 'mcap_ros2', 'foxglove_schemas_protobuf'), 'mcap'),
     **dict.fromkeys(('google', 'google_crc32c'), 'waymo'),

@@ -3,6 +3,7 @@
 Example:
     ssal3d create-data kitti --root-path data/kitti
     ssal3d create-data waymo --root-path data/waymo/raw --out-dir data/waymo
+    ssal3d create-data folder --root recordings --out data/mine --classes car truck forklift --val-share 0.2
 """
 
 import argparse
@@ -27,6 +28,8 @@ def main(argv: Words = None) -> None:
     layout = 'KITTI object layout: training/{velodyne,label_2,calib}, ImageSets'
     _add_kitti(add_kind(datasets, 'kitti', layout, parser))
     add_waymo(add_kind(datasets, 'waymo', 'Waymo Open Dataset, version 1 (tfrecord) or 2 (Parquet)', parser))
+    own = 'own scans (.bin, .npy, .pcd, .ply) and classes, labelled in part'
+    _add_folder(add_kind(datasets, 'folder', own, parser))
     arguments = vars(parser.parse_args(argv))
     arguments.pop('run')(**arguments)
 
@@ -75,6 +78,44 @@ def _add_kitti(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
     parser.set_defaults(run=_convert_kitti)
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('what is read')
+    group.add_argument('--root', type=Path, required=True, help='folder with scans, in it or in folders of sequences')
+    group.add_argument(
+        '--classes', nargs='+', required=True, metavar='NAME', help='class names, in the order of labels'
+    )
+    group.add_argument(
+        '--labels', type=Path, help='folder or file of labels (default: labels, label_2, labels.json/.csv)'
+    )
+    group.add_argument('--drop', nargs='+', default=[], metavar='NAME', help='classes whose boxes are left out')
+    group.add_argument(
+        '--label-frame',
+        choices=('lidar', 'lidar-bottom', 'camera'),
+        help='how labels are read: centre of the box in the LiDAR frame, centre of its bottom, or KITTI camera frame '
+        '(default: camera for KITTI lines with a calibration, else lidar)',
+    )
+    group.add_argument(
+        '--load-dim', type=int, metavar='N', help='values a point in .bin (default: told by the numbers)'
+    )
+    group.add_argument('--columns', nargs='+', metavar='NAME', help='what they mean, of x y z i t r; _ leaves one out')
+    group.add_argument('--splits', nargs='+', metavar='NAME', help='lists in ImageSets or splits (default: all)')
+    group.add_argument('--val-share', type=float, metavar='S', help='without lists: share of labelled frames for val')
+    group.add_argument('--intensity-max', type=float, metavar='VALUE', help='intensities are divided by it')
+    group.add_argument('--accept-implausible', action='store_true', help='go on with labels that cannot belong here')
+    group.add_argument('--on-error', choices=('stop', 'quarantine'), default='stop', help='as for kitti')
+    group = parser.add_argument_group('what is written')
+    group.add_argument('--out', type=Path, required=True, help='where to write')
+    group.add_argument('--extra-tag', default='folder', help='prefix of the annotation files (default: folder)')
+    parser.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
+    parser.set_defaults(run=_convert_folder)
+
+
+def _convert_folder(**options: Any) -> None:
+    from ssal3d.data.folder.converter import convert_folder
+
+    _print_summary(convert_folder(**options))
 
 
 def _convert_kitti(*, root_path: Path, image_size: list[int] | None, **options: Any) -> None:

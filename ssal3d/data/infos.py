@@ -20,7 +20,7 @@ from ssal3d.fileio import atomic_path
 # What a frame's sensors deliver. Everything else in a frame is annotation, or might be.
 SENSOR_KEYS = frozenset(
     {
-        *('sample_idx', 'token', 'timestamp', 'context_name', 'ego2global', 'plane'),
+        *('sample_idx', 'token', 'timestamp', 'sequence', 'context_name', 'ego2global', 'plane'),
         *('images', 'image_sweeps', 'lidar_points', 'lidar_sweeps', 'radar_points'),
     }
 )

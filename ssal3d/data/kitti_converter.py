@@ -10,18 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssal3d.data.conversion import Manifest, remove_leftovers, run_tasks
+from ssal3d.data.conversion import (
+    FrameResult,
+    Manifest,
+    SplitSummary,
+    check_overlap,
+    convert_frames,
+    remove_leftovers,
+    stop_at,
+    summarise,
+    write_quarantine,
+)
 from ssal3d.data.infos import write_infos
-from ssal3d.data.kitti_checks import box_table, label_faults, view_fault
+from ssal3d.data.kitti_checks import has_camera, in_image, label_faults, view_fault
 from ssal3d.data.kitti_format import CLASSES, read_split, require_kitti
-from ssal3d.data.kitti_frame import LABEL_FRAMES, REDUCED, FrameResult, FrameTask, convert_frame
+from ssal3d.data.kitti_frame import LABEL_FRAMES, REDUCED, FrameTask, convert_frame
 from ssal3d.data.kitti_gt_database import write_gt_database
 from ssal3d.data.kitti_infos import METAINFO, NAMES
 from ssal3d.data.labelled import write_label_state
 from ssal3d.data.scans import read_scan
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import SCHEMA, exclusive, remove, write_json
-from ssal3d.terminal import console
+from ssal3d.fileio import exclusive
 
 
 @dataclass(frozen=True)
@@ -42,44 +51,6 @@ class Split:
     frames: list[str]
     labelled: frozenset[str]
     calibrated: bool
-
-
-@dataclass(frozen=True)
-class SplitSummary:
-    """What a converted split holds.
-
-    Attributes:
-        name: Of the split.
-        frames: Frames in the annotation file.
-        labelled_frames: How many of them have labels.
-        points: Points in the scans.
-        kept: Points in the reduced scans.
-        not_finite: Points removed because they hold NaN or infinity.
-        intensity: Lowest and highest intensity in the scans; None where an earlier version converted them.
-        boxes: Annotated boxes by class.
-        table: Rows of `box_table`.
-        quarantined: Frames left out because something is wrong with them.
-        label_state: The label state of a partly labelled split.
-        faults: What is implausible and was accepted.
-    """
-
-    name: str
-    frames: int
-    labelled_frames: int
-    points: int
-    kept: int
-    not_finite: int
-    intensity: tuple[float, float] | None
-    boxes: dict[str, int]
-    table: tuple[tuple[str, int, int, int | None], ...]
-    quarantined: int
-    label_state: Path | None = None
-    faults: tuple[str, ...] = ()
-
-    @property
-    def labelled(self) -> bool:
-        """Whether any of its frames has labels."""
-        return self.labelled_frames > 0
 
 
 def convert_kitti(
@@ -127,7 +98,8 @@ def convert_kitti(
     if label_frame is not None and label_frame not in LABEL_FRAMES:
         raise unknown_name('label frame', label_frame, list(LABEL_FRAMES))
     lists = _read_splits(root, splits)
-    _check_overlap(lists)
+    for folder in ('training', 'testing'):
+        check_overlap({split.name: split.frames for split in lists if split.folder == folder})
     if gt_database and not any(split.name == 'train' and split.labelled for split in lists):
         raise UserError('the paste database needs the labelled split train; add it to --splits')
     with exclusive(out, '--out-dir'):
@@ -141,24 +113,15 @@ def convert_kitti(
         )
         for folder in {task.folder for task in tasks}:
             remove_leftovers(out / folder / REDUCED)
-        results = _convert(tasks, manifest, workers or len(os.sched_getaffinity(0)), on_error)
-        _write_quarantine(out / 'quarantine.json', results, on_error)
+        results = convert_frames(convert_frame, tasks, manifest, workers, on_error)
+        write_quarantine(out / 'quarantine.json', results, on_error)
         for split in lists:
             if not _infos(split, results):
                 raise UserError(f'split {split.name}: no frame is left; the reasons are in {out / "quarantine.json"}')
         faults = {split.name: _faults(split, results, out) for split in lists}
         if not accept_implausible:
-            _stop_at(faults)
-        summaries = []
-        for split in lists:
-            path = out / f'{extra_tag}_infos_{split.name}.pkl'
-            infos = {'metainfo': METAINFO, 'data_list': _infos(split, results)}
-            write_infos(path, infos)
-            state = write_label_state(out, split.name, path.stem, infos, CLASSES)
-            if gt_database and split.name == 'train':
-                write_gt_database(out, extra_tag, infos)
-            summaries.append(_summary(split, results, state, faults[split.name]))
-    return summaries
+            stop_at(faults)
+        return [_write_split(split, results, out, extra_tag, gt_database, faults[split.name]) for split in lists]
 
 
 def _read_splits(root: Path, names: Sequence[str] | None) -> list[Split]:
@@ -188,19 +151,6 @@ def _stems(folder: Path) -> frozenset[str]:
     return frozenset(name.removesuffix('.txt') for name in os.listdir(folder)) if folder.is_dir() else frozenset()
 
 
-def _check_overlap(splits: Sequence[Split]) -> None:
-    """Refuse a val split that shares frames with another one: its AP would be measured on what was trained."""
-    for measured in splits:
-        for other in splits:
-            apart = other.name.startswith(('val', 'all', 'trainval')) or other.folder != measured.folder
-            shared = set() if apart or measured.name != 'val' else set(measured.frames).intersection(other.frames)
-            if shared:
-                raise UserError(
-                    f'ImageSets/val.txt: {len(shared)} of {len(measured.frames)} frames are also in {other.name}.txt, '
-                    f'for instance {min(shared)}; what is trained on cannot be measured on, take them out of one list'
-                )
-
-
 def _tasks(
     root: Path, out: Path, splits: Sequence[Split], manifest: Manifest, options: Mapping[str, Any]
 ) -> list[FrameTask]:
@@ -217,34 +167,6 @@ def _tasks(
     return [tasks[key] for key in sorted(tasks)]
 
 
-def _convert(tasks: list[FrameTask], manifest: Manifest, workers: int, on_error: str) -> dict[str, FrameResult]:
-    results: dict[str, FrameResult] = {}
-    running = run_tasks(convert_frame, tasks, workers, 'converting')
-    try:
-        for result in running:
-            if result.defect and on_error == 'stop':
-                raise UserError(f'{result.defect}; to leave bad frames out, use --on-error quarantine')
-            results[result.key] = result
-            if result.record is not None:
-                manifest.records[result.key] = result.record
-                manifest.write(now=False)
-    finally:
-        running.close()
-        manifest.write()
-    return results
-
-
-def _write_quarantine(path: Path, results: dict[str, FrameResult], on_error: str) -> None:
-    """List the bad frames; a file from an earlier run must not outlive its reasons."""
-    if on_error == 'stop':
-        remove(path)
-        return
-    frames = [{'frame': result.key, 'reason': result.defect} for result in results.values() if result.defect]
-    write_json(path, {'schema': SCHEMA, 'frames': frames})
-    for frame in frames:
-        console.print(f'quarantined {frame["frame"]}: {frame["reason"]}', highlight=False, soft_wrap=True, markup=False)
-
-
 def _infos(split: Split, results: dict[str, FrameResult]) -> list[dict[str, Any]]:
     infos = (results[f'{split.folder}/{frame}'].info for frame in split.frames)
     return [info for info in infos if info is not None]
@@ -258,16 +180,6 @@ def _faults(split: Split, results: dict[str, FrameResult], out: Path) -> list[st
     return [*([view] if view else []), *label_faults(infos, NAMES, lambda frame: read_scan(folder / f'{frame}.bin'))]
 
 
-def _stop_at(faults: Mapping[str, Sequence[str]]) -> None:
-    faulty = [name for name, found in faults.items() if found]
-    if faulty:
-        first, *others = faulty
-        also = f' (split {", ".join(others)}: too)' if others else ''
-        raise UserError(
-            f'split {first}: {"; ".join(faults[first])}{also}; correct it, or go on with --accept-implausible'
-        )
-
-
 def _total(split: Split, results: dict[str, FrameResult], key: str) -> int:
     return sum(record[key] for record in _records(split, results))
 
@@ -278,21 +190,22 @@ def _records(split: Split, results: dict[str, FrameResult]) -> list[dict[str, An
     return [result.record for result in found if result.info is not None and result.record]
 
 
-def _summary(
-    split: Split, results: dict[str, FrameResult], label_state: Path | None, faults: Sequence[str]
+def _write_split(
+    split: Split, results: dict[str, FrameResult], out: Path, tag: str, gt_database: bool, faults: Sequence[str]
 ) -> SplitSummary:
-    infos, records = _infos(split, results), _records(split, results)
-    table = tuple(box_table(infos, NAMES))
-    ranges = [record['intensity'] for record in records if 'intensity' in record]
-    return SplitSummary(
-        name=split.name,
-        frames=len(infos),
-        labelled_frames=sum('instances' in info for info in infos),
-        boxes={**dict.fromkeys(CLASSES, 0), **{name: boxes for name, boxes, *_ in table}},
-        table=table,
-        intensity=(min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None,
-        quarantined=len(split.frames) - len(infos),
-        label_state=label_state,
+    path, frames = out / f'{tag}_infos_{split.name}.pkl', _infos(split, results)
+    infos = {'metainfo': METAINFO, 'data_list': frames}
+    write_infos(path, infos)
+    state = write_label_state(out, split.name, path.stem, infos, CLASSES)
+    if gt_database and split.name == 'train':
+        write_gt_database(out, tag, infos)
+    return summarise(
+        split.name,
+        frames,
+        _records(split, results),
+        NAMES,
+        in_image=in_image if has_camera(frames) else None,
+        quarantined=len(split.frames) - len(frames),
+        label_state=state,
         faults=tuple(faults),
-        **{key: _total(split, results, key) for key in ('points', 'kept', 'not_finite')},
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.data.conversion import FrameResult
 from ssal3d.data.kitti_checks import calibration_fault
 from ssal3d.data.kitti_format import (
     DEFAULT_IMAGE_SIZE,
@@ -81,23 +82,6 @@ class FrameTask:
     def reduced(self) -> Path:
         """Path of the reduced scan."""
         return self.out / self.folder / REDUCED / f'{self.frame_id}.bin'
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """What came of it.
-
-    Attributes:
-        key: Of the frame.
-        info: Its annotation entry; None for a bad frame.
-        record: For the manifest; what an earlier run recorded for a bad frame.
-        defect: What is wrong with the frame.
-    """
-
-    key: str
-    info: dict[str, Any] | None
-    record: dict[str, Any] | None
-    defect: str | None = None
 
 
 def convert_frame(task: FrameTask) -> FrameResult:

@@ -121,6 +121,35 @@ def usual_mistakes(on_bottom: bool) -> dict[str, Callable[[LabelledScan], Array]
     return mistakes
 
 
+def wrong_units() -> dict[str, Callable[[LabelledScan], Array]]:
+    """Return units that labels may have instead of metres and radians, as candidates for `check_fit`."""
+
+    def scaled(columns: slice, factor: float) -> Callable[[LabelledScan], Array]:
+        def change(scan: LabelledScan) -> Array:
+            rows = scan.raw.copy()
+            rows[:, columns] *= factor
+            return scan.read(rows)
+
+        return change
+
+    return {
+        'degrees instead of radians': scaled(slice(6, 7), np.pi / 180),
+        'labels in centimetres': scaled(slice(0, 6), 1e-2),
+        'labels in millimetres': scaled(slice(0, 6), 1e-3),
+        'sizes in centimetres': scaled(slice(3, 6), 1e-2),
+        'places in centimetres': scaled(slice(0, 3), 1e-2),
+    }
+
+
+def wrong_axes() -> dict[str, Callable[[LabelledScan], Array]]:
+    """Return frames that labels may stand in instead of the LiDAR frame (x forward, y left, z up)."""
+    return {
+        'labels in the camera frame (see --label-frame)': _from_camera,
+        'labels whose x axis points to the right and y axis forward': lambda scan: _turned(scan.raw, 1, -1),
+        'labels whose y axis points to the right': lambda scan: _mirrored(scan.raw),
+    }
+
+
 def in_runs(total: int, wanted: int, run: int = 3) -> list[int]:
     """Return positions of about ``wanted`` of ``total`` frames: short runs, evenly spread, so that neighbours are there.
 
@@ -175,6 +204,22 @@ def _share_held(counts: NDArray[np.integer]) -> float:
 
 def _joined(counts: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(0, np.int64), *counts])
+
+
+def _from_camera(scan: LabelledScan) -> Array:
+    """Read ``x y z length width height rotation_y`` with x right, y down, z forward and the centre of the bottom."""
+    right, down, ahead, length, width, height, turn = scan.raw.T
+    return np.column_stack((ahead, -right, -down + height / 2, length, width, height, -turn - np.pi / 2))
+
+
+def _turned(raw: Array, ahead: int, left: int) -> Array:
+    x, y, z, length, width, height, yaw = raw.T
+    return np.column_stack((ahead * y, left * x, z, length, width, height, yaw - np.pi / 2))
+
+
+def _mirrored(raw: Array) -> Array:
+    x, y, z, length, width, height, yaw = raw.T
+    return np.column_stack((x, -y, z, length, width, height, -yaw))
 
 
 def _with_sizes(boxes: Array, order: Sequence[int], on_bottom: bool) -> Array:
