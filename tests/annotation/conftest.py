@@ -111,7 +111,7 @@ def foreign(tmp_path):
             ):
                 break
         else:
-            pytest.skip(f'{package} is neither here nor in SSAL3D_FORMATS_PYTHON; pip install "ssal3d[formats-test]"')
+            pytest.skip(f'{package} is neither here nor in SSAL3D_FORMATS_PYTHON; see docs/dependencies.md')
         path = tmp_path / 'foreign.py'
         path.write_text(script)
         environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
