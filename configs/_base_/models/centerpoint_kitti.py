@@ -28,9 +28,7 @@ model = dict(
         sparse_shape=[41, 1600, 1408],  # z, y, x voxels; z has one more
         order=('conv', 'norm', 'act'),
     ),
-    pts_backbone=dict(
-        type='SECOND', in_channels=256, layer_nums=[5, 5], layer_strides=[1, 2], out_channels=[128, 256]
-    ),
+    pts_backbone=dict(type='SECOND', in_channels=256, layer_nums=[5, 5], layer_strides=[1, 2], out_channels=[128, 256]),
     pts_neck=dict(type='SECONDFPN', in_channels=[128, 256], upsample_strides=[1, 2], out_channels=[256, 256]),
     pts_bbox_head=dict(
         type='ActiveCenterHead',
