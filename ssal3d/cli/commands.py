@@ -46,6 +46,11 @@ COMMANDS: dict[str, Command] = {
         'create_data',
         "Convert a data set for training: check every frame, reduce the scans, write MMDetection3D's annotation files.",
     ),
+    'suggest': Command(
+        'ssal3d.cli.suggest',
+        '',
+        'Suggest classes, range, voxels and anchors for own data from its labelled frames; --out writes a config.',
+    ),
     'simulate': Command(
         'ssal3d.cli.simulate',
         'simulate',
