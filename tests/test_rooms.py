@@ -7,14 +7,16 @@ import pytest
 from tests.helpers.paths import ROOT
 
 FLOORS = (
-    ('version', 'errors', 'exports', 'fileio', 'class_names', 'options', 'registry', 'terminal'),
+    ('version', 'errors', 'log', 'exports', 'fileio', 'class_names', 'options', 'registry', 'terminal', 'configs'),
+    ('mmcv_stand_in',),
     ('ops',),
     ('data', 'compat'),
-    ('evaluation', 'simulation', 'models', 'env', 'launch', 'runner', 'register'),
+    ('evaluation', 'simulation', 'models', 'launch', 'runner', 'register'),
     ('predictions',),
-    ('active', 'bank', 'stages'),
-    ('cpsp', 'semi'),
+    ('active', 'annotation', 'bank', 'stages'),
+    ('cpsp', 'semi', 'report'),
     ('loop',),
+    ('cli', 'env', '__main__'),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 STRANGERS = {

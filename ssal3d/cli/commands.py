@@ -56,6 +56,12 @@ COMMANDS: dict[str, Command] = {
         'simulate',
         'Simulate LiDAR frames of streets, labelled, in the official KITTI object layout.',
     ),
+    'labels': Command('ssal3d.cli.labels', 'labels', 'Carry a query to the people who label, and their boxes back.'),
+    'report': Command(
+        'ssal3d.cli.report',
+        'report',
+        'Write a page about experiments: what was labelled and why, and how good the detectors became.',
+    ),
     'env': Command('ssal3d.env', '', 'What this installation consists of: versions, devices, workarounds in use.'),
 }
 ALIASES = {'convert': 'create-data'}

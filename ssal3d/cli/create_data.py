@@ -2,6 +2,7 @@
 
 Example:
     ssal3d create-data kitti --root-path data/kitti
+    ssal3d create-data waymo --root-path data/waymo/raw --out-dir data/waymo
     ssal3d create-data folder --root recordings --out data/mine --classes car truck forklift --val-share 0.2
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssal3d.cli.arguments import Words, add_kind, make_parser
+from ssal3d.cli.create_data_waymo import add_waymo
 from ssal3d.errors import command
 from ssal3d.terminal import console, print_table
 
@@ -25,6 +27,7 @@ def main(argv: Words = None) -> None:
     datasets = parser.add_subparsers(required=True, metavar='DATASET')
     layout = 'KITTI object layout: training/{velodyne,label_2,calib}, ImageSets'
     _add_kitti(add_kind(datasets, 'kitti', layout, parser))
+    add_waymo(add_kind(datasets, 'waymo', 'Waymo Open Dataset, version 1 (tfrecord) or 2 (Parquet)', parser))
     own = 'own scans (.bin, .npy, .pcd, .ply) and classes, labelled in part'
     _add_folder(add_kind(datasets, 'folder', own, parser))
     arguments = vars(parser.parse_args(argv))

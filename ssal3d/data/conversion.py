@@ -261,7 +261,10 @@ def run_tasks(
         chunk = max(1, min(16, len(tasks) // (4 * workers)))
         yield from track(executor.map(function, tasks, chunksize=chunk), description, total=len(tasks))
     except BrokenProcessPool:
-        raise UserError('a worker process was killed (out of memory?); run again with fewer --workers') from None
+        raise UserError(
+            'a worker process ended before its work; if memory ran out, take fewer workers; a script of your own must call '
+            "this below `if __name__ == '__main__':`, because workers import the script"
+        ) from None
     finally:
         executor.shutdown(cancel_futures=True)
 

@@ -100,7 +100,7 @@ def check_scans(samples: Iterable[dict[str, Any]], backend_args: dict | None = N
             size = os.stat(path).st_size
         except FileNotFoundError:
             raise UserError(
-                f'{path}: no such file; check data_root and data_prefix, or run tools/create_data.py again'
+                f'{path}: no such file; check data_root and data_prefix, or run `ssal3d create-data` again'
             ) from None
         if path.endswith('.bin'):
             check_scan_size(path, size, lidar.get('num_pts_feats', 4), lidar.get('num_points'))

@@ -5,6 +5,7 @@ name says otherwise.
 """
 
 import re
+import shlex
 import struct
 from dataclasses import dataclass
 from functools import cached_property
@@ -244,7 +245,7 @@ def require_kitti(path: str | Path, infos: str | None = None) -> None:
         UserError: If the folder, the raw data or the annotation file is missing.
     """
     path = Path(path)
-    command = f'python tools/create_data.py kitti --root-path {path}'
+    command = f'ssal3d create-data kitti --root-path {shlex.quote(str(path))}'
     if infos is not None and (path / infos).exists():
         return
     if not (path / 'training' / 'velodyne').is_dir():

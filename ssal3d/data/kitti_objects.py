@@ -184,8 +184,13 @@ def concatenate(frames: Sequence[KittiObjects]) -> KittiFrames:
     return KittiFrames(KittiObjects(*columns), np.cumsum([0, *map(len, frames)]))
 
 
-def format_objects(objects: KittiObjects) -> str:
-    """Return objects as KITTI lines: 15 fields for labels, 16 where there is a score; unknown image boxes as -1."""
+def format_objects(objects: KittiObjects, decimals: int = 4) -> str:
+    """Return objects as KITTI lines: 15 fields for labels, 16 where there is a score; unknown image boxes as -1.
+
+    Args:
+        objects: The objects.
+        decimals: Of every length, angle and pixel.
+    """
     boxes = np.where(np.isnan(objects.bbox), -1.0, objects.bbox)
     numbers = np.column_stack((objects.alpha, boxes, objects.dimensions, objects.location, objects.rotation_y))
     lines = []
@@ -193,7 +198,9 @@ def format_objects(objects: KittiObjects) -> str:
         objects.names, objects.truncated, objects.occluded, numbers.tolist(), objects.scores.tolist(), strict=True
     ):
         ending = '' if np.isnan(score) else f' {score:.9g}'
-        lines.append(f'{name} {truncated:.4g} {occluded} ' + ' '.join(f'{value:.4f}' for value in row) + ending + '\n')
+        lines.append(
+            f'{name} {truncated:.4g} {occluded} ' + ' '.join(f'{value:.{decimals}f}' for value in row) + ending + '\n'
+        )
     return ''.join(lines)
 
 

@@ -36,7 +36,7 @@ def check_scan_size(path: str | Path, size: int, num_features: int, expected_poi
     if expected_points is not None and size != expected_points * stride:
         raise UserError(
             f'{path}: found {size // stride} points, expected {expected_points} as recorded when the data was '
-            'converted; the file is cut or was replaced; restore it or run tools/create_data.py again'
+            'converted; the file is cut or was replaced; restore it or run `ssal3d create-data` again'
         )
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from mmdet3d.datasets import Det3DDataset
 from mmdet3d.registry import DATASETS
 from mmengine.dataset import Compose
-from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
@@ -27,6 +26,7 @@ from ssal3d.data.labelled import check_counts
 from ssal3d.data.scans import read_scan
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_text
+from ssal3d.log import tell
 
 Infos = dict[str, Any]
 
@@ -83,7 +83,9 @@ class FrameView(Dataset):
         self._frame_ids = [frame_id(info) for info in frames]
         fill(self.dataset, {'metainfo': infos['metainfo'], 'data_list': frames})
         self._fully_initialized = True
-        print_log(f'{type(self).__name__}: {len(frames)} of {len(infos["data_list"])} frames{self._note()}', 'current')
+        tell(
+            f'  {type(self).__name__}: {len(frames)} of {len(infos["data_list"])} frames{self._note()}', terminal=False
+        )
 
     def get_data_info(self, index: int) -> dict[str, Any]:
         """Return a sample as the pipeline gets it; changing it changes nothing in the view."""

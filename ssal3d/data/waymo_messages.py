@@ -1,9 +1,9 @@
 """The protobuf messages of the Waymo Open Dataset, as far as this package reads them.
 
-Names, numbers and types of the fields are those of the public ``label.proto`` and ``metrics.proto`` (Waymo Open Dataset,
-proto2). They are declared here as a table and handed to protobuf at run time, so that no generated code ties the package
-to one release of protobuf. Fields that are not declared are skipped, whatever they hold. Enumerations are read as plain
-integers, which is the same on the wire and keeps values that later releases added.
+Names, numbers and types of the fields are those of the public ``label.proto``, ``metrics.proto`` and ``dataset.proto``
+(Waymo Open Dataset, proto2). They are declared here as a table and handed to protobuf at run time, so that no generated
+code ties the package to one release of protobuf. Fields that are not declared are skipped, whatever they hold.
+Enumerations are read as plain integers, which is the same on the wire and keeps values that later releases added.
 """
 
 from functools import lru_cache
@@ -39,6 +39,38 @@ _MESSAGES: dict[str, tuple[str, ...]] = {
         'camera_name 6 int32',
     ),
     'Objects': ('objects 1 *Object',),
+    'MatrixShape': ('dims 1 *int32',),
+    'MatrixFloat': (
+        'data 1 bytes',  # packed floats: little-endian, one after the other, so the bytes are the array
+        'shape 2 MatrixShape',
+    ),
+    'Transform': ('transform 1 *double',),  # 4 x 4, row by row
+    'CameraCalibration': (
+        'name 1 int32',
+        'intrinsic 2 *double',  # f_u, f_v, c_u, c_v, then five of the distortion
+        'extrinsic 3 Transform',  # camera to vehicle
+        'width 4 int32',
+        'height 5 int32',
+    ),
+    'LaserCalibration': (
+        'name 1 int32',
+        'beam_inclinations 2 *double',  # ascending; the image's rows go from the highest to the lowest
+        'beam_inclination_min 3 double',
+        'beam_inclination_max 4 double',
+        'extrinsic 5 Transform',  # LiDAR to vehicle
+    ),
+    'Context': ('name 1 string', 'camera_calibrations 2 *CameraCalibration', 'laser_calibrations 3 *LaserCalibration'),
+    'RangeImage': ('range_image_compressed 2 bytes', 'range_image_pose_compressed 4 bytes'),
+    'Laser': ('name 1 int32', 'ri_return1 2 RangeImage', 'ri_return2 3 RangeImage'),
+    'Polygon': ('x 1 *double', 'y 2 *double'),
+    'Frame': (
+        'context 1 Context',
+        'timestamp_micros 2 int64',
+        'pose 3 Transform',  # vehicle to world
+        'lasers 5 *Laser',
+        'laser_labels 6 *Label',
+        'no_label_zones 7 *Polygon',  # in the world
+    ),
 }
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.evaluation.annotated_frames import AnnotatedFrames
+from ssal3d.log import tell
 
 Result = dict[str, Any]
 
@@ -44,7 +44,7 @@ class FrameMetric(BaseMetric):
         """
         chosen = self.frames.check(frames)
         for warning in self.check_labels([self.frames.find(frame) for frame in chosen]):
-            print_log(warning, logger='current', level=logging.WARNING)
+            tell(warning, logging.WARNING)
 
     def check_labels(self, frames: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
         """Check labels and return lines of warning; metrics say what they need.
@@ -84,10 +84,7 @@ class FrameMetric(BaseMetric):
         """
         predicted = {result['frame']: result for result in results}
         if len(predicted) < len(self.frames.ids):
-            print_log(
-                f'evaluating {len(predicted)} of the {len(self.frames.ids)} frames in {self.frames.ann_file}',
-                logger='current',
-            )
+            tell(f'evaluating {len(predicted)} of the {len(self.frames.ids)} frames in {self.frames.ann_file}')
         frames = []
         for frame, result in predicted.items():
             name, info = self.frames.find(frame)
@@ -99,10 +96,9 @@ class FrameMetric(BaseMetric):
 def _finite_boxes(frame: str, result: Mapping[str, NDArray]) -> NDArray[np.bool_]:
     good = np.isfinite(result['boxes']).all(axis=1) & np.isfinite(result['scores'])
     if not good.all():
-        print_log(
+        tell(
             f'frame {frame}: {(~good).sum()} of {len(good)} predicted boxes are not finite and left out; the training '
             'may have diverged',
-            logger='current',
-            level=logging.WARNING,
+            logging.WARNING,
         )
     return good

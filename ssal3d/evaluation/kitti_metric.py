@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from mmdet3d.registry import METRICS
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ssal3d.data.kitti_objects import KittiObjects, check_boxes, concatenate, format_objects
@@ -18,6 +17,7 @@ from ssal3d.evaluation.kitti_ap import SUMMARY_HEADER, Thresholds, evaluate_kitt
 from ssal3d.evaluation.kitti_checks import MOST_WITHOUT_IMAGE
 from ssal3d.evaluation.kitti_results import CameraView, annotated_objects, camera_view, detected_objects
 from ssal3d.fileio import SCHEMA, atomic_path, write_json
+from ssal3d.log import tell
 
 
 @METRICS.register_module()
@@ -101,9 +101,9 @@ class KittiAPMetric(FrameMetric):
             self.iou_thresholds,
             small_sets=self.small_sets,
         )
-        print_log(as_text(metrics), logger='current')
+        tell(as_text(metrics), terminal=False)
         for warning in metrics['warnings']:
-            print_log(warning, logger='current', level=logging.WARNING)
+            tell(warning, logging.WARNING)
         if self.result_dir:
             write_results(self.result_dir, detections, metrics)
         return flat_scalars(metrics)

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 from mmdet3d.registry import METRICS
-from mmengine.logging import print_log
 
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.evaluation.frame_metric import FrameMetric, Result
 from ssal3d.evaluation.waymo_ap import MEAN, SUMMARY_HEADER, evaluate_waymo, summary
 from ssal3d.evaluation.waymo_objects import TYPES, FrameKey, WaymoObjects, write_objects
+from ssal3d.log import tell
+from ssal3d.ops.polygons import touches_polygons
 
 # By the names that data sets and papers use.
 TYPE_OF_CLASS = {
@@ -33,7 +34,8 @@ class WaymoAPMetric(FrameMetric):
 
     Args:
         ann_file: The data set's annotation file. Objects with ``num_lidar_pts`` 0 do not count; ``detection_difficulty``
-            (1 or 2, 0 or missing where no annotator set it) decides the level.
+            (1 or 2, 0 or missing where no annotator set it) decides the level; detections that touch one of the frame's
+            ``no_label_zones`` are no errors.
         classes: Class names of the data set to evaluate; by default all of them.
         iou_thresholds: Changes to the 3D IoU thresholds by class name (default Car 0.7, others 0.5).
         result_file: If given, the detections are also written here, as a file for Waymo's own tools.
@@ -69,13 +71,15 @@ class WaymoAPMetric(FrameMetric):
         categories = metainfo.get('categories', STOCK_CATEGORIES)
         numbers = {label: TYPES.index(TYPE_OF_CLASS.get(name, 'UNKNOWN')) for name, label in categories.items()}
         truth = _joined([_annotated(number, name, info, numbers) for number, (name, info, _) in enumerate(frames)])
-        detections = _joined([_detected(number, result, types) for number, (_, _, result) in enumerate(frames)])
+        detections = _joined(
+            [_detected(number, info, result, types) for number, (_, info, result) in enumerate(frames)]
+        )
         if self.result_file:
             write_objects(self.result_file, detections, [_key(name, info) for name, info, _ in frames])
         metrics = evaluate_waymo(truth, detections, self.types or list(dict.fromkeys(types)), self.iou_thresholds)
-        print_log(as_text(metrics), logger='current')
+        tell(as_text(metrics), terminal=False)
         for warning in metrics['warnings']:
-            print_log(warning, logger='current', level=logging.WARNING)
+            tell(warning, logging.WARNING)
         return flat_scalars(metrics)
 
 
@@ -125,7 +129,7 @@ def _annotated(number: int, name: str, info: Mapping[str, Any], types: Mapping[i
     )
 
 
-def _detected(number: int, result: Result, types: Sequence[str]) -> WaymoObjects:
+def _detected(number: int, info: Mapping[str, Any], result: Result, types: Sequence[str]) -> WaymoObjects:
     count = len(result['boxes'])
     type_numbers = np.array([TYPES.index(name) for name in types], dtype=np.int32)
     return WaymoObjects(
@@ -135,7 +139,7 @@ def _detected(number: int, result: Result, types: Sequence[str]) -> WaymoObjects
         scores=np.clip(result['scores'], 0, 1).astype(np.float32),
         levels=np.zeros(count, dtype=np.int32),
         num_points=np.zeros(count, dtype=np.int32),
-        in_no_label_zone=np.zeros(count, dtype=np.bool_),
+        in_no_label_zone=touches_polygons(result['boxes'], info.get('no_label_zones', ())),
     )
 
 

@@ -1,5 +1,6 @@
 """The steps of an experiment in which labels are bought."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from mmdet3d.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from ssal3d.active.query.report import class_table, describe
 from ssal3d.active.query.selection import Query, pool_of_ids, select
 from ssal3d.active.sampler import ActiveSampler
 from ssal3d.data.frames import read_dataset_infos
@@ -15,9 +17,12 @@ from ssal3d.data.infos import frame_ids
 from ssal3d.data.label_state import LabelState
 from ssal3d.data.labelled import state_of
 from ssal3d.errors import UserError
+from ssal3d.log import tell
 from ssal3d.loop.annotators import Annotator, build_annotator
+from ssal3d.loop.digests import file_digest, neutral
 from ssal3d.predictions import PoolPredictions, read_predictions
 from ssal3d.registry import ACTIVE_SAMPLERS
+from ssal3d.terminal import print_table
 
 
 def build_sampler(config: Config, entry: Mapping[str, Any]) -> ActiveSampler:
@@ -26,6 +31,28 @@ def build_sampler(config: Config, entry: Mapping[str, Any]) -> ActiveSampler:
     if sampler is None:
         raise UserError('train_cfg: a round has no sampler; set its sampler, or active_sampler for all rounds')
     return ACTIVE_SAMPLERS.build(dict(sampler))
+
+
+def query_reads(config: Config, entry: Mapping[str, Any], annotator: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a query depends on beside labels and predictions; see `ssal3d.loop.digests`.
+
+    Args:
+        config: The experiment's config.
+        entry: The query's entry in ``initial`` or ``rounds``.
+        annotator: The annotator's config.
+    """
+    pool = neutral(dict(config.pool_dataset, pipeline=[]), {})
+    if entry.get('labels'):
+        LabelState.read(entry['labels'])  # a file that is not there, or no label state, is one line
+        return {'given': file_digest(entry['labels']), 'pool': pool}
+    query = {key: entry.get(key, config.get(key)) for key in ('budget', 'stop_rule', 'empty_cost')}
+    return {
+        'sampler': neutral(build_sampler(config, entry).config, {}),
+        'query': neutral(query, {}),
+        'seed': config.randomness.seed,
+        'annotator': neutral(annotator, {}),
+        'pool': pool,
+    }
 
 
 def buy_initial_frames(
@@ -158,6 +185,7 @@ def _buy(
         round_number=number,
     )
     query.write(files['query'])
+    _tell(query)
     state.buy(number, query.purchases).write(files['labels'])
     return {
         'files': files,
@@ -166,6 +194,13 @@ def _buy(
         'spent_per_class': dict(query.spent_per_class),
         'stopped': query.stopped,
     }
+
+
+def _tell(query: Query) -> None:
+    """Say on the terminal and in the log what was chosen and why."""
+    for line in describe(query):
+        tell(line.removeprefix('warning: '), logging.WARNING if line.startswith('warning: ') else logging.INFO)
+    print_table(*class_table(query))
 
 
 def _annotator(config: Config, annotator: Mapping[str, Any], state: LabelState, work_dir: Path) -> Annotator:

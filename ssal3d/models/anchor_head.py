@@ -225,7 +225,7 @@ class ActiveAnchor3DHead(Anchor3DHead):
 def _of_anchors(layer: nn.Conv2d, features: Tensor, kinds: Tensor, anchors: int) -> Tensor:
     """Return ``(P, O)``: what a 1 x 1 convolution says about one of each cell's anchors, given (P, I) features."""
     outputs = functional.linear(features, layer.weight.flatten(1), layer.bias)
-    return outputs.reshape(len(features), anchors, -1)[torch.arange(len(features)), kinds]
+    return outputs.reshape(len(features), anchors, layer.out_channels // anchors)[torch.arange(len(features)), kinds]
 
 
 def _is_plain(rule: Any) -> bool:

@@ -79,9 +79,8 @@ def decorated_points(encoder: Any, voxels: Mapping[str, Tensor]) -> Tensor:
     return torch.cat((from_centre if encoder.legacy else own, points[:, 3:], from_mean, from_centre), dim=1)
 
 
-def _normalisation(norm: nn.BatchNorm1d, rows: Tensor, slots: int) -> tuple[Tensor, Tensor]:
+def _normalisation(norm: Any, rows: Tensor, slots: int) -> tuple[Tensor, Tensor]:
     """Return scale and shift (C,) of a batch normalisation over rows and as many zero rows as there are free slots."""
-    assert norm.running_mean is not None and norm.running_var is not None
     if norm.training:
         mean = rows.sum(0) / slots
         variance = ((rows - mean).square().sum(0) + (slots - len(rows)) * mean.square()) / slots

@@ -29,6 +29,9 @@ class LossNetStage(SupervisedStage):
         options: Anything of the run's config to change, merged last.
     """
 
+    needs_rois = True
+    leaves = 'LossPredictingPVRCNN'
+
     def __init__(
         self,
         epochs: int = 10,
@@ -60,7 +63,7 @@ class LossNetStage(SupervisedStage):
                 "pretrain=['normal', 'loss_net']"
             )
         config = super().build_config(experiment, inputs)
-        config.model.type = 'LossPredictingPVRCNN'
+        config.model.type = self.leaves
         # Nothing of the detector's optimiser is kept; merging would mix the arguments of two optimisers.
         config.optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=self.lr))
         config.param_scheduler = []

@@ -360,9 +360,9 @@ def test_a_labelled_frame_without_annotations(root):
 
 
 def test_missing_data_says_how_to_get_it(root, tmp_path):
-    with pytest.raises(UserError, match=r'download velodyne, label_2, calib .*tools/create_data\.py kitti'):
+    with pytest.raises(UserError, match=r'download velodyne, label_2, calib .*ssal3d create-data kitti'):
         len(unlabelled(tmp_path / 'nowhere'))
-    with pytest.raises(UserError, match=r'kitti_infos_trian\.pkl: no such file; .*create_data'):
+    with pytest.raises(UserError, match=r'kitti_infos_trian\.pkl: no such file; .*create-data'):
         len(unlabelled(root, dataset=config(root, ann_file='kitti_infos_trian.pkl')))
     (root / 'kitti_infos_train.pkl').write_bytes(b'\x80\x04cposix\nsystem\n.')
     with pytest.raises(UserError, match=r'kitti_infos_train\.pkl.*posix\.system'):

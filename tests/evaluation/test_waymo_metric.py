@@ -108,6 +108,25 @@ def test_points_and_annotators_decide_the_level(ann_file):
     assert scalars['waymo/VEHICLE_L2_AP'] == pytest.approx(1 / 3)
 
 
+def test_detections_in_a_no_label_zone_are_no_errors(tmp_path):
+    categories = {'Car': 0, 'Pedestrian': 1, 'Cyclist': 2}
+    infos = [info(index, categories) for index in range(FRAMES)]
+    samples = [sample(index) for index in range(FRAMES)]
+    for one in samples:  # one car more, 10 m away, where nothing is labelled
+        instances = one['pred_instances_3d']
+        extra = lidar_boxes(np.array([[10.0, 0, 1, 4, 2, 1.5, 0]]))
+        instances['bboxes_3d'] = instances['bboxes_3d'].cat([instances['bboxes_3d'], extra])
+        instances['scores_3d'] = torch.cat((instances['scores_3d'], torch.tensor([0.9])))
+        instances['labels_3d'] = torch.cat((instances['labels_3d'], torch.tensor([0])))
+    scores = []
+    for zones in ([], [[[11, -1], [20, -1], [20, 5]]]):
+        for one in infos:
+            one['no_label_zones'] = zones
+        write_infos(tmp_path / 'infos.pkl', {'metainfo': {'categories': categories}, 'data_list': infos})
+        scores.append(evaluate(str(tmp_path / 'infos.pkl'), samples)['waymo/VEHICLE_L2_AP'])
+    assert scores == [pytest.approx(0.75), 1]
+
+
 def test_annotation_files_of_the_stock_converter_are_read(tmp_path):
     categories = {'Car': 0, 'Pedestrian': 1, 'Cyclist': 2}
     path = write(tmp_path / 'waymo_infos_val.pkl', categories, {'dataset': 'waymo', 'info_version': 'mmdet3d_v1.4'})

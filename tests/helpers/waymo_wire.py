@@ -101,3 +101,75 @@ def objects_message(rows):
             else:
                 setattr(item if hasattr(item, key) else item.object, key, value)
     return message
+
+
+DATASET = """
+message MatrixShape { repeated int32 dims = 1; }
+message MatrixFloat { repeated float data = 1 [packed = true]; optional MatrixShape shape = 2; }
+message LaserName { enum Name { UNKNOWN = 0; TOP = 1; FRONT = 2; SIDE_LEFT = 3; SIDE_RIGHT = 4; REAR = 5; } }
+message CameraName { enum Name { UNKNOWN = 0; FRONT = 1; FRONT_LEFT = 2; FRONT_RIGHT = 3; SIDE_LEFT = 4; SIDE_RIGHT = 5; } }
+message Transform { repeated double transform = 1; }
+message CameraCalibration {
+  optional CameraName.Name name = 1;
+  repeated double intrinsic = 2;
+  optional Transform extrinsic = 3;
+  optional int32 width = 4;
+  optional int32 height = 5;
+}
+message LaserCalibration {
+  optional LaserName.Name name = 1;
+  repeated double beam_inclinations = 2;
+  optional double beam_inclination_min = 3;
+  optional double beam_inclination_max = 4;
+  optional Transform extrinsic = 5;
+}
+message Context {
+  optional string name = 1;
+  repeated CameraCalibration camera_calibrations = 2;
+  repeated LaserCalibration laser_calibrations = 3;
+  message Stats { optional string time_of_day = 2; optional string location = 3; }
+  optional Stats stats = 4;
+}
+message RangeImage {
+  optional bytes range_image_compressed = 2;
+  optional bytes camera_projection_compressed = 3;
+  optional bytes range_image_pose_compressed = 4;
+  optional MatrixFloat range_image = 1 [deprecated = true];
+}
+message CameraImage { optional CameraName.Name name = 1; optional bytes image = 2; }
+message Laser {
+  optional LaserName.Name name = 1;
+  optional RangeImage ri_return1 = 2;
+  optional RangeImage ri_return2 = 3;
+}
+message Frame {
+  optional Context context = 1;
+  optional int64 timestamp_micros = 2;
+  optional Transform pose = 3;
+  repeated CameraImage images = 4;
+  repeated Laser lasers = 5;
+  repeated Label laser_labels = 6;
+  repeated Polygon2dProto no_label_zones = 7;
+}
+"""
+
+
+def crc32c(content):
+    """CRC-32C, bit by bit from its polynomial."""
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def tfrecord(contents, checksum=crc32c):
+    """The bytes of a TFRecord file."""
+
+    def masked(content):
+        crc = checksum(content)
+        return (((crc >> 15) | (crc << 17)) + 0xA282EAD8 & 0xFFFFFFFF).to_bytes(4, 'little')
+
+    lengths = [len(content).to_bytes(8, 'little') for content in contents]
+    return b''.join(n + masked(n) + c + masked(c) for n, c in zip(lengths, contents, strict=True))

@@ -102,6 +102,7 @@ def _built(config, seed):
     for module in model.modules():  # bold scores, else an untrained detector says nothing
         if isinstance(module, torch.nn.Conv2d) and module.out_channels in (2, 1, 18):
             torch.nn.init.normal_(module.weight, std=0.5)
+            torch.nn.init.zeros_(module.bias)
     return model.eval()
 
 

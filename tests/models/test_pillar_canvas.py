@@ -13,7 +13,7 @@ from tests.models.single_stages import LIMITS, batch, detector
 @pytest.fixture
 def voxels():
     model = detector('pillars')
-    return model.data_preprocessor(batch(points=2500))['inputs']['voxels']
+    return model.data_preprocessor(batch(points=9000))['inputs']['voxels']
 
 
 def modules(**changes):
