@@ -8,10 +8,10 @@ Continue: the same with --resume
 """
 
 _base_ = [
-    'ssal3d::_base_/models/pvrcnn_kitti.py',
-    'ssal3d::_base_/stages_kitti.py',
-    'ssal3d::active/cal_kitti.py',
-    'ssal3d::_base_/default_runtime.py',
+    '../_base_/models/pvrcnn_kitti.py',
+    '../_base_/stages_kitti.py',
+    '../active/cal_kitti.py',
+    '../_base_/default_runtime.py',
 ]
 
 # --- what depends on the data

@@ -177,7 +177,7 @@ def as_block(suggestion: Suggestion, folder: Path, tag: str, labels: Path | None
 
 
 def fill_template(template: str, block: str) -> str:
-    """Return a config whose first block is replaced.
+    """Return a config whose first block is replaced, and whose bases are the shipped ones wherever it lies.
 
     Raises:
         UserError: If the template has no such block.
@@ -187,7 +187,7 @@ def fill_template(template: str, block: str) -> str:
         raise UserError(
             f'the template has no block between {BEGIN.strip()!r} and {END.strip()!r}; take the shipped one'
         )
-    return pattern.sub(lambda _: block, template, count=1)
+    return pattern.sub(lambda _: block, template.replace("'../", "'ssal3d::"), count=1)
 
 
 def _rounded(values: Any) -> list[float]:
