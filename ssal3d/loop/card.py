@@ -1,15 +1,30 @@
 """The card of an experiment, ``experiment.json``: what its folder is about, for reports and people."""
 
+import platform
 import shlex
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mmengine.config import Config
 
-from ssal3d import env
 from ssal3d.fileio import SCHEMA, write_json
+from ssal3d.version import __version__
 
 NAME = 'experiment.json'
+PACKAGES = (
+    'torch',
+    'mmengine',
+    'mmcv',
+    'mmcv-lite',
+    'mmdet',
+    'mmdet3d',
+    'spconv',
+    'numpy',
+    'numba',
+    'pyarrow',
+    'scikit-learn',
+)
 
 
 def write_card(config: Config, work_dir: Path, command: Sequence[str]) -> None:
@@ -32,6 +47,16 @@ def write_card(config: Config, work_dir: Path, command: Sequence[str]) -> None:
             'ann_file': pool.ann_file,
             'points': pool.get('data_prefix', {}).get('pts', ''),
         },
-        'versions': env.collect()['versions'],
+        'versions': _versions(),
     }
     write_json(work_dir / NAME, content)
+
+
+def _versions() -> dict[str, str]:
+    found = {'ssal3d': __version__, 'python': platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # mmcv or mmcv-lite, one of many builds of spconv
+            continue
+    return found

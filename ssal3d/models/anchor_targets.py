@@ -105,3 +105,9 @@ def _iou(anchor: Any, box: Any) -> Any:
     area = (box[2] - box[0]) * (box[3] - box[1])
     union = area + (anchor[2] - anchor[0]) * (anchor[3] - anchor[1]) - overlap
     return overlap / max(union, SMALLEST_UNION)
+
+
+def _warm_up() -> None:
+    anchors = np.zeros((1, 1, 1, 1, 4), dtype=np.float32)
+    boxes, labels = np.zeros((1, 4), dtype=np.float32), np.zeros(1, dtype=np.int64)
+    assign_anchors(anchors, boxes, labels, [(0.6, 0.45, 0.45)], per_class=True)
