@@ -73,5 +73,7 @@ def test_stages_of_equal_frames_have_epochs_of_equal_cost():
 
 
 def test_fewer_frames_than_epochs_are_refused():
-    with pytest.raises(UserError, match=r'SemiStage: found frames=7, expected at least 8, a sample in each of 4 epochs'):
+    with pytest.raises(
+        UserError, match=r'SemiStage: found frames=7, expected at least 8, a sample in each of 4 epochs'
+    ):
         SemiStage({'type': 'IoUMatch3D'}, epochs=4, frames=7)
