@@ -1,7 +1,6 @@
 """Numbers of finished experiments: one line per row, seed and class, in a CSV that grows."""
 
 import csv
-import platform
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path

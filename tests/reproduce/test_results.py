@@ -38,9 +38,13 @@ def finish(tmp_path, number, seed, level):
 
 def test_the_last_stage_counts(tmp_path):
     found = measured(finish(tmp_path, 6, 0, 30.0))  # normal, predictions, query, supervised, HSSDA
-    assert found['Car_mod_mAP'] == 34 and found['Cyc_mod_mAP'] == 54 and found['Avg_mod_mAP'] == 44
+    assert found['Car_mod_mAP'] == 34
+    assert found['Cyc_mod_mAP'] == 54
+    assert found['Avg_mod_mAP'] == 44
     assert found['Ped_easy_BEV_mAP'] == 44
-    assert found['boxes'] == 200 and found['boxes_Pedestrian'] == 60 and found['frames'] == 40
+    assert found['boxes'] == 200
+    assert found['boxes_Pedestrian'] == 60
+    assert found['frames'] == 40
 
 
 def test_the_file_keeps_what_it_has_and_replaces_what_ran_again(tmp_path):
@@ -65,13 +69,17 @@ def test_the_table_has_means_over_seeds_beside_the_printed_numbers(tmp_path):
     first, second, third = table.body(shown)
     assert first[:3] == ['1', 'Normal + Random + supervised', '200']
     np.testing.assert_allclose(float(first[6].split(' ± ')[0]), 45.0)  # 30 + 10 + 3 stages, 34 + 10 + 3
-    assert first[7] == '0, 1' and first[-1] == '52.1'
-    assert second[6] == '53.0' and second[7] == '0'
-    assert third[2:8] == [''] * 6 and third[-1] == '54.2'
+    assert first[7] == '0, 1'
+    assert first[-1] == '52.1'
+    assert second[6] == '53.0'
+    assert second[7] == '0'
+    assert third[2:8] == [''] * 6
+    assert third[-1] == '54.2'
     assert len(table.markdown(shown).splitlines()) == 5
     assert table.lines(rows, collect('sim', runs), 'kitti')[0].intervals == {}
     difference = table.against(shown, 'Normal-Entropy-supervised', 'Normal-Random-supervised')
-    assert difference.difference.mean == 10 and difference.difference.count == 1
+    assert difference.difference.mean == 10
+    assert difference.difference.count == 1
     assert table.against(shown, 'Normal-PPAL-supervised', 'Normal-Random-supervised') is None
 
 
@@ -92,8 +100,11 @@ def test_the_command_lists_and_shows(tmp_path, capsys):
             main(call)
     shown = capsys.readouterr().out
     assert 'CPSP-CAL-CPSP' in shown
-    assert '53.0' in shown and '57.9' in shown and 'simulated streets' in shown
-    assert (tmp_path / 'results.csv').exists() and (tmp_path / 'a.png').exists()
+    assert '53.0' in shown
+    assert '57.9' in shown
+    assert 'simulated streets' in shown
+    assert (tmp_path / 'results.csv').exists()
+    assert (tmp_path / 'a.png').exists()
 
 
 def test_kitti_that_nobody_converted_is_named_with_the_remedy(tmp_path, monkeypatch):

@@ -17,7 +17,8 @@ def test_the_interval_is_that_of_scipy():
 
 
 def test_one_seed_has_no_interval_and_none_is_an_error():
-    assert np.isnan(interval([51.0]).low) and interval([51.0]).mean == 51.0
+    assert np.isnan(interval([51.0]).low)
+    assert interval([51.0]).mean == 51.0
     with pytest.raises(UserError, match='found no seed'):
         interval([])
 
@@ -38,7 +39,9 @@ def test_pairs_are_tested_within_seeds_and_corrected_together():
 def test_a_single_pair_of_runs_proves_nothing():
     (found,) = compare([([51.0], [49.0])])
     assert found.difference.mean == 2
-    assert np.isnan(found.p) and np.isnan(found.adjusted) and np.isnan(found.seeds_needed)
+    assert np.isnan(found.p)
+    assert np.isnan(found.adjusted)
+    assert np.isnan(found.seeds_needed)
 
 
 @pytest.mark.parametrize(('spread', 'difference', 'seeds'), [(1.5, 2, 7), (2.5, 2, 15), (2.5, 5, 5), (4.0, 3, 16)])
