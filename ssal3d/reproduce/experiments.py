@@ -7,7 +7,7 @@ from typing import Any
 
 from ssal3d.configs import read_config
 from ssal3d.errors import UserError
-from ssal3d.reproduce.rows import DEFAULT_VARIANTS, Row
+from ssal3d.reproduce.rows import DEFAULT_VARIANTS, NOTHING_OF_CAL, Row
 
 PRETRAIN = {
     'Normal': ['normal'],
@@ -57,7 +57,7 @@ class Experiment:
         if self.row.pretrain == 'Full':
             return {'Full': 'final/supervised'}
         chain, final = PRETRAIN[self.row.pretrain], FINAL[self.row.final]
-        variant = '' if self.row.variant in DEFAULT_VARIANTS else self.row.variant
+        variant = '' if self.row.variant in (*DEFAULT_VARIANTS, NOTHING_OF_CAL) else self.row.variant
         in_training, in_query = ('', variant) if self.row.table == '5' else (variant, '')
         steps = {}
         for end, stage in enumerate(chain, start=1):
@@ -125,7 +125,7 @@ def variant_settings(row: Row) -> Mapping[str, Any]:
         return {'stages': {'cpsp': centres, 'semi': centres}} if given['centres'] != 20 else {}
     if set(given) == {'CBS', 'E2_Unc', 'B_Div'}:
         if not given['CBS']:
-            return {'active_sampler': {'_delete_': True, **sampler_settings('Random')}}
+            return {}  # the random query
         changed = {} if given['E2_Unc'] else {'entropy': 'none'}
         changed |= {} if given['B_Div'] else {'t_sim': 2.0}  # no cosine is larger
         return {'active_sampler': changed} if changed else {}

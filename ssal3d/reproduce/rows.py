@@ -52,7 +52,7 @@ class Row:
         """Name of the experiment, the same for rows of several tables that are one."""
         if self.pretrain == 'Full':
             return 'Full'
-        changed = self.variant if self.variant not in DEFAULT_VARIANTS else ''
+        changed = self.variant if self.variant not in (*DEFAULT_VARIANTS, NOTHING_OF_CAL) else ''
         return '-'.join(filter(None, (self.pretrain, self.sampler, self.final, changed.replace(' ', '-'))))
 
     @property
@@ -65,8 +65,9 @@ class Row:
         )
 
 
-# Variants that are the method itself.
+# Variants that are the method itself, and the one that is the random query.
 DEFAULT_VARIANTS = ('ITER=1 DEL=1 FP=1', 'centres=20', 'CBS=1 E2_Unc=1 B_Div=1')
+NOTHING_OF_CAL = 'CBS=0 E2_Unc=0 B_Div=0'
 
 
 @cache
@@ -75,7 +76,8 @@ def _printed() -> tuple[Row, ...]:
     with PAPER.open(newline='') as file:
         for entry in csv.DictReader(file):
             key = entry['table'], int(entry['row'])
-            row = rows.setdefault(key, Row(*key, entry['pretrain'], entry['sampler'], entry['final'], entry['variant']))
+            sampler = 'Random' if entry['variant'] == NOTHING_OF_CAL else entry['sampler']
+            row = rows.setdefault(key, Row(*key, entry['pretrain'], sampler, entry['final'], entry['variant']))
             row.paper[entry['metric']] = float(entry['value'])
     return tuple(rows.values())
 

@@ -112,6 +112,6 @@ def test_kitti_that_nobody_converted_is_named_with_the_remedy(tmp_path, monkeypa
     from ssal3d.reproduce.data import prepare
 
     with pytest.raises(
-        UserError, match='found no kitti_infos_train.pkl; convert KITTI with `ssal3d create-data kitti`'
+        UserError, match=r'found no kitti_infos_train\.pkl; convert KITTI with `ssal3d create-data kitti`'
     ):
         prepare('kitti', tmp_path, 0)

@@ -17,8 +17,6 @@ from ssal3d.stages.supervised import SupervisedStage
 class Frames:
     """A view whose sample is the number of its frame."""
 
-    metainfo: dict = {}
-
     def __init__(self, count):
         self.count = count
 
