@@ -11,7 +11,7 @@ import runpy
 import sys
 import traceback
 
-import ssal3d.register  # noqa: F401 - what every training imports
+import ssal3d.register
 import ssal3d.runner  # noqa: F401
 
 
