@@ -73,6 +73,12 @@ class TrainedModel:
     labelled: Path | None = None
     calibrated: Path | None = None
 
+    @property
+    def queried(self) -> QueriedModel:
+        """What a query reads of it; the last model of a round always predicts the pool."""
+        assert self.predictions is not None
+        return QueriedModel(self.calibrated or self.predictions, self.labelled)
+
 
 @LOOPS.register_module()
 class ActiveLearningLoop(BaseLoop):
@@ -271,7 +277,6 @@ class ActiveLearningLoop(BaseLoop):
     def _buy(
         self, number: int, entry: Mapping[str, Any], models: Sequence[TrainedModel], labels: Path
     ) -> dict[str, Any]:
-        assert models[-1].predictions is not None  # the last model of a round always predicts the pool
         return buy_frames(
             self.config,
             number,
@@ -279,10 +284,8 @@ class ActiveLearningLoop(BaseLoop):
             self.annotator,
             self.work_dir,
             labels,
-            model=QueriedModel(models[-1].calibrated or models[-1].predictions, models[-1].labelled),
-            reference=QueriedModel(models[0].calibrated or models[0].predictions, models[0].labelled)
-            if len(models) > 1
-            else None,
+            model=models[-1].queried,
+            reference=models[0].queried if len(models) > 1 and models[0].predictions else None,
         )
 
     def _stage_reads(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
