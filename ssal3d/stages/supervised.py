@@ -17,17 +17,7 @@ from ssal3d.stages.schedules import stretch
 FrameBoxes = dict[str, tuple[NDArray, NDArray]]  # by frame id: (K, 7) gravity-centred boxes (m, rad), (K,) labels
 
 # Keys of an experiment that mean nothing to a single run.
-EXPERIMENT_KEYS = (
-    'train_cfg',
-    'stages',
-    'schedule',
-    'active_sampler',
-    'budget',
-    'stop_rule',
-    'empty_cost',
-    'resume',
-    'load_from',
-)
+EXPERIMENT_KEYS = ('train_cfg', 'stages', 'schedule', 'active_sampler', 'query', 'resume', 'load_from')
 
 
 @dataclass(frozen=True)
