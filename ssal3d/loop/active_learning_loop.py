@@ -18,6 +18,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ssal3d.active import ActiveSampler, RandomSampler
+from ssal3d.checks.labels import refuse_labels
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, remove, sha256
 from ssal3d.log import tell
@@ -142,6 +143,8 @@ class ActiveLearningLoop(BaseLoop):
         if is_main_process():
             write_card(self.config, self.work_dir, sys.argv)
         labels = self._path(self._step('initial', self._query_reads(0, self.initial), self._buy_initial)['labels'])
+        if is_main_process():
+            refuse_labels(self.config, labels)
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
             sampler = build_sampler(self.config, entry)
