@@ -5,6 +5,7 @@ A command takes the path of a config. Shipped configs are part of the package: w
 command and as ``_base_`` of another config.
 """
 
+import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 SHIPPED = Path(__file__).resolve().parent / '.mim' / 'configs'
+_VARIABLES = 'SSAL3D_'
 _SCOPE = 'ssal3d::'
 _MISTAKES = (OSError, SyntaxError, NameError, KeyError, TypeError, ValueError, AttributeError)
 
@@ -57,13 +59,32 @@ def read_config(name: str, overrides: Mapping[str, Any] | None = None, custom_im
     path = find_config(name)
     _let_bases_name_shipped_configs(Config)
     try:
-        config = Config.fromfile(path, import_custom_modules=False)
+        config = load_file(path)
         config.merge_from_dict(dict(overrides or {}))
     except _MISTAKES as error:
         raise UserError(f'{name}: not readable as a config ({type(error).__name__}: {error})') from None
     if custom_imports and 'custom_imports' in config:
         import_modules_from_strings(**config['custom_imports'])
     return config
+
+
+def load_file(path: str | Path) -> 'Config':
+    """Read a config file as it stands there.
+
+    MMEngine puts values of environment variables into the text of a config; a quote in the path of a data folder would
+    end the string there.
+
+    Args:
+        path: The file.
+    """
+    from mmengine.config import Config
+
+    given = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES) and "'" in value}
+    os.environ.update({name: value.replace("'", r"\\'") for name, value in given.items()})
+    try:
+        return Config.fromfile(path, import_custom_modules=False)
+    finally:
+        os.environ.update(given)
 
 
 def _let_bases_name_shipped_configs(kind: type['Config']) -> None:

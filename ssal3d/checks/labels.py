@@ -14,6 +14,8 @@ from ssal3d.checks.anchors import anchors_by_class, compare_with_boxes
 from ssal3d.checks.experiment import refuse
 from ssal3d.checks.finding import Checked, Finding
 from ssal3d.checks.subject import Subject
+from ssal3d.data.label_state import LabelState
+from ssal3d.errors import UserError
 from ssal3d.log import tell
 
 
@@ -58,8 +60,13 @@ def refuse_labels(config: Config, labels: str | Path) -> None:
         labels: Label state.
 
     Raises:
-        UserError: If a class has no labelled box with an anchor.
+        UserError: If nothing is labelled, or a class has no labelled box with an anchor.
     """
+    if not LabelState.read(labels).frames:
+        raise UserError(
+            f'{labels}: found no labelled frame, expected at least one to train on; raise train_cfg.initial.budget or '
+            'give train_cfg.initial.labels'
+        )
     outcome = check_labels(config, labels)
     tell(f'{outcome.name}: {outcome.looked_at}', terminal=False)
     findings: list[Finding] = list(outcome.findings)

@@ -8,10 +8,21 @@ from typing import Any
 from ssal3d.checks.finding import Checked, Finding
 from ssal3d.checks.subject import DATA, PIPELINES, Subject
 from ssal3d.checks.tree import join, shown
+from ssal3d.configs import load_file
 
 # What an experiment reads beside the arguments of MMEngine's runner.
 OF_EXPERIMENTS = (
-    *('stages', 'tta_model', 'tta_pipeline', 'active_sampler', 'budget', 'stop_rule', 'empty_cost', 'custom_imports'),
+    *(
+        'stages',
+        'tta_model',
+        'tta_pipeline',
+        'activation_checkpointing',
+        'compile',
+        'model_wrapper_cfg',
+        'sync_bn',
+        'runner_type',
+    ),
+    *('active_sampler', 'budget', 'stop_rule', 'empty_cost', 'custom_imports'),
     *('pool_dataloader', *PIPELINES, *DATA),
 )
 
@@ -106,4 +117,4 @@ def earlier_values(path: str | Path) -> tuple[Mapping[str, Any], ...]:
     for name in Config._get_base_files(str(path)):
         base = Config._get_cfg_path(name, str(path))[0]
         bases += earlier_values(base)
-    return (*bases, Config.fromfile(path, import_custom_modules=False).to_dict())
+    return (*bases, load_file(path).to_dict())

@@ -7,13 +7,12 @@ Example:
 
 import argparse
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssal3d.cli.arguments import Words, add_config, add_overrides, make_parser
 from ssal3d.configs import read_config
 from ssal3d.errors import ShortfallError, UserError, command
-from ssal3d.fileio import read_json
+from ssal3d.fileio import read_json, read_text
 from ssal3d.terminal import console, print_table
 
 if TYPE_CHECKING:
@@ -108,11 +107,8 @@ def read_pool(arguments: argparse.Namespace, sampler: 'ActiveSampler', labels: '
         return read_predictions(arguments.predictions, sampler.fields_to_read(arguments.dontcare is not None))
     if sampler.fields_to_read() or not arguments.annotations:
         raise UserError('--frames is for samplers that need no predictions, with --annotations; give --predictions')
-    try:
-        lines = Path(arguments.frames).read_text().splitlines()
-    except OSError as error:
-        raise UserError(f'{arguments.frames}: not readable ({error.strerror}); check the path') from None
-    return pool_of_ids([line.strip() for line in lines if line.strip()], labels.classes)
+    ids = read_text(arguments.frames, 'expected frame ids, one a line').split()
+    return pool_of_ids(ids, labels.classes)
 
 
 def annotator(path: str) -> Callable[[str], Mapping[str, int]]:
