@@ -107,7 +107,9 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path, monkeyp
 
 
 def test_errors_of_other_files_are_not_taken_for_the_written_ones(tmp_path):
+    from pathlib import Path
+
     from ssal3d.fileio import atomic_path
 
     with pytest.raises(NotADirectoryError), atomic_path(tmp_path / 'out'):
-        open('/dev/null/x')
+        Path('/dev/null/x').read_text()

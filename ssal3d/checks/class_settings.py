@@ -96,7 +96,7 @@ def _values_of_a_point(subject: Subject) -> tuple[str, int] | None:
 
 def _parts(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield every dictionary that may hold settings by class: of what the experiment uses."""
-    for name in (*PIPELINES, 'train_dataloader', 'active_sampler', *EVALUATORS, 'model', 'custom_hooks'):
+    for name in (*PIPELINES, 'train_dataloader', 'active_sampler', 'query', *EVALUATORS, 'model', 'custom_hooks'):
         yield from mappings(subject.config.get(name), name)
     for name, stage in subject.used_stages.items():
         yield from mappings(stage, f'stages.{name}')

@@ -64,7 +64,7 @@ def refuse_labels(config: Config, labels: str | Path) -> None:
     """
     if not LabelState.read(labels).frames:
         raise UserError(
-            f'{labels}: found no labelled frame, expected at least one to train on; raise train_cfg.initial.budget or '
+            f'{labels}: found no labelled frame, expected at least one to train on; raise train_cfg.initial.query.budget or '
             'give train_cfg.initial.labels'
         )
     outcome = check_labels(config, labels)

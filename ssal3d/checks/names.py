@@ -1,5 +1,6 @@
 """Names at the top of a config that nothing reads: mistyped ones, and ones whose value was copied before they changed."""
 
+import inspect
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,6 +10,8 @@ from ssal3d.checks.finding import Checked, Finding
 from ssal3d.checks.subject import DATA, PIPELINES, Subject
 from ssal3d.checks.tree import join, shown
 from ssal3d.configs import load_file
+from ssal3d.derived_values import DERIVED
+from ssal3d.resolving import CLASS_TABLES, REFERENCE
 
 # What an experiment reads beside the arguments of MMEngine's runner.
 OF_EXPERIMENTS = (
@@ -22,15 +25,13 @@ OF_EXPERIMENTS = (
         'sync_bn',
         'runner_type',
     ),
-    *('active_sampler', 'budget', 'stop_rule', 'empty_cost', 'custom_imports'),
+    *('active_sampler', 'query', 'custom_imports'),
     *('pool_dataloader', *PIPELINES, *DATA),
 )
 
 
 def read_names() -> tuple[str, ...]:
     """Return the top-level names that have an effect."""
-    import inspect
-
     from mmengine.runner import Runner
 
     own = [name for name in inspect.signature(Runner.__init__).parameters if name not in ('self', 'cfg')]
@@ -39,12 +40,21 @@ def read_names() -> tuple[str, ...]:
 
 def check_names(subject: Subject) -> Checked:
     """Look for mistyped names, and for changed ones whose copies keep their old value."""
-    read = read_names()
+    read = (*read_names(), *_referred_to(subject.earlier))
     loose = {name: value for name, value in subject.config.items() if name not in read}
     used = {name: value for name, value in subject.config.items() if name in read}
     findings = [*_mistyped(loose, read), *_without_effect(subject, loose, used)]
     unique = {finding.key: finding for finding in reversed(findings)}  # of two, the one that knows a name
     return Checked('names', f'{len(used)} names that are read, {len(loose)} helpers', tuple(unique.values()))
+
+
+def _referred_to(files: tuple[Mapping[str, Any], ...]) -> Iterator[str]:
+    """Yield the names that references of the files (``'${name}'``) read, or what is derived from them."""
+    found = {name.partition('.')[0] for content in files for name in REFERENCE.findall(repr(content))}
+    for name in found:
+        yield from inspect.signature(DERIVED[name]).parameters if name in DERIVED else (name,)
+    yield from CLASS_TABLES
+    yield 'class_names'
 
 
 def _mistyped(loose: Mapping[str, Any], read: tuple[str, ...]) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from ssal3d.checks.tree import at, join, mappings
 # Layers by a short name, whose builders take keys of their own.
 LAYERS = ('norm_cfg', 'act_cfg', 'conv_cfg', 'upsample_cfg', 'init_cfg', 'padding_cfg', 'dcn', 'sa_cfg', 'plugins')
 # In a query of the loop, beside what the sampler takes.
-QUERY = ('sampler', 'budget', 'stop_rule', 'empty_cost')
+QUERY = ('sampler', 'query')
 SETTINGS = ('train_cfg', 'test_cfg')
 
 

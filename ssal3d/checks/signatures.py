@@ -106,29 +106,26 @@ def _hand_overs() -> tuple[tuple[str, tuple[str, ...], set[str]], ...]:
     from mmdet3d.models.data_preprocessors.voxelize import VoxelizationByGridShape
     from torch.utils.data import DataLoader
 
+    from ssal3d.active.query.settings import QuerySettings
     from ssal3d.cpsp.settings import CPSPSettings
     from ssal3d.predictions.pool_inference import predict_pool
     from ssal3d.semi.ema import TeacherEMAHook
     from ssal3d.semi.hssda.hook import HSSDAMiningHook
-    from ssal3d.stages.schedules import onecycle
 
     stages = tuple(ssal3d_stages())
     loader = {*names_of(DataLoader), 'dataset', 'num_batch_per_epoch', 'disable_subprocess_warning'}
     settings = names_of(predict_pool) - {'model', 'view', 'out', 'fields', 'extraction', 'metadata', 'description'}
     return (
         ('voxel_layer', (), names_of(VoxelizationByGridShape)),
-        ('schedule', stages, names_of(onecycle) - {'epochs'}),
         ('cpsp', stages, {*names_of(CPSPSettings), 'profile'}),
         ('mining', stages, names_of(HSSDAMiningHook) - {'store', 'bank', 'labelled', 'frames', 'prediction'}),
         ('ema', stages, names_of(TeacherEMAHook)),
-        ('prediction', ('ActiveLearningLoop',), settings),
+        ('query', ('ActiveLearningLoop', 'query', ''), names_of(QuerySettings)),
         ('randomness', ('randomness',), {'seed', 'diff_rank_seed', 'deterministic'}),
         ('env_cfg', ('env_cfg',), {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
         ('auto_scale_lr', ('auto_scale_lr',), {'enable', 'base_batch_size'}),
-        *(
-            (name, (name,), loader)
-            for name in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'pool_dataloader')
-        ),
+        ('pool_dataloader', ('pool_dataloader',), settings),
+        *((name, (name,), loader) for name in ('train_dataloader', 'val_dataloader', 'test_dataloader')),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ssal3d.active.query.settings import query_settings
 from ssal3d.checks.finding import Checked, Finding
 from ssal3d.checks.subject import LOOP, Subject
 from ssal3d.checks.tree import join, mappings
@@ -92,6 +93,8 @@ def check_start(subject: Subject) -> Checked:
     if not (settings.get('final') or settings.get('rounds')):
         found.append(Finding('train_cfg.final', 'no stage', "at least one, e.g. ['supervised']"))
     for path, entry in entries:
-        if 'budget' not in entry and 'budget' not in subject.config:
-            found.append(Finding(f'{path}.budget', 'none', 'a number, here or as budget for all queries'))
+        try:
+            query_settings(subject.config, entry, path)
+        except UserError as error:
+            found.append(Finding(f'{path}.query', one_line(error), 'settings of a query'))
     return Checked('purchases', f'{len(entries)} queries', tuple(found))

@@ -20,7 +20,7 @@ def test_a_shipped_experiment_has_no_contradiction(path):
 @pytest.mark.parametrize(
     'overrides',
     [
-        {'budget': 5, 'stages.normal.epochs': 1, 'model.rpn_head.loss_cls.gamma': 1.0},
+        {'query.budget': 5, 'stages.normal.epochs': 1, 'model.rpn_head.loss_cls.gamma': 1.0},
         {'randomness.deterministic': True, 'train_dataloader.prefetch_factor': 4, 'work_dir': 'x'},
         {'active_sampler.t_sim': 0.5, 'train_cfg.rounds': [], 'model.test_cfg.rcnn.score_thr': 0.3},
         {'default_hooks.early_stopping': dict(type='EarlyStoppingHook', monitor='loss', priority='LOW')},
@@ -28,6 +28,9 @@ def test_a_shipped_experiment_has_no_contradiction(path):
             'vis_backends': [dict(type='TensorboardVisBackend')],
             'stages.semi.options': {'train_dataloader.batch_size': 1},
         },
+        {'class_names': ['Car']},
+        {'class_names': ['Car', 'Cyclist', 'Pedestrian'], 'point_cloud_range': [-25.6, -32, -3, 51.2, 32, 1]},
+        {'schedule.max_lr': 0.003, 'paste_groups.Car': 1, 'voxel_size': [0.1, 0.1, 0.1]},
     ],
 )
 def test_what_users_change_is_no_contradiction(overrides):
@@ -39,9 +42,9 @@ def test_what_users_change_is_no_contradiction(overrides):
 
 def test_every_contradiction_is_told_and_the_first_one_is_the_error():
     config = read_config(
-        'ssal3d::ssal/pvrcnn_sim.py', {'model.rpn_head.num_classes': 1, 'stages.normal.epochs': 0, 'bugdet': 1}
+        'ssal3d::ssal/pvrcnn_sim.py', {'model.rpn_head.num_classes': 1, 'stages.normal.epochs': 0, 'querry': 1}
     )
-    with pytest.raises(UserError, match=r"^bugdet: found .*, expected 'budget'\? \(2 more contradictions"):
+    with pytest.raises(UserError, match=r"^querry: found .*, expected 'query'\? \(2 more contradictions"):
         refuse_contradictions(config)
 
 

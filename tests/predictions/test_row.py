@@ -47,8 +47,9 @@ def test_an_id_that_is_no_text_is_refused(tmp_path, name):
 
 
 def test_a_frame_that_was_added_before_is_refused(tmp_path):
-    with pytest.raises(UserError, match='frame 1 was added before'), PredictionWriter(tmp_path, ['Car']) as writer:
-        writer.add('1', **frame())
+    writer = PredictionWriter(tmp_path, ['Car'])
+    writer.add('1', **frame())
+    with pytest.raises(UserError, match='frame 1 was added before'):
         writer.add('1', **frame())
 
 
