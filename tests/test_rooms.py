@@ -18,7 +18,7 @@ FLOORS = (
     ('evaluation', 'simulation', 'models', 'predictions', 'launch', 'runner', 'register'),
     ('active', 'annotation', 'bank', 'stages'),
     ('cpsp', 'semi', 'report'),
-    ('loop',),
+    ('loop', 'checks'),
     ('cli', 'env', 'reproduce', '__main__'),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,6 +1,7 @@
 """Building a trained detector for inference."""
 
 import copy
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,7 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
     Raises:
         UserError: If the checkpoint is missing or belongs to another model.
     """
-    if not Path(checkpoint).is_file():
-        raise UserError(f'{checkpoint}: no such checkpoint; check the path')
+    require_checkpoint(checkpoint)
     init_default_scope(config.get('default_scope', 'mmdet3d'))
     model = MODELS.build(copy.deepcopy(config.model))  # a detector writes into what it is built from
     try:
@@ -38,6 +38,21 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
             'config that it was trained with'
         ) from None
     return model.to(torch.device(device or get_device())).eval()
+
+
+def require_checkpoint(path: str | Path) -> None:
+    """Check that a file is there and can be read as a checkpoint.
+
+    Raises:
+        UserError: If it is missing, cut or something else.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'{path}: no such checkpoint; check the path')
+    with open(path, 'rb') as file:
+        start = file.read(2)
+    # A zip archive of torch.save, whose directory is at its end, or a pickle of old versions.
+    if not (zipfile.is_zipfile(path) if start == b'PK' else start.startswith(b'\x80')):
+        raise UserError(f'{path}: not readable as a checkpoint; it is cut, damaged or no checkpoint: copy it again')
 
 
 def newest_checkpoint(folder: str | Path) -> Path | None:

@@ -239,7 +239,7 @@ def _row(
         elif name not in REQUIRED:
             raise UserError(
                 f"frame {view.frame_ids[position]}: the detector gives no '{name}'; it gives "
-                f'{", ".join(sorted({*instances.keys(), *extras}))}. Switch it on in the model config or leave it out'
+                f'{", ".join(sorted({*instances.keys(), *extras}))}. Switch it on in the model config, or leave it out of --fields'
             )
     return values
 
