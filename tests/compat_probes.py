@@ -5,6 +5,7 @@ answers False there, upstream has mended the defect and our fix can go. ``fixed 
 ``--fixed``, ``fixed``: all fixes were put in place after or before upstream was loaded; every probe must answer False.
 """
 
+import inspect
 import io
 import json
 import sys
@@ -18,6 +19,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from operator_inputs import renumbered
 
 torch.set_num_threads(1)
 rng = np.random.default_rng(0)
@@ -204,19 +206,52 @@ def nms_of_nothing():
     return nms_bev(torch.zeros(0, 5), torch.zeros(0), 0.5).shape != (0,)
 
 
+def native(layer):
+    """Let the sparse convolutions of a layer use the algorithm that has CPU kernels, also in a CUDA build of spconv."""
+    from spconv.core import ConvAlgo
+
+    for module in layer.modules():
+        if hasattr(module, 'algo'):
+            module.algo = ConvAlgo.Native
+    return layer
+
+
+def one_voxel():
+    from spconv.pytorch import SparseConvTensor
+
+    return SparseConvTensor(torch.rand(1, 2), torch.zeros(1, 4, dtype=torch.int32), [3, 3, 3], 1)
+
+
 def spconv_stream():
     from spconv import pytorch as spconv
 
-    voxels = spconv.SparseConvTensor(torch.rand(1, 2), torch.zeros(1, 4, dtype=torch.int32), [3, 3, 3], 1)
-    output = spconv.SubMConv3d(2, 2, 3)(voxels).features.sum()
+    output = native(spconv.SubMConv3d(2, 2, 3))(one_voxel()).features.sum()
     return fails(output.backward)
+
+
+def spconv_hash_order():
+    """Without CUDA only the arguments can be seen: the maintainer says which of them leaves the order undefined."""
+    from spconv.pytorch import ops
+
+    return inspect.signature(ops.get_indice_pairs_implicit_gemm).parameters['direct_table'].default
+
+
+def spconv_cuda_build():
+    """A layer with the algorithm that CUDA builds choose gets a voxel on the CPU."""
+    from spconv import pytorch as spconv
+    from spconv.core import ConvAlgo
+
+    layer = spconv.SubMConv3d(2, 2, 3)
+    layer.algo = ConvAlgo.MaskImplicitGemm
+    return fails(lambda: layer(one_voxel()))
 
 
 def spconv_frame_order():
     from spconv import pytorch as spconv
 
     indices = torch.tensor([[0, 2, 2, 2], [1, 2, 2, 2]], dtype=torch.int32)
-    output = spconv.SparseConv3d(1, 1, 3, padding=1)(spconv.SparseConvTensor(torch.rand(2, 1), indices, [5, 5, 5], 2))
+    layer = native(spconv.SparseConv3d(1, 1, 3, padding=1))
+    output = layer(spconv.SparseConvTensor(torch.rand(2, 1), indices, [5, 5, 5], 2))
     frames = output.indices[:, 0].tolist()
     return frames != sorted(frames)
 
@@ -228,7 +263,7 @@ def spconv_races():
     torch.manual_seed(0)
     cells = torch.randperm(20 * 50 * 50)[:20000]
     indices = torch.stack((torch.zeros_like(cells), *torch.unravel_index(cells, (20, 50, 50))), 1).int()
-    layer, features = spconv.SubMConv3d(4, 6, 3, bias=False), torch.rand(len(cells), 4)
+    layer, features = native(spconv.SubMConv3d(4, 6, 3, bias=False)), torch.rand(len(cells), 4)
 
     def convolve(threads):
         torch.set_num_threads(threads)
@@ -240,6 +275,25 @@ def spconv_races():
         return not all(torch.allclose(convolve(threads), expected, atol=1e-4) for threads in (2, 4, 8) * 30)
     finally:
         torch.set_num_threads(1)
+
+
+def sparse_row_order():
+    """An encoder whose strided convolutions number their rows at random must give the rows of the levels in order."""
+    from mmdet3d.models.middle_encoders import SparseEncoder
+    from spconv.pytorch import ops
+
+    pairs = ops.get_indice_pairs
+
+    def shuffled(indices, frames, shape, algo, kernel, stride, padding, dilation, out_padding, subm, *more):
+        found = pairs(indices, frames, shape, algo, kernel, stride, padding, dilation, out_padding, subm, *more)
+        return found if subm else renumbered(*found)
+
+    encoder = native(SparseEncoder(1, [41, 32, 32], return_middle_feats=True)).eval()
+    cells = torch.randperm(2 * 41 * 32 * 32)[:500].sort().values
+    voxels = torch.stack(torch.unravel_index(cells, (2, 41, 32, 32)), 1).int()
+    with mock.patch.object(ops, 'get_indice_pairs', shuffled), torch.no_grad():
+        levels = encoder(torch.rand(len(voxels), 1), voxels, 2)[1]
+    return any(level.indices.tolist() != sorted(level.indices.tolist()) for level in levels)
 
 
 def frames_without_points():
@@ -364,7 +418,8 @@ def seconds(action):
 FUNCTIONS = (
     broken_open3d, numpy_long, pkg_resources, safe_checkpoints, atomic_files, keep_last_checkpoint,
     cyclic_momentum, config_text, cpu_data_parallel, cpu_launchers, cpu_point_operators,
-    fast_cpu_boxes_and_voxels, nms_of_nothing, spconv_stream, spconv_frame_order, spconv_races,
+    fast_cpu_boxes_and_voxels, nms_of_nothing, spconv_stream, spconv_frame_order, spconv_hash_order, spconv_cuda_build,
+    spconv_races, sparse_row_order,
     frames_without_points, frames_without_proposals, frames_without_objects, negative_proposals,
     fast_cpu_set_abstraction, fast_cpu_proposals, fast_cpu_roi_head,
 )  # fmt: skip

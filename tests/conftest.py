@@ -8,6 +8,10 @@ import pytest
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: waiting threads slow a small machine down many times
 
+from ssal3d.compat import mmcv_lite
+
+mmcv_lite.install_if_missing()  # test modules import MMDetection3D before anything of ours
+
 
 def _real_data(name: str) -> Path:
     root = os.environ.get('SSAL3D_TEST_DATA')

@@ -31,3 +31,11 @@ def clouds():
         'single': torch.tensor([[1.0, 2.0, 3.0]]),
         'outlier': torch.cat((random[:100], torch.tensor([[1e7, -1e7, 0.0]]))),
     }
+
+
+def renumbered(outputs, pairs, counts):
+    """The rulebook of a strided convolution with its output rows in another order."""
+    order = torch.randperm(len(outputs))
+    place = order.argsort().to(pairs.dtype)
+    targets = torch.where(pairs[1] >= 0, place[pairs[1].clamp(min=0).long()], pairs[1])
+    return outputs[order].contiguous(), torch.stack((pairs[0], targets)), counts

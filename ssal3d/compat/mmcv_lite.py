@@ -55,6 +55,12 @@ def is_stand_in() -> bool:
     return isinstance(sys.modules.get(EXTENSION), StandInExtension)
 
 
+def install_if_missing() -> None:
+    """Put the stand-in in place if mmcv came without its extension; mmcv and MMDetection3D can be imported then."""
+    if _extension_is_missing():
+        _stand_in()
+
+
 def _extension_is_missing() -> bool:
     return EXTENSION not in sys.modules and importlib.util.find_spec(EXTENSION) is None
 

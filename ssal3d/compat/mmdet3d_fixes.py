@@ -1,4 +1,4 @@
-"""Defects of MMDetection3D and MMDetection: frames without points, objects or proposals; a wrong index."""
+"""Defects of MMDetection3D and MMDetection: frames without points, objects or proposals; wrong rows and indices."""
 
 import inspect
 from functools import wraps
@@ -47,6 +47,46 @@ def with_point_in_range(points: Tensor, limits: list[float]) -> Tensor:
     single = points.new_zeros((1, points.shape[1]))
     single[0, :3] = (low + high) / 2
     return torch.cat((points, single))
+
+
+def _rows_are_taken_as_they_come() -> bool:
+    return True  # true of every release so far; the test of this fix shows it
+
+
+def _put_rows_in_order() -> None:
+    from mmdet3d.models.middle_encoders import SparseEncoder
+
+    forward = SparseEncoder.forward
+
+    @wraps(forward)
+    def forward_in_order(self: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = forward(self, *args, **kwargs)
+        if not self.return_middle_feats:
+            return outputs
+        dense, levels = outputs
+        shape = list(self.sparse_shape)  # levels at the resolution of the input keep the rows of the input
+        return dense, [level if list(level.spatial_shape) == shape else in_row_order(level) for level in levels]
+
+    SparseEncoder.forward = forward_in_order
+
+
+def in_row_order(sparse: Any) -> Any:
+    """Return a sparse tensor with its rows sorted by frame, z, y, x, without the bookkeeping of convolutions.
+
+    Set abstraction takes the first rows for those of the first frame, and a ball query the first neighbours that it
+    meets, but the order of the rows behind a strided convolution is undefined.
+
+    Args:
+        sparse: ``SparseConvTensor`` of spconv or mmcv.
+    """
+    indices = sparse.indices
+    frame, z, y, x = indices.long().unbind(1)
+    shape = sparse.spatial_shape
+    place = ((frame * shape[0] + z) * shape[1] + y) * shape[2] + x
+    if place.device.type == 'cpu' and bool((place[1:] > place[:-1]).all()):
+        return sparse  # on a GPU the question would cost more than the answer
+    order = place.argsort()
+    return type(sparse)(sparse.features[order], indices[order], shape, sparse.batch_size)
 
 
 def _frames_without_proposals_are_lost() -> bool:
@@ -175,6 +215,14 @@ FIXES = (
         needs=('mmdet3d', 'mmcv._ext'),
         is_needed=_empty_frames_are_lost,
         apply=_give_empty_frames_a_point,
+    ),
+    Fix(
+        name='sparse-row-order',
+        problem="Set abstraction takes sparse rows to stand frame by frame; PV-RCNN pools other frames' voxels if they do not.",
+        link='https://github.com/open-mmlab/mmdetection3d/blob/v1.4.0/mmdet3d/models/middle_encoders/voxel_set_abstraction.py#L305',
+        needs=('mmdet3d', 'mmcv._ext'),
+        is_needed=_rows_are_taken_as_they_come,
+        apply=_put_rows_in_order,
     ),
     Fix(
         name='frames-without-proposals',

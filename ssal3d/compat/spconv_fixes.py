@@ -1,7 +1,8 @@
-"""Defects of spconv's CPU kernels."""
+"""Defects of spconv: rows in random order on CUDA, and CPU kernels that are missing, wrong or raced."""
 
+import inspect
 from collections.abc import Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import torch
@@ -91,6 +92,44 @@ def _keep_frames_together() -> None:
     ops.get_indice_pairs = pairs_by_device
 
 
+def _rows_are_hashed() -> bool:
+    from spconv.pytorch import ops
+
+    parameter = inspect.signature(ops.get_indice_pairs_implicit_gemm).parameters.get('direct_table')
+    return parameter is not None and parameter.default is True
+
+
+def _number_rows_in_order() -> None:
+    from spconv.pytorch import ops
+
+    # The other algorithm takes the sorted distinct voxels; the layers look this function up when they are called.
+    ops.get_indice_pairs_implicit_gemm = partial(ops.get_indice_pairs_implicit_gemm, direct_table=False)
+
+
+def _layers_keep_their_algorithm() -> bool:
+    return True  # true of every release so far; the test of this fix shows it
+
+
+def _serve_cpu_tensors() -> None:
+    from spconv.core import ConvAlgo
+    from spconv.pytorch.conv import SparseConvolutionBase
+
+    original = SparseConvolutionBase._conv_forward
+
+    @wraps(original)
+    def forward_by_device(self: Any, training: bool, input: Any, *args: Any, **kwargs: Any) -> Any:
+        chosen = self.algo
+        if input.features.device.type != 'cpu' or chosen == ConvAlgo.Native:
+            return original(self, training, input, *args, **kwargs)
+        self.algo = ConvAlgo.Native  # the one with CPU kernels
+        try:
+            return original(self, training, input, *args, **kwargs)
+        finally:
+            self.algo = chosen
+
+    SparseConvolutionBase._conv_forward = forward_by_device
+
+
 def _sums_are_raced() -> bool:
     return True  # true of every release so far, once there are several threads; the test of this fix shows it
 
@@ -160,6 +199,22 @@ FIXES = (
         needs=('spconv',),
         is_needed=_frames_are_mixed,
         apply=_keep_frames_together,
+    ),
+    Fix(
+        name='spconv-hash-order',
+        problem='On CUDA the rows of strided convolutions are numbered by a hash table: in random order, across frames.',
+        link='https://github.com/traveller59/spconv/issues/592',
+        needs=('spconv',),
+        is_needed=_rows_are_hashed,
+        apply=_number_rows_in_order,
+    ),
+    Fix(
+        name='spconv-cuda-build',
+        problem='Layers choose their algorithm when they are made; in a CUDA build it refuses tensors on the CPU.',
+        link='https://github.com/traveller59/spconv/blob/v2.3.8/spconv/pytorch/conv.py#L111',
+        needs=('spconv',),
+        is_needed=_layers_keep_their_algorithm,
+        apply=_serve_cpu_tensors,
     ),
     Fix(
         name='spconv-races',

@@ -55,8 +55,8 @@ def convolution_pairs(
         dilation: Three dilations.
 
     Returns:
-        ``(M, 4)`` int32 output voxels, sorted by frame, z, y, x as spconv's CUDA kernels sort them (its CPU kernel mixes
-        the frames), ``(2, V, N)`` int32 pairs and ``(V,)`` int32 numbers of pairs. O(N V + M log M).
+        ``(M, 4)`` int32 output voxels, sorted by frame, z, y, x (spconv's own kernels mix the frames, on the CPU and,
+        since 2.2, on CUDA), ``(2, V, N)`` int32 pairs and ``(V,)`` int32 numbers of pairs. O(N V + M log M).
     """
     outputs, pairs, counts = _convolution_pairs(
         indices.numpy(),
