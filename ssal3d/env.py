@@ -16,6 +16,7 @@ from typing import Any
 from ssal3d.version import __version__
 
 NOT_INSTALLED = 'not installed'
+DRIVER = Path('/proc/driver/nvidia/version')
 PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmdet3d', 'numpy', 'numba', 'pyarrow', 'scikit-learn')
 
 
@@ -23,7 +24,7 @@ def collect() -> dict[str, Any]:
     """Return versions, devices and compatibility fixes as plain JSON values; raises nothing.
 
     Returns:
-        ``versions`` by package, ``devices`` (``cpu``, ``cores``, ``threads``, ``gpus``) and ``fixes`` by name:
+        ``versions`` by package, ``devices`` (``cpu``, ``cores``, ``threads``, ``gpus``, ``gpu support``) and ``fixes`` by name:
         ``'applied'``, ``'needed'`` or ``'not needed'``.
     """
     versions = {'ssal3d': __version__, 'python': platform.python_version()}
@@ -31,7 +32,13 @@ def collect() -> dict[str, Any]:
     versions['cuda'] = _guard(_cuda)
     versions['mmcv operators'] = _guard(_operators)
     versions['spconv'] = _guard(_spconv)
-    devices = {'cpu': _cpu_name(), 'cores': os.cpu_count(), 'threads': _guard(_threads), 'gpus': _guard(_gpus)}
+    devices = {
+        'cpu': _cpu_name(),
+        'cores': os.cpu_count(),
+        'threads': _guard(_threads),
+        'gpus': _guard(_gpus),
+        'gpu support': _guard(_gpu_support),
+    }
     return {'versions': versions, 'devices': devices, 'fixes': _guard(_fixes)}
 
 
@@ -46,10 +53,12 @@ def _guard(question: Callable[[], Any]) -> Any:
 
 
 def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return NOT_INSTALLED
+    for name in (package, f'{package}-lite'):  # mmcv without operators is a distribution of its own
+        try:
+            return version(name) + (f' ({name})' if name != package else '')
+        except PackageNotFoundError:
+            continue
+    return NOT_INSTALLED
 
 
 def _cuda() -> str:
@@ -59,19 +68,30 @@ def _cuda() -> str:
 
 
 def _operators() -> str:
+    """Return whose operators are used: mmcv's compiled ones, for which devices, or ours beside mmcv-lite."""
     if find_spec('mmcv') is None:
         return NOT_INSTALLED
-    return 'built' if find_spec('mmcv._ext') else 'missing (mmcv-lite: install mmcv with operators)'
+    from ssal3d.compat import mmcv_lite
+    from ssal3d.devices import mmcv_cuda
+
+    cuda = mmcv_cuda()
+    if mmcv_lite.is_stand_in():
+        return 'those of ssal3d, CPU only (mmcv-lite has none)'
+    return 'compiled for the CPU only' if cuda is None else f'compiled for CUDA {cuda}'
 
 
 def _spconv() -> str:
-    """Return name and version of whichever build of spconv is installed, e.g. ``spconv-cu120 2.3.6``."""
+    """Return name, version and devices of whichever build is installed, e.g. ``spconv-cu126 2.3.8 (CUDA)``."""
     builds = {
         f'{item.metadata["Name"]} {item.version}'
         for item in distributions()
         if str(item.metadata['Name']).lower().startswith('spconv')
     }
-    return ', '.join(sorted(builds)) or NOT_INSTALLED
+    if not builds:
+        return NOT_INSTALLED
+    from ssal3d.devices import spconv_has_cuda
+
+    return f'{", ".join(sorted(builds))} ({"CUDA" if spconv_has_cuda() else "CPU only"})'
 
 
 def _cpu_name() -> str:
@@ -91,6 +111,31 @@ def _gpus() -> list[str]:
     import torch
 
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+def _gpu_support() -> str:
+    """Return whether training and prediction can use the GPU, else why not."""
+    import torch
+
+    from ssal3d.devices import gpu_problem
+
+    if not torch.cuda.is_available():
+        return f'no GPU: {_driver()}'
+    return gpu_problem() or 'ready'
+
+
+def _driver() -> str:
+    """Return why torch sees no GPU, as far as that can be told."""
+    import torch
+
+    if os.environ.get('CUDA_VISIBLE_DEVICES') == '':
+        return 'CUDA_VISIBLE_DEVICES hides them'
+    if not DRIVER.exists():
+        return 'there is no NVIDIA driver'
+    built = torch.version.cuda or 'the CPU only'
+    return (
+        f'there is a driver ({DRIVER.read_text().splitlines()[0].strip()}), but torch, built for {built}, cannot use it'
+    )
 
 
 def _fixes() -> dict[str, str]:

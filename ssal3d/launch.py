@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from ssal3d import compat
+from ssal3d.devices import require_usable_gpu
 from ssal3d.errors import UserError
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -31,12 +32,13 @@ def load_config(arguments: argparse.Namespace) -> Config:
     """Read the config of a command and apply its options.
 
     Raises:
-        UserError: If the file is missing or is no config.
+        UserError: If the file is missing or is no config, or if torch sees a GPU that mmcv or spconv cannot use.
     """
     compat.apply_all()
+    os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
+    require_usable_gpu()
     if not Path(arguments.config).is_file():
         raise UserError(f'{arguments.config}: no such config; ready ones are in configs/')
-    os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
     try:
         config = Config.fromfile(arguments.config)
     except (SyntaxError, FileNotFoundError, KeyError) as error:

@@ -13,6 +13,20 @@ from ssal3d.compat import mmcv_lite
 mmcv_lite.install_if_missing()  # test modules import MMDetection3D before anything of ours
 
 
+def pytest_configure(config):
+    """Hide the GPU from all tests but those that need it: `pytest -m gpu`."""
+    if config.option.markexpr != 'gpu':
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
+
+def pytest_collection_modifyitems(items):
+    import torch
+
+    for item in items:
+        if item.get_closest_marker('gpu') and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason='needs a GPU: pytest -m gpu'))
+
+
 def _real_data(name: str) -> Path:
     root = os.environ.get('SSAL3D_TEST_DATA')
     if not root:

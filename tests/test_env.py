@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,8 +31,9 @@ def test_the_report_names_what_is_installed():
     report = env.collect()
     assert report['versions']['torch'] == torch.__version__
     assert report['versions']['numpy'] == numpy.__version__
-    assert report['versions']['mmcv operators'] == 'built'
-    assert report['versions']['spconv'].startswith('spconv')
+    assert report['versions']['mmcv operators'].startswith(('those of ssal3d, CPU only', 'compiled for'))
+    assert re.fullmatch(r'spconv\S* \S+ \((CUDA|CPU only)\)', report['versions']['spconv'])
+    assert report['devices']['gpu support'].startswith('no GPU: ')  # the tests hide it
     assert set(PACKAGES) | {'cuda', 'spconv', 'mmcv operators'} == set(report['versions'])
     assert not [name for name, version in report['versions'].items() if env.NOT_INSTALLED in version]
     assert report['devices']['cores'] >= 1
@@ -70,9 +72,33 @@ def test_a_broken_package_does_not_break_the_report():
         assert env.collect()['devices']['gpus'] == 'RuntimeError: driver too old'
 
 
-def test_without_operators_and_spconv():
-    with mock.patch.object(env, 'find_spec', side_effect=lambda name: None if name == 'mmcv._ext' else object()):
-        assert env.collect()['versions']['mmcv operators'].startswith('missing')
+@pytest.mark.parametrize(
+    ('stand_in', 'cuda', 'answer'),
+    [
+        (True, None, 'those of ssal3d, CPU only (mmcv-lite has none)'),
+        (False, None, 'compiled for the CPU only'),
+        (False, '12.6', 'compiled for CUDA 12.6'),
+    ],
+)
+def test_operators_are_reported_with_their_device(stand_in, cuda, answer):
+    with (
+        mock.patch('ssal3d.compat.mmcv_lite.is_stand_in', return_value=stand_in),
+        mock.patch('ssal3d.devices.mmcv_cuda', return_value=cuda),
+    ):
+        assert env.collect()['versions']['mmcv operators'] == answer
+
+
+def test_a_gpu_that_torch_cannot_use_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0')
+    monkeypatch.setattr(env, 'DRIVER', tmp_path / 'version')
+    assert env.collect()['devices']['gpu support'] == 'no GPU: there is no NVIDIA driver'
+    env.DRIVER.write_text('NVRM version: NVIDIA UNIX x86_64 Kernel Module  525.60.13\nGCC version: 12\n')
+    with mock.patch.object(torch.version, 'cuda', '13.0'):
+        answer = env.collect()['devices']['gpu support']
+    assert '525.60.13), but torch, built for 13.0, cannot use it' in answer
+
+
+def test_without_spconv():
     with mock.patch.object(env, 'distributions', return_value=[]):
         assert env.collect()['versions']['spconv'] == env.NOT_INSTALLED
 

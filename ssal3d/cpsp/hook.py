@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from mmdet3d.registry import DATASETS, HOOKS
-from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
@@ -22,6 +22,7 @@ from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import CPSPSettings, cpsp_settings
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.views import FrameView, LabelledView
+from ssal3d.distributed import barrier
 from ssal3d.errors import UserError
 from ssal3d.fileio import remove
 from ssal3d.predictions import read_predictions

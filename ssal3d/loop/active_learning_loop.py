@@ -9,12 +9,13 @@ from typing import Any
 
 from mmdet3d.registry import DATASETS
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ssal3d.active import ActiveSampler, RandomSampler
+from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, sha256
 from ssal3d.loop.chains import Chains, Place, plan

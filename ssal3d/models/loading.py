@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from torch import nn
 
+from ssal3d.devices import require_usable_gpu
 from ssal3d.errors import UserError
 
 
@@ -23,8 +24,12 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
         device: Where the model goes; the best available device by default.
 
     Raises:
-        UserError: If the checkpoint is missing or belongs to another model.
+        UserError: If the checkpoint is missing or belongs to another model, or the device is a GPU that mmcv or spconv
+            cannot use.
     """
+    device = device or get_device()
+    if torch.device(device).type == 'cuda':
+        require_usable_gpu()
     if not Path(checkpoint).is_file():
         raise UserError(f'{checkpoint}: no such checkpoint; check the path')
     init_default_scope(config.get('default_scope', 'mmdet3d'))
@@ -36,7 +41,7 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
             f'{checkpoint}: does not fit the model of the config ({str(error).splitlines()[-1].strip()}); use the '
             'config that it was trained with'
         ) from None
-    return model.to(torch.device(device or get_device())).eval()
+    return model.to(torch.device(device)).eval()
 
 
 def newest_checkpoint(folder: str | Path) -> Path | None:

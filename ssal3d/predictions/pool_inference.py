@@ -13,13 +13,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_reduce_dict, barrier, broadcast_object_list, get_dist_info
+from mmengine.dist import all_reduce_dict, broadcast_object_list, get_dist_info
 from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.label_state import pool_digest
+from ssal3d.distributed import barrier
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import Extraction, extracting
 from ssal3d.ops.boxes import points_per_box
