@@ -20,10 +20,11 @@ def main() -> None:
     add_common_options(parser)
     parser.add_argument('--work-dir', help='folder of logs, checkpoints and results (default: work_dirs/CONFIG)')
     parser.add_argument('--resume', action='store_true', help='go on where the run in the work dir stopped')
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (CUDA)')
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision (a GPU, or a CPU with bfloat16)')
     arguments = parser.parse_args()
 
     from ssal3d.models.loading import newest_checkpoint
+    from ssal3d.models.mixed_precision import in_mixed_precision
     from ssal3d.runner import QuietRunner
 
     config = load_config(arguments)
@@ -33,8 +34,7 @@ def main() -> None:
         newest = newest_checkpoint(config.work_dir)
         config.resume, config.load_from = newest is not None, str(newest or config.load_from)
     if arguments.amp:
-        config.optim_wrapper.type = 'AmpOptimWrapper'
-        config.optim_wrapper.loss_scale = 'dynamic'
+        in_mixed_precision(config.optim_wrapper)
     QuietRunner.from_cfg(config).train()
 
 

@@ -1,6 +1,7 @@
 """Detectors that fill the prediction contract."""
 
 from ssal3d.models.loss_prediction import LossPredictingPVRCNN
+from ssal3d.models.mixed_precision import MixedPrecisionOptimWrapper
 from ssal3d.models.pvrcnn import (
     ActivePartA2RPNHead,
     ActivePointVoxelRCNN,
@@ -14,4 +15,5 @@ __all__ = [
     'ActivePartA2RPNHead',
     'ActivePointVoxelRCNN',
     'LossPredictingPVRCNN',
+    'MixedPrecisionOptimWrapper',
 ]

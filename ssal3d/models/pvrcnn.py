@@ -29,6 +29,7 @@ from ssal3d.models.gradients import (
     roi_score_derivatives,
     shared_layer_derivatives,
 )
+from ssal3d.models.mixed_precision import dense_part
 from ssal3d.models.roi_targets import roi_targets
 
 LOGIT_EPS = 1e-6
@@ -55,6 +56,16 @@ class ActivePartA2RPNHead(PartA2RPNHead):
         """
         targets = super().anchor_target_3d(anchor_list, batch_gt_instances_3d, batch_input_metas, **kwargs)
         return weighted_anchor_targets(self, anchor_list, batch_gt_instances_3d, batch_input_metas, targets)
+
+    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
+        """Return class logits, residuals and direction logits of each level, in single precision.
+
+        Args:
+            x: Maps of the neck.
+        """
+        with dense_part(x[0].device):
+            maps = super().forward(x)
+        return tuple([level.float() for level in kind] for kind in maps)
 
     def _predict_by_feat_single(
         self,
@@ -261,6 +272,7 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
 class ActivePointVoxelRCNN(PointVoxelRCNN):
     """PV-RCNN that fills the prediction contract: frame-level extras stand in ``data_sample.frame_predictions``."""
 
+    marks_dense_part = True
     _anchor_gradients: Tensor | None = None
 
     @property
@@ -306,6 +318,19 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
         padded = self.roi_head.padded
         return {'roi_scores_target': padded(scores[:, None])[:, 0], 'roi_residuals_target': padded(residuals)}
 
+    def extract_feat(self, batch_inputs_dict: dict) -> dict[str, Any]:
+        """Extract the features of the first stage; those of the neck may be in half precision.
+
+        Args:
+            batch_inputs_dict: Points and voxels.
+        """
+        voxels = batch_inputs_dict['voxels']
+        features = self.voxel_encoder(voxels['voxels'], voxels['num_points'], voxels['coors'])
+        dense, levels = self.middle_encoder(features, voxels['coors'], len(batch_inputs_dict['points']))
+        with dense_part(dense.device):
+            neck_feats = self.neck(self.backbone(dense))
+        return {'spatial_feats': dense, 'multi_scale_3d_feats': levels, 'neck_feats': neck_feats}
+
     def extract_points_feat(self, batch_inputs_dict: dict, feats_dict: dict, rpn_results_list: list) -> dict:
         """Extract key point features; keeps the RPN's input where its gradient is wanted.
 
@@ -321,7 +346,7 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
         return super().extract_points_feat(batch_inputs_dict, feats_dict, rpn_results_list)
 
     def _rpn_gradients(self, features: Tensor, wanted: Extraction) -> Tensor:
-        pieces = anchor_score_derivatives(self.rpn_head, features)
+        pieces = anchor_score_derivatives(self.rpn_head, features.float())
         cells = torch.arange(len(pieces[0]), device=features.device).chunk(len(features))
         return outer_product_sums(*pieces, cells, wanted.projection, wanted.projection_seed)
 
