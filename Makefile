@@ -1,34 +1,52 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# `make demo` and `make test` do everything on a fresh machine; `make` alone lists the targets.
 PYTHON ?= python3
+TORCH ?= auto
 SPCONV ?= auto
+OPS ?= auto
 DATA ?=
 WORK_DIR ?=
+JOBS ?= auto
 RUN = .venv/bin/python
 SOURCES = ssal3d tools tests configs
+# One thread per process: the tests run in as many processes as there are cores.
+THREADS = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test setup check lint format types clean
+.PHONY: help demo test setup check lint format types docs test-oldest test-numpy2 clean
+.DEFAULT_GOAL := help
 
-demo: setup  ## S-SSAL end to end on simulated streets, or on real frames: make demo DATA=<folder in KITTI layout>
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  Options of the set-up: TORCH=cpu|cu126|2.11.0 SPCONV=cpu|cu126|none OPS=lite|compiled PYTHON=python3.11"
+
+demo: setup  ## S-SSAL from start to report on simulated streets; DATA=<folder in KITTI layout> for real frames
 	@$(RUN) tools/demo.py $(if $(DATA),--data "$(DATA)") $(if $(WORK_DIR),--work-dir "$(WORK_DIR)") $(ARGS)
 
-test: setup  ## every test; set SSAL3D_TEST_DATA to include those on real frames
-	@$(RUN) -m pytest $(ARGS)
+test: setup  ## every test, on all cores; SSAL3D_TEST_DATA=<folder> includes those on real frames
+	@$(THREADS) $(RUN) -m pytest -n $(JOBS) $(ARGS)
 
-setup:  ## .venv with everything in it; idempotent, safe to interrupt
-	@$(PYTHON) tools/setup_env.py --spconv $(SPCONV)
+setup:  ## .venv with everything in it; can be interrupted and run again
+	@$(PYTHON) tools/setup_env.py --torch $(TORCH) --spconv $(SPCONV) --ops $(OPS)
 
 check: lint types test  ## what continuous integration runs
 
-lint: setup
+lint: setup  ## style and formatting
 	@.venv/bin/ruff check $(SOURCES)
 	@.venv/bin/ruff format --check $(SOURCES)
 
-format: setup
+format: setup  ## mend style and formatting
 	@.venv/bin/ruff check --fix $(SOURCES)
 	@.venv/bin/ruff format $(SOURCES)
 
-types: setup
+types: setup  ## type check
 	@.venv/bin/mypy
 
-clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+test-oldest:  ## every test with the oldest dependencies that setup.cfg allows, in .venv-oldest
+	@$(PYTHON) tools/setup_env.py --dependencies oldest --torch $(TORCH)
+	@$(THREADS) .venv-oldest/bin/python -m pytest -n $(JOBS) $(ARGS)
+
+test-numpy2: setup  ## every test with NumPy 2, which is what `make setup` installs
+	@$(RUN) -c "import numpy; assert numpy.__version__ > '2', numpy.__version__"
+	@$(MAKE) --no-print-directory test
+
+clean:  ## remove the environments and caches
+	rm -rf .venv .venv-oldest build *.egg-info .pytest_cache .ruff_cache .mypy_cache

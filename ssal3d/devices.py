@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import torch
 
-from ssal3d.compat import mmcv_lite
+from ssal3d import mmcv_stand_in
 from ssal3d.errors import UserError, one_line
 
 NO_CUDA = 'not available'  # what mmcv calls the CUDA version of a build for the CPU
@@ -19,13 +19,11 @@ def mmcv_cuda() -> str | None:
     Raises:
         ImportError: If mmcv is not installed.
     """
-    mmcv_lite.install_if_missing()
+    if mmcv_stand_in.is_used():
+        return None
     from mmcv.ops import get_compiling_cuda_version
 
-    try:
-        version = str(get_compiling_cuda_version())
-    except UserError:  # our stand-in for an mmcv without operators
-        return None
+    version = str(get_compiling_cuda_version())
     return None if version == NO_CUDA else version
 
 

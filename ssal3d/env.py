@@ -1,9 +1,12 @@
-"""What this installation consists of: ``python -m ssal3d.env [--json]``.
+"""What this installation consists of: versions, devices, workarounds in use.
 
 Everything is optional here: what is missing is reported as not installed, what fails as its error.
+
+Example:
+    ssal3d env
+    ssal3d env --json
 """
 
-import argparse
 import json
 import os
 import platform
@@ -13,11 +16,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ssal3d import mmcv_stand_in
+from ssal3d.cli.arguments import Words, make_parser
 from ssal3d.version import __version__
 
 NOT_INSTALLED = 'not installed'
 DRIVER = Path('/proc/driver/nvidia/version')
-PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmdet', 'mmdet3d', 'numpy', 'numba', 'pyarrow', 'scikit-learn')
+PACKAGES = ('torch', 'mmengine', 'mmdet', 'mmdet3d', 'numpy', 'numba', 'pyarrow', 'scikit-learn')
 
 
 def collect() -> dict[str, Any]:
@@ -30,6 +35,7 @@ def collect() -> dict[str, Any]:
     versions = {'ssal3d': __version__, 'python': platform.python_version()}
     versions |= {package: _version(package) for package in PACKAGES}
     versions['cuda'] = _guard(_cuda)
+    versions['mmcv'] = _build_of('mmcv')
     versions['mmcv operators'] = _guard(_operators)
     versions['spconv'] = _guard(_spconv)
     devices = {
@@ -53,12 +59,10 @@ def _guard(question: Callable[[], Any]) -> Any:
 
 
 def _version(package: str) -> str:
-    for name in (package, f'{package}-lite'):  # mmcv without operators is a distribution of its own
-        try:
-            return version(name) + (f' ({name})' if name != package else '')
-        except PackageNotFoundError:
-            continue
-    return NOT_INSTALLED
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return NOT_INSTALLED
 
 
 def _cuda() -> str:
@@ -68,30 +72,34 @@ def _cuda() -> str:
 
 
 def _operators() -> str:
-    """Return whose operators are used: mmcv's compiled ones, for which devices, or ours beside mmcv-lite."""
     if find_spec('mmcv') is None:
         return NOT_INSTALLED
-    from ssal3d.compat import mmcv_lite
+    if mmcv_stand_in.is_used():
+        return 'CPU kernels of ssal3d (mmcv-lite)'
     from ssal3d.devices import mmcv_cuda
 
     cuda = mmcv_cuda()
-    if mmcv_lite.is_stand_in():
-        return 'those of ssal3d, CPU only (mmcv-lite has none)'
-    return 'compiled for the CPU only' if cuda is None else f'compiled for CUDA {cuda}'
+    return 'compiled for the CPU' if cuda is None else f'compiled for CUDA {cuda}'
 
 
 def _spconv() -> str:
-    """Return name, version and devices of whichever build is installed, e.g. ``spconv-cu126 2.3.8 (CUDA)``."""
+    """Return name, version and devices of the installed build."""
+    build = _build_of('spconv')
+    if build == NOT_INSTALLED:
+        return build
+    from ssal3d.devices import spconv_has_cuda
+
+    return f'{build} ({"with CUDA" if spconv_has_cuda() else "for the CPU"})'
+
+
+def _build_of(package: str) -> str:
+    """Return name and version of whichever build is installed, e.g. ``spconv-cu120 2.3.6`` or ``mmcv-lite 2.1.0``."""
     builds = {
         f'{item.metadata["Name"]} {item.version}'
         for item in distributions()
-        if str(item.metadata['Name']).lower().startswith('spconv')
+        if str(item.metadata['Name']).lower().split('-')[0] == package
     }
-    if not builds:
-        return NOT_INSTALLED
-    from ssal3d.devices import spconv_has_cuda
-
-    return f'{", ".join(sorted(builds))} ({"CUDA" if spconv_has_cuda() else "CPU only"})'
+    return ', '.join(sorted(builds)) or NOT_INSTALLED
 
 
 def _cpu_name() -> str:
@@ -119,13 +127,10 @@ def _gpu_support() -> str:
 
     from ssal3d.devices import gpu_problem
 
-    if not torch.cuda.is_available():
-        return f'no GPU: {_driver()}'
-    return gpu_problem() or 'ready'
+    return gpu_problem() or 'ready' if torch.cuda.is_available() else f'no GPU: {_why_none()}'
 
 
-def _driver() -> str:
-    """Return why torch sees no GPU, as far as that can be told."""
+def _why_none() -> str:
     import torch
 
     if os.environ.get('CUDA_VISIBLE_DEVICES') == '':
@@ -144,11 +149,11 @@ def _fixes() -> dict[str, str]:
     return compat.states()
 
 
-def main() -> None:
+def main(argv: Words = None) -> None:
     """Print the report as tables, or as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser('env', __doc__)
     parser.add_argument('--json', action='store_true', help='print JSON')
-    as_json = parser.parse_args().json
+    as_json = parser.parse_args(argv).json
     report = collect()
     print(json.dumps(report, indent=1) if as_json else '\n'.join(_lines(report)))
 

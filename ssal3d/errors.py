@@ -6,6 +6,14 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
+# Which extra of the package brings what its core does without.
+EXTRAS = {
+    **dict.fromkeys(('torch', 'mmcv', 'mmdet', 'mmdet3d', 'spconv'), 'train'),
+    **dict.fromkeys(('trimesh', 'embreex'), 'sim'),
+    'matplotlib': 'report',
+    'tensorboard': 'tensorboard',
+}
+
 
 class UserError(Exception):
     """A mistake in the input: one line with file, frame, found value, expected value and remedy."""
@@ -37,6 +45,14 @@ def command(main: Callable[..., int | None]) -> Callable[..., NoReturn]:
             sys.exit(main(*args, **kwargs) or 0)
         except UserError as error:
             print(f'error: {one_line(error)}', file=sys.stderr)
+            sys.exit(2)
+        except ModuleNotFoundError as error:
+            extra = EXTRAS.get((error.name or '').partition('.')[0])
+            if extra is None:
+                raise
+            print(
+                f"error: {error.name} is not installed; install 'ssal3d[{extra}]', see docs/install.md", file=sys.stderr
+            )
             sys.exit(2)
         except ShortfallError as error:
             print(f'stopped short: {one_line(error)}', file=sys.stderr)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ssal3d.errors import UserError
 
@@ -39,6 +39,13 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         _fsync(path.parent)
     finally:
         remove(temporary)
+
+
+@contextmanager
+def atomic_open(path: str | os.PathLike, mode: str = 'wb') -> Iterator[IO]:
+    """Open a file for writing that takes the place of ``path`` when the block succeeds; see `atomic_path`."""
+    with atomic_path(path) as temporary, open(temporary, mode) as file:
+        yield file
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from importlib import import_module
 from ssal3d import compat
 
 MODULES = (
+    'ssal3d.bank.hook',
+    'ssal3d.bank.transforms',
     'ssal3d.cpsp.dataset',
     'ssal3d.cpsp.hook',
-    'ssal3d.cpsp.transforms',
     'ssal3d.data.determinism',
     'ssal3d.data.kitti_dataset',
     'ssal3d.data.views',
@@ -15,7 +16,7 @@ MODULES = (
     'ssal3d.loop.active_learning_loop',
     'ssal3d.models',
     'ssal3d.semi',
-    'ssal3d.semi.shuffle',
+    'ssal3d.semi.hssda.shuffle',
 )
 
 compat.apply_all()  # before anything of MMDetection3D is built

@@ -65,5 +65,12 @@ STAGES = Registry(
     'stage',
     build_checked,
     scope='ssal3d',
-    locations=['ssal3d.loop.stages', 'ssal3d.loop.loss_stage', 'ssal3d.loop.semi_stage', 'ssal3d.loop.hssda_stage'],
+    locations=[
+        'ssal3d.stages.supervised',
+        'ssal3d.stages.loss_net',
+        'ssal3d.cpsp.stage',
+        'ssal3d.semi.stage',
+        'ssal3d.semi.nal.stage',
+        'ssal3d.semi.hssda.stage',
+    ],
 )

@@ -10,9 +10,9 @@ import ssal3d.register  # noqa: F401
 from ssal3d.compat.config_text import config_text
 from ssal3d.loop.chains import plan
 from ssal3d.loop.querying import build_sampler
-from ssal3d.loop.schedules import onecycle
-from ssal3d.loop.stages import StageInputs
 from ssal3d.registry import STAGES
+from ssal3d.stages.schedules import onecycle
+from ssal3d.stages.supervised import StageInputs
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = sorted((ROOT / 'configs' / 'ssal').glob('*.py'))

@@ -9,7 +9,7 @@ import numpy
 import pytest
 import torch
 
-from ssal3d import compat, env
+from ssal3d import compat, env, mmcv_stand_in
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
@@ -31,8 +31,14 @@ def test_the_report_names_what_is_installed():
     report = env.collect()
     assert report['versions']['torch'] == torch.__version__
     assert report['versions']['numpy'] == numpy.__version__
-    assert report['versions']['mmcv operators'].startswith(('those of ssal3d, CPU only', 'compiled for'))
-    assert re.fullmatch(r'spconv\S* \S+ \((CUDA|CPU only)\)', report['versions']['spconv'])
+    operators = report['versions']['mmcv operators']
+    assert (
+        operators == 'CPU kernels of ssal3d (mmcv-lite)'
+        if mmcv_stand_in.is_used()
+        else operators.startswith('compiled')
+    )
+    assert report['versions']['mmcv'].startswith('mmcv')
+    assert re.fullmatch(r'spconv\S* \S+ \((with CUDA|for the CPU)\)', report['versions']['spconv'])
     assert report['devices']['gpu support'].startswith('no GPU: ')  # the tests hide it
     assert set(PACKAGES) | {'cuda', 'spconv', 'mmcv operators'} == set(report['versions'])
     assert not [name for name, version in report['versions'].items() if env.NOT_INSTALLED in version]
@@ -72,22 +78,6 @@ def test_a_broken_package_does_not_break_the_report():
         assert env.collect()['devices']['gpus'] == 'RuntimeError: driver too old'
 
 
-@pytest.mark.parametrize(
-    ('stand_in', 'cuda', 'answer'),
-    [
-        (True, None, 'those of ssal3d, CPU only (mmcv-lite has none)'),
-        (False, None, 'compiled for the CPU only'),
-        (False, '12.6', 'compiled for CUDA 12.6'),
-    ],
-)
-def test_operators_are_reported_with_their_device(stand_in, cuda, answer):
-    with (
-        mock.patch('ssal3d.compat.mmcv_lite.is_stand_in', return_value=stand_in),
-        mock.patch('ssal3d.devices.mmcv_cuda', return_value=cuda),
-    ):
-        assert env.collect()['versions']['mmcv operators'] == answer
-
-
 def test_a_gpu_that_torch_cannot_use_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0')
     monkeypatch.setattr(env, 'DRIVER', tmp_path / 'version')
@@ -98,7 +88,15 @@ def test_a_gpu_that_torch_cannot_use_is_reported(tmp_path, monkeypatch):
     assert '525.60.13), but torch, built for 13.0, cannot use it' in answer
 
 
-def test_without_spconv():
+def test_without_operators_and_spconv():
+    with mock.patch.object(env.mmcv_stand_in, 'is_used', return_value=True):
+        assert env.collect()['versions']['mmcv operators'] == 'CPU kernels of ssal3d (mmcv-lite)'
+    for cuda, expected in (('12.6', 'compiled for CUDA 12.6'), ('not available', 'compiled for the CPU')):
+        with (
+            mock.patch.object(env.mmcv_stand_in, 'is_used', return_value=False),
+            mock.patch('mmcv.ops.get_compiling_cuda_version', return_value=cuda),
+        ):
+            assert env.collect()['versions']['mmcv operators'] == expected
     with mock.patch.object(env, 'distributions', return_value=[]):
         assert env.collect()['versions']['spconv'] == env.NOT_INSTALLED
 

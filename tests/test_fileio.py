@@ -1,4 +1,4 @@
-"""A folder is held by one process at a time, and no longer than the process lives."""
+"""Files appear whole or not at all; a folder is held by one process at a time, and no longer than the process lives."""
 
 import os
 import signal
@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from ssal3d.errors import UserError
-from ssal3d.fileio import exclusive
+from ssal3d.fileio import atomic_open, exclusive
+from tests.helpers.paths import ROOT
 
 HOLD = """
 import os, sys, time
@@ -44,3 +45,38 @@ def test_a_folder_that_cannot_be_written_is_told_with_the_option(tmp_path):
         exclusive(tmp_path / 'file', '--out'),
     ):
         pass
+
+
+@pytest.mark.parametrize('mode', ['wb', 'w'])
+def test_a_file_appears_whole_or_not_at_all(tmp_path, mode):
+    path, (old, new) = tmp_path / 'deep' / 'state', ((b'old', b'new') if mode == 'wb' else ('old', 'new'))
+    with atomic_open(path, mode) as file:
+        file.write(old)
+
+    def broken():
+        with atomic_open(path, mode) as file:
+            file.write(new)
+            file.flush()
+            assert path.read_text() == 'old'
+            raise OSError('no space left on device')
+
+    with pytest.raises(OSError, match='no space'):
+        broken()
+    assert path.read_text() == 'old'
+    with atomic_open(path, mode) as file:
+        file.write(new)
+    assert path.read_text() == 'new'
+    assert [child.name for child in path.parent.iterdir()] == ['state']
+
+
+def test_a_killed_process_leaves_the_old_file(tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    path.write_bytes(b'old')
+    code = (
+        'import os, signal, sys\n'
+        'from ssal3d.fileio import atomic_open\n'
+        f'with atomic_open({str(path)!r}) as file:\n'
+        '    file.write(b"new" * 10**6); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n'
+    )
+    assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=ROOT).returncode == -9
+    assert path.read_bytes() == b'old'

@@ -7,9 +7,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData
-from operator_inputs import scan
 
 from ssal3d import compat
+from tests.helpers.operator_inputs import scan
 
 LIMITS = (0, -40, -3, 70.4, 40, 1)
 # Cars of frame 000008 as KITTI's labels place them, roughly, in the LiDAR frame: bottom centre, size, yaw.

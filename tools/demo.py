@@ -11,8 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
-
 from ssal3d.errors import UserError, command
 from ssal3d.terminal import console
 
@@ -36,6 +34,8 @@ def main() -> int:
             f'{arguments.data or "no folder"}: expected training/velodyne, label_2, calib and ImageSets; '
             'run: make demo DATA=<folder in the KITTI object layout>'
         )
+    import torch
+
     work = Path(arguments.work_dir or 'work_dirs/demo' + ('_real' if arguments.data else '')).resolve()
     data = work / 'data'
     run = ['--work-dir', str(work / 'run'), '--resume', *options]

@@ -1,148 +1,212 @@
-"""Make the virtual environment `.venv`: dependencies, mmcv with its operators, and this package in editable mode.
+"""Make the virtual environment `.venv`: every dependency, and this package in editable mode.
 
-Only the standard library is used. Running it again does nothing when nothing changed; after an interruption it goes on
-where it stopped (the compiled objects of mmcv are kept in `.venv/src`, the finished wheel in the user's cache).
+Only Python's standard library and pip are used to start with; pip brings uv, uv installs the rest. On a machine without
+a GPU nothing is compiled: mmcv comes as `mmcv-lite` and our own CPU kernels take the place of its operators. On a
+machine with an NVIDIA driver, torch is the build that fits the driver and mmcv is compiled against it. Running it again
+does nothing when nothing changed; after an interruption it goes on where it stopped.
 
 Example:
-    python3 tools/setup_env.py --spconv auto
+    python3 tools/setup_env.py --torch cu126 --ops compiled
 """
 
 import argparse
 import configparser
 import hashlib
-import os
+import json
 import re
 import subprocess
 import sys
-import tarfile
 import time
 import venv
+from functools import cached_property
 from pathlib import Path
+from typing import NoReturn
+
+from environment.installer import Installer, InstallError, ask, versions
+from environment.machine import cores, gpus
+from environment.mmcv_wheel import mmcv_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / '.venv'
-PYTHON = VENV / 'bin' / 'python'
-STAMP = VENV / '.ssal3d-ready'
 SPCONV_BUILDS = ('cpu', 'cu118', 'cu120', 'cu121', 'cu124', 'cu126')
+EXTRAS = ('train', 'sim', 'report', 'dev')
 
 
 def main() -> None:
     """Parse the arguments and run every step that is not done yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--spconv', default='auto', choices=('auto', *SPCONV_BUILDS), help='which spconv build to use')
+    parser.add_argument(
+        '--torch', default='auto', help='build or version of torch: cpu, cu126, 2.11.0, 2.11.0+cu126; auto: by driver'
+    )
+    parser.add_argument(
+        '--spconv', default='auto', choices=('auto', 'none', *SPCONV_BUILDS), help='build of spconv; auto: by torch'
+    )
+    parser.add_argument(
+        '--ops',
+        default='auto',
+        choices=('auto', 'lite', 'compiled'),
+        help="mmcv's operators: lite takes our CPU kernels, compiled builds mmcv; auto: compiled where torch has CUDA",
+    )
+    parser.add_argument(
+        '--dependencies',
+        default='newest',
+        choices=('newest', 'oldest'),
+        help='oldest: the lowest versions that setup.cfg allows, in .venv-oldest',
+    )
     arguments = parser.parse_args()
     if not (3, 10) <= sys.version_info[:2] < (3, 14):
-        sys.exit(
-            f'error: Python {sys.version.split()[0]} found, 3.10 to 3.13 expected; choose one with PYTHON=python3.11'
-        )
-    stamp = fingerprint(arguments.spconv)
-    if STAMP.exists() and STAMP.read_text() == stamp:
+        fail(f'Python {sys.version.split()[0]} found, 3.10 to 3.13 expected; choose one with PYTHON=python3.11')
+    environment = Environment(arguments)
+    if environment.is_ready():
         return
-    pins = read_pins()
-    if not PYTHON.exists():
-        step('creating .venv')
-        venv.create(VENV, with_pip=True)
-    step('torch and build tools')
-    pip('install', *pins['build'])
-    mmcv = next(pin for pin in pins['install'] if pin.startswith('mmcv=='))
-    if output('import mmcv, mmcv._ext; print(mmcv.__version__)') != mmcv.split('==')[1]:
-        pip('install', '--no-deps', str(mmcv_wheel(mmcv)))
-    spconv = detect_spconv() if arguments.spconv == 'auto' else arguments.spconv
-    step(f'remaining dependencies and ssal3d (spconv: {spconv})')
-    pip('install', '--no-build-isolation', '-e', f'{ROOT}[{spconv},dev]')
-    step('compiling the CPU kernels')
-    subprocess.run([PYTHON, '-m', 'ssal3d.ops.warm_up'], check=True, cwd=ROOT)
-    STAMP.write_text(stamp)
-    print(f'ready: {VENV.relative_to(ROOT)}', flush=True)
+    start = time.monotonic()
+    try:
+        environment.make()
+    except InstallError as error:
+        fail(f'{error}\nset-up did not finish; mend this and run the same command again')
+    print(f'ready: {environment.folder.name}, {time.monotonic() - start:.0f} s', flush=True)
 
 
-def read_pins() -> dict[str, list[str]]:
-    """Read the requirements from setup.cfg, the one place where they are pinned."""
-    config = configparser.ConfigParser()
-    config.read(ROOT / 'setup.cfg')
-    return {
-        'install': config['options']['install_requires'].split(),
-        'build': config['options.extras_require']['build'].split(),
-    }
+class Environment:
+    """The virtual environment that was asked for.
+
+    Args:
+        arguments: Options of the command.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.torch, self.spconv, self.ops = arguments.torch, arguments.spconv, arguments.ops
+        self.oldest = arguments.dependencies == 'oldest'
+        self.folder = ROOT / ('.venv-oldest' if self.oldest else '.venv')
+        self.python = self.folder / 'bin' / 'python'
+        self.stamp = self.folder / '.ssal3d-ready'
+        sources = [ROOT / 'setup.cfg', *sorted(ROOT.glob('tools/environment/*.py'))]
+        pins = hashlib.sha256(b''.join(path.read_bytes() for path in sources)).hexdigest()
+        self.wanted = {'options': vars(arguments), 'pins': pins, 'python': sys.version, 'gpus': gpus()}
+
+    def is_ready(self) -> bool:
+        """Return whether it is there as wanted; one made where there was a GPU also serves where there is none."""
+        if not self.stamp.exists() or not self.python.exists():
+            return False
+        try:
+            made = json.loads(self.stamp.read_text())
+        except ValueError:
+            return False
+        return made == self.wanted or (not self.wanted['gpus'] and made == {**self.wanted, 'gpus': made.get('gpus')})
+
+    def make(self) -> None:
+        """Run every step, then leave the stamp."""
+        self.stamp.unlink(missing_ok=True)
+        if not self.python.exists():
+            step(f'creating {self.folder.name}')
+            venv.create(self.folder, with_pip=True)
+        step('torch')
+        self.install_torch()
+        cuda = ask(self.python, 'import torch; print(torch.version.cuda or "")')
+        if self.wanted['gpus'] and torch_choice(self.torch)[1] != 'cpu':
+            self.check_gpu()
+        compiled = self.ops == 'compiled' or (self.ops == 'auto' and bool(cuda))
+        spconv = spconv_build(cuda) if self.spconv == 'auto' else self.spconv
+        step(f'mmcv {"with" if compiled else "without"} compiled operators, spconv {spconv}, everything else')
+        self.remove_others(compiled, spconv)
+        if compiled:
+            self.compile_mmcv(bool(cuda))
+        extras = [*EXTRAS, 'ops' if compiled else 'lite', *([] if spconv == 'none' else [spconv])]
+        lowest = ['--resolution', 'lowest-direct'] if self.oldest else []
+        self.installer.install(*lowest, '-e', f'{ROOT}[{",".join(extras)}]')
+        step('CPU kernels')
+        command = [self.python, '-m', 'ssal3d.ops.warm_up', '--jobs', str(cores())]
+        if subprocess.run(command, cwd=ROOT).returncode:
+            raise InstallError('the CPU kernels do not compile; see above')
+        self.stamp.write_text(json.dumps(self.wanted, indent=1))
+
+    @cached_property
+    def installer(self) -> Installer:
+        """The installer, once there is an interpreter."""
+        return Installer(self.python, self.folder)
+
+    @cached_property
+    def pins(self) -> dict[str, list[str]]:
+        """Requirements of the set-up from setup.cfg, the one place where they are pinned."""
+        config = configparser.ConfigParser()
+        config.read(ROOT / 'setup.cfg')
+        return {name: config['options.extras_require'][name].split() for name in ('build', 'ops', 'oldest')}
+
+    def install_torch(self) -> None:
+        """Install torch: the build that was asked for, or the one that fits the machine.
+
+        torch's own index has builds for each CUDA release and for CPUs. Where it cannot be reached, torch comes from
+        where pip of this machine takes its packages.
+        """
+        version, backend = torch_choice(self.torch)
+        named = backend != 'auto'
+        backend = ('auto' if self.wanted['gpus'] else 'cpu') if backend == 'auto' else backend
+        pins = self.pins['oldest' if self.oldest else 'build']
+        requirement = f'torch=={version}' if version else next(pin for pin in pins if pin.startswith('torch'))
+        try:
+            self.installer.install(requirement, backend=backend)
+        except InstallError as error:
+            if named and backend != 'cpu':
+                raise InstallError(f'{requirement} for {backend} cannot be installed: {error}') from error
+            self.installer.install(requirement)
+
+    def check_gpu(self) -> None:
+        """End the set-up if torch cannot use the GPU that the driver reports: nobody wants a CPU environment there."""
+        code = 'import torch\ntry: torch.cuda.init()\nexcept Exception as error: print(error)'
+        if reason := ask(self.python, code):
+            found = versions(self.python, ['torch'])['torch']
+            fail(
+                f'this machine has a GPU, but torch {found} cannot use it: {" ".join(reason.split())}; update the '
+                'driver, or choose a build for it, e.g. `make setup TORCH=cu126`; TORCH=cpu leaves the GPU alone'
+            )
+
+    def compile_mmcv(self, with_cuda: bool) -> None:
+        """Install mmcv with operators, from the cache or newly compiled."""
+        (mmcv,) = self.pins['ops']
+        self.installer.install(*self.pins['build'][1:])
+        code = 'import mmcv._ext, mmcv; from mmcv.ops import get_compiling_cuda_version as cuda; print(mmcv.__version__, cuda())'
+        found, _, cuda = ask(self.python, code).partition(' ')
+        if found != mmcv.split('==')[1] or (with_cuda and cuda == 'not available'):
+            step(f'compiling {mmcv} (about 10 minutes on 2 cores without CUDA, longer with it)')
+            wheel = mmcv_wheel(self.installer, mmcv, self.folder / 'src', self.folder / 'mmcv_build.log')
+            self.installer.install('--no-deps', '--reinstall', str(wheel))
+
+    def remove_others(self, compiled: bool, spconv: str) -> None:
+        """Remove the builds that would lie in the same folders as the chosen ones."""
+        builds = ['spconv', *(f'spconv-{build}' for build in SPCONV_BUILDS[1:])]
+        kept = 'spconv' if spconv == 'cpu' else f'spconv-{spconv}'
+        present = versions(self.python, [*builds, 'mmcv-lite' if compiled else 'mmcv'])
+        unwanted = set(present) - {kept}
+        if unwanted & set(builds):
+            unwanted |= {kept} & set(present)  # removing the other one removes files of both
+        if unwanted:
+            self.installer.uninstall(*sorted(unwanted))
 
 
-def fingerprint(spconv: str) -> str:
-    """Identify what was asked for, so that a changed pin or spconv build sets up again."""
-    text = (ROOT / 'setup.cfg').read_text() + spconv + sys.version
-    return hashlib.sha256(text.encode()).hexdigest()
+def torch_choice(text: str) -> tuple[str, str]:
+    """Split what was asked for into a version (``''``: the pinned one) and a build (``'auto'``: by the machine).
+
+    >>> torch_choice('2.11.0+cu126'), torch_choice('2.11.0'), torch_choice('cu126'), torch_choice('auto')
+    (('2.11.0', 'cu126'), ('2.11.0', 'auto'), ('', 'cu126'), ('', 'auto'))
+    """
+    version, _, build = text.rpartition('+')
+    return (build, 'auto') if re.fullmatch(r'\d[\d.]*', build) else (version, build)
 
 
-def detect_spconv() -> str:
-    """Choose the spconv build that fits the installed torch: its CUDA release, or the CPU build without a GPU."""
-    cuda = output('import torch; print(torch.version.cuda if torch.cuda.is_available() else "")')
+def spconv_build(cuda: str) -> str:
+    """Choose the build of spconv for torch's CUDA release: the newest that is not newer, the CPU build without CUDA.
+
+    Without a build that fits there is none: MMDetection3D then uses mmcv's own sparse convolutions on the GPU.
+
+    >>> spconv_build('13.0'), spconv_build('11.8'), spconv_build(''), spconv_build('11.3')
+    ('cu126', 'cu118', 'cpu', 'none')
+    """
     if not cuda:
         return 'cpu'
-    release = int(cuda.replace('.', '')[:3])
-    fitting = [build for build in SPCONV_BUILDS[1:] if int(build[2:]) <= release]
+    major, minor = cuda.split('.')[:2]
+    fitting = [build for build in SPCONV_BUILDS[1:] if (int(build[2:4]), int(build[4:])) <= (int(major), int(minor))]
     if sys.version_info >= (3, 12) and 'cu120' in fitting:
         fitting.remove('cu120')  # has no wheels for Python 3.12 and newer
-    return fitting[-1] if fitting else 'cpu'
-
-
-def mmcv_wheel(requirement: str) -> Path:
-    """Return the wheel of mmcv with operators, built against the installed torch; build it if the cache lacks it."""
-    torch = output('import torch; print(torch.__version__)')
-    cache = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'ssal3d' / f'torch-{torch}'
-    tag = f'cp{sys.version_info[0]}{sys.version_info[1]}'
-    name = requirement.replace('==', '-')
-    wheels = sorted(cache.glob(f'{name}-{tag}-*.whl'))
-    if not wheels:
-        build_mmcv(requirement, name, cache)
-        wheels = sorted(cache.glob(f'{name}-{tag}-*.whl'))
-    return wheels[-1]
-
-
-def build_mmcv(requirement: str, name: str, cache: Path) -> None:
-    """Compile mmcv from its source distribution, showing one progress line."""
-    sources = VENV / 'src'
-    tree = sources / name
-    if not (tree / 'setup.py').exists():
-        step(f'fetching {requirement}')
-        pip('download', '--no-deps', '--no-binary', ':all:', '--no-build-isolation', '-d', str(sources), requirement)
-        with tarfile.open(sources / f'{name}.tar.gz') as archive:
-            archive.extractall(sources)  # noqa: S202 - the index's own source distribution
-    step(f'compiling {requirement} (about 10 minutes on 2 cores)')
-    partial = VENV / 'wheels'
-    environment = {**os.environ, 'PATH': f'{VENV / "bin"}{os.pathsep}{os.environ["PATH"]}', 'MMCV_WITH_OPS': '1'}
-    environment.setdefault('MAX_JOBS', str(os.cpu_count() or 1))
-    command = [PYTHON, '-m', 'pip', 'wheel', '-v', '--no-build-isolation', '--no-deps', '-w', partial, tree]
-    log = VENV / 'mmcv_build.log'
-    with log.open('w') as file:
-        process = subprocess.Popen(
-            list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        assert process.stdout is not None
-        show_progress(process.stdout, file)
-    if process.wait():
-        sys.exit(f'error: mmcv did not compile; the reason is at the end of {log.relative_to(ROOT)}')
-    cache.mkdir(parents=True, exist_ok=True)
-    for wheel in partial.glob('*.whl'):
-        temporary = cache / f'.{wheel.name}.{os.getpid()}'
-        temporary.write_bytes(wheel.read_bytes())
-        os.replace(temporary, cache / wheel.name)
-
-
-def show_progress(lines, log) -> None:  # noqa: ANN001
-    """Copy a compiler's output to the log and show ninja's `[k/n]` counters as progress with an ETA."""
-    start, terminal, shown = time.monotonic(), sys.stdout.isatty(), 0.0
-    for line in lines:
-        log.write(line)
-        counter = re.match(r'\s*\[(\d+)/(\d+)\]', line)
-        if not counter:
-            continue
-        done, total = map(int, counter.groups())
-        now = time.monotonic()
-        if terminal or now - shown > 30 or done == total:
-            shown = now
-            left = (now - start) / done * (total - done)
-            bar = '#' * (30 * done // total)
-            ending = '\r' if terminal and done < total else '\n'
-            print(f'  mmcv [{bar:<30}] {done}/{total}, about {left / 60:.1f} min left', end=ending, flush=True)
+    return fitting[-1] if fitting else 'none'
 
 
 def step(message: str) -> None:
@@ -150,18 +214,9 @@ def step(message: str) -> None:
     print(f'[set-up] {message}', flush=True)
 
 
-def pip(*arguments: str) -> None:
-    """Run pip of the virtual environment; a failure ends the set-up with pip's own message."""
-    quiet = ('--quiet', '--disable-pip-version-check')
-    result = subprocess.run([PYTHON, '-m', 'pip', *arguments, *quiet], cwd=ROOT)
-    if result.returncode:
-        sys.exit(f'error: pip {arguments[0]} failed; see its message above, then run the same command again')
-
-
-def output(code: str) -> str:
-    """Run a line of Python in the virtual environment and return what it prints, or '' when it fails."""
-    result = subprocess.run([PYTHON, '-c', code], capture_output=True, text=True, cwd=VENV)
-    return result.stdout.strip()
+def fail(message: str) -> NoReturn:
+    """End the set-up with a message."""
+    sys.exit(f'error: {message}')
 
 
 if __name__ == '__main__':

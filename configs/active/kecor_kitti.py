@@ -13,7 +13,6 @@ active_sampler = dict(
     # how different frames are bought
     train_sigma=0.1,  # noise of labelled frames; the lower, the less remains of what they explain
     sigma=0.1,  # noise of the frames to buy; the lower, the less a frame counts that is like a bought one
-    selection='maxdet',  # greedy determinant maximisation
     # how diverse their predicted labels are
     entropy_weight=0.1,  # weight lambda of the label entropy; 0: none
     label_entropy='crb_code',  # how counts make a distribution; 'crb_paper': softmax of shares; 'shannon': shares

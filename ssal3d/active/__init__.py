@@ -4,14 +4,37 @@ Importing this package registers every sampler. Keep heavy imports (torch, sciki
 prediction files should not wait for them.
 """
 
-from ssal3d.active.query import Query, pool_of_ids, select
+from ssal3d.active.query.selection import Query, pool_of_ids, select
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
-from ssal3d.active.samplers import CALSampler, RandomSampler
+from ssal3d.active.samplers import (
+    BADGESampler,
+    CALSampler,
+    ConfidenceSampler,
+    CoreSetSampler,
+    CRBSampler,
+    EntropySampler,
+    InformationPerBoxSampler,
+    KECORSampler,
+    LLALSampler,
+    MCDropoutSampler,
+    PPALSampler,
+    RandomSampler,
+)
 
 __all__ = [
     'ActiveSampler',
+    'BADGESampler',
     'CALSampler',
+    'CRBSampler',
     'Candidate',
+    'ConfidenceSampler',
+    'CoreSetSampler',
+    'EntropySampler',
+    'InformationPerBoxSampler',
+    'KECORSampler',
+    'LLALSampler',
+    'MCDropoutSampler',
+    'PPALSampler',
     'Query',
     'QueryContext',
     'RandomSampler',

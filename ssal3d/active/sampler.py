@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.detections import Detections
-from ssal3d.active.dontcare import PROJECTION_FIELDS, RULES
-from ssal3d.errors import UserError, unknown_name
+from ssal3d.active.query.dontcare import PROJECTION_FIELDS, RULES
+from ssal3d.options import one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import options_of
 
@@ -80,7 +80,7 @@ class ActiveSampler(ABC):
     A sampler keeps each of its options as an attribute of the same name and touches no data sets, models or files.
 
     Args:
-        dontcare: Which frames with DontCare regions to leave out, see `ssal3d.active.dontcare`.
+        dontcare: Which frames with DontCare regions to leave out, see `ssal3d.active.query.dontcare`.
 
     Attributes:
         required_fields: Columns of the prediction contract it needs beyond boxes, scores and labels.
@@ -133,28 +133,6 @@ class ActiveSampler(ABC):
         """The sampler with all of its options, defaults included, ready for JSON."""
         options = {name: _plain(getattr(self, name)) for name in options_of(type(self))}
         return {'type': type(self).__name__, **options}
-
-
-def one_of(option: str, value: str, known: tuple[str, ...]) -> str:
-    """Return an option's value if it is one of the known ones.
-
-    Raises:
-        UserError: If it is not; names the nearest one.
-    """
-    if value not in known:
-        raise unknown_name(f'value of {option}', value, list(known))
-    return value
-
-
-def in_range(option: str, value: float, low: float = 0, high: float = math.inf) -> float:
-    """Return an option's value if it is a number in ``[low, high]``.
-
-    Raises:
-        UserError: If it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise UserError(f'{option}: found {value!r}, expected a number in [{low:g}, {high:g}]')
-    return value
 
 
 def _plain(value: Any) -> Any:

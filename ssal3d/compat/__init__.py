@@ -10,7 +10,6 @@ from ssal3d.compat import (
     config_text,
     environment_fixes,
     mmcv_fixes,
-    mmcv_lite,
     mmdet3d_fixes,
     mmdet3d_speed_fixes,
     mmengine_checkpoint_fixes,
@@ -26,7 +25,6 @@ FIXES: tuple[Fix, ...] = (
     *mmengine_checkpoint_fixes.FIXES,
     *mmengine_training_fixes.FIXES,
     *config_text.FIXES,
-    *mmcv_lite.FIXES,  # before those that put kernels into the extension
     *mmcv_fixes.FIXES,
     *spconv_fixes.FIXES,
     *mmdet3d_fixes.FIXES,

@@ -15,7 +15,7 @@ def _numpy_lacks_long() -> bool:
 
 
 def _add_numpy_long() -> None:
-    np.long = np.int_  # type: ignore[attr-defined]
+    setattr(np, 'long', np.int_)  # noqa: B010 - typed NumPy 2 knows the name, typed NumPy 1 does not
 
 
 def _pkg_resources_is_gone() -> bool:

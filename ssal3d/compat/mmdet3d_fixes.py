@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from ssal3d.compat.fix import Fix, replace_everywhere
+from ssal3d.ops.rois import stack_rois
 
 
 def _empty_frames_are_lost() -> bool:
@@ -132,15 +132,7 @@ def _keep_frames_without_proposals() -> None:
         }
 
     PVRCNNBBoxHead.get_results, PVRCNNRoiHead._bbox_forward = get_results_of_all, forward_any_number
-    replace_everywhere(bbox3d2roi, proposals_with_frame)
-
-
-def proposals_with_frame(bbox_list: list[Tensor]) -> Tensor:
-    """Stack the ``(N, 7)`` proposals of each frame as ``(N1 + N2 + ..., 8)`` rows that begin with the frame's number.
-
-    Replaces `bbox3d2roi`, which gives frames without proposals no column for the number.
-    """
-    return torch.cat([F.pad(boxes, (1, 0), value=frame) for frame, boxes in enumerate(bbox_list)])
+    replace_everywhere(bbox3d2roi, stack_rois)
 
 
 def _no_boxes(like: Tensor, meta: dict, code_size: int) -> Any:

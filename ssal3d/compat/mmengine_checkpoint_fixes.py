@@ -1,16 +1,15 @@
 """Defects of MMEngine in loading, writing and keeping checkpoints."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from ssal3d.compat.fix import Fix
+from ssal3d.fileio import atomic_open
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
@@ -90,30 +89,6 @@ def _write_files_atomically() -> None:
 
     LocalBackend.put, LocalBackend.put_text = put, put_text
     checkpoint_hook.open = atomic_open  # its only use of open() writes the file last_checkpoint
-
-
-@contextmanager
-def atomic_open(path: str | Path, mode: str = 'wb') -> Iterator[IO]:
-    """Open a temporary file beside ``path`` for writing, and rename it to ``path`` when everything is on disk.
-
-    A killed process or a lost machine leaves the old content or the new, never a part.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        with open(temporary, mode) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _old_checkpoint_goes_first() -> bool:

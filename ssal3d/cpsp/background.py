@@ -1,19 +1,17 @@
-"""One frame of the bank: which points stay in its background, and the points of the objects cut from it."""
+"""One frame of a refresh: which objects it has from now on, and which of its points are background."""
 
-import zlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from ssal3d.bank.cutting import FrameCut, cut_frame, new_objects, pasted_annotations
+from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT
 from ssal3d.cpsp.confidence import uncertainty
-from ssal3d.cpsp.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT, PREDICTION
-from ssal3d.cpsp.membership import Members, points_of_boxes
 from ssal3d.cpsp.refine import Detections, Refinement, refine
 from ssal3d.cpsp.settings import CPSPSettings
-from ssal3d.errors import UserError
 from ssal3d.ops.boxes import bev_iou
+from ssal3d.ops.membership import points_of_boxes
 
 CHANGES = ('kept', 'missed', 'replaced', 'class_changed', 'deleted', 'duplicate', 'added', 'fp_checked', 'fp_true')
 
@@ -38,19 +36,11 @@ class FrameUpdate(NamedTuple):
     """What a frame contributes to a generation.
 
     Attributes:
-        objects: ``(k,)`` of `OBJECT` without ``uid``, ``frame`` and ``offset``.
-        points: ``(p, C)`` their points minus the box centres, in the same order.
-        mask: Packed background mask.
-        num_points: Points of the frame.
-        checksum: CRC-32 of the points.
+        cut: Its objects, their points and its background.
         changes: ``(len(CHANGES), C)`` counts by class.
     """
 
-    objects: NDArray
-    points: NDArray[np.float32]
-    mask: NDArray[np.uint8]
-    num_points: int
-    checksum: int
+    cut: FrameCut
     changes: NDArray[np.int64]
 
 
@@ -86,7 +76,8 @@ def update_unlabelled(points: NDArray[np.float32], preds: NDArray, bank: NDArray
     blocked[entries] |= settings.mask_bank_boxes
     rows = _joined(rows, _entries(preds[new], CONFIDENT, rules), _entries(preds[false], FALSE_POSITIVE, rules))
     chosen = np.concatenate((entries, np.flatnonzero(false)))
-    return _frame_update(points, boxes, members, rows, chosen, blocked, _count(result, bank, preds, new, rules))
+    cut = cut_frame(points, boxes, members, rows, chosen, blocked)
+    return FrameUpdate(cut, _count(result, bank, preds, new, rules))
 
 
 def update_labelled(points: NDArray[np.float32], annotations: NDArray, preds: NDArray, rules: Rules) -> FrameUpdate:
@@ -103,32 +94,20 @@ def update_labelled(points: NDArray[np.float32], annotations: NDArray, preds: ND
     settings, count = rules.settings, len(annotations)
     boxes = np.concatenate((annotations['box'], preds['box']))
     members = points_of_boxes(points, boxes)
-    pasted = annotations['usable'] & (annotations['label'] >= 0) & (members.counts[:count] > 0)
+    pasted = pasted_annotations(annotations, members)
     enough = members.counts[count:] >= settings.fp_min_points
     is_false = ~_touches(preds['box'], annotations['box']) & enough
     false = is_false & (preds['score'] > settings.fp_min_score) & (settings.fp_source == 'labelled')
-    truth = np.zeros(pasted.sum(), PREDICTION)
-    truth['box'], truth['label'], truth['score'] = annotations['box'][pasted], annotations['label'][pasted], 1.0
-    rows = _joined(_entries(truth, GROUND_TRUTH, rules), _entries(preds[false], FALSE_POSITIVE, rules))
-    chosen = np.concatenate((np.flatnonzero(pasted), count + np.flatnonzero(false)))
+    doubt = uncertainty(np.ones(len(pasted)), settings.measure)
+    truth = new_objects(annotations[pasted], 1.0, doubt, GROUND_TRUTH, rules.number)
+    rows = _joined(truth, _entries(preds[false], FALSE_POSITIVE, rules))
+    chosen = np.concatenate((pasted, count + np.flatnonzero(false)))
     changes = np.zeros((len(CHANGES), len(rules.tau)), np.int64)
     checked = enough & (preds['score'] <= rules.tau_low[preds['label']])
     for kind, which in (('fp_checked', checked), ('fp_true', checked & is_false)):
         changes[CHANGES.index(kind)] = np.bincount(preds['label'][which], minlength=len(rules.tau))
     blocked = np.arange(len(boxes)) < count
-    return _frame_update(points, boxes, members, rows, chosen, blocked, changes)
-
-
-def check_points(points: NDArray[np.float32], frame_id: str) -> NDArray[np.float32]:
-    """Return the cloud, contiguous.
-
-    Raises:
-        UserError: If it is no ``(N, C)`` float32 array with at least three columns.
-    """
-    if not isinstance(points, np.ndarray) or points.ndim != 2 or points.shape[1] < 3 or points.dtype != np.float32:
-        found = f'{getattr(points, "dtype", type(points).__name__)} {getattr(points, "shape", "")}'
-        raise UserError(f'frame {frame_id}: load_points returned {found}, expected (N, C) float32 with C >= 3')
-    return np.ascontiguousarray(points)
+    return FrameUpdate(cut_frame(points, boxes, members, rows, chosen, blocked), changes)
 
 
 def _refined_rows(result: Refinement, bank: NDArray, preds: NDArray, rules: Rules) -> tuple[NDArray, NDArray[np.int64]]:
@@ -144,13 +123,8 @@ def _refined_rows(result: Refinement, bank: NDArray, preds: NDArray, rules: Rule
 
 
 def _entries(preds: NDArray, source: int, rules: Rules) -> NDArray:
-    """Return new objects made of predictions (or of annotations in that form)."""
-    rows = np.zeros(len(preds), OBJECT)
-    for name in ('box', 'score', 'label'):
-        rows[name] = preds[name]
-    rows['unc'] = uncertainty(preds['score'], rules.settings.measure)
-    rows['source'], rows['born'], rows['seen'] = source, rules.number, rules.number
-    return rows
+    """Return new objects made of predictions."""
+    return new_objects(preds, preds['score'], uncertainty(preds['score'], rules.settings.measure), source, rules.number)
 
 
 def _joined(*parts: NDArray) -> NDArray:
@@ -163,13 +137,12 @@ def _joined(*parts: NDArray) -> NDArray:
 
 
 def _detections(rows: NDArray, settings: CPSPSettings) -> Detections:
-    offsets = np.array([0, len(rows)])
-    return Detections(rows['box'], rows['label'], uncertainty(rows['score'], settings.measure), offsets)
+    return Detections(rows['box'], rows['label'], uncertainty(rows['score'], settings.measure))
 
 
 def _touches(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return which boxes have a positive BEV IoU with any of the others."""
-    return (bev_iou(boxes, others) > 0).any(1)
+    return np.any(bev_iou(boxes, others) > 0, axis=1)
 
 
 def _count(
@@ -186,51 +159,3 @@ def _count(
         np.add.at(counts[kind], bank['label'][mask], 1)
     np.add.at(counts[CHANGES.index('added')], preds['label'][new], 1)
     return counts
-
-
-def _frame_update(
-    points: NDArray[np.float32],
-    boxes: NDArray[np.float32],
-    members: Members,
-    rows: NDArray,
-    chosen: NDArray[np.int64],
-    blocked: NDArray[np.bool_],
-    changes: NDArray[np.int64],
-) -> FrameUpdate:
-    rows['n_pts'] = members.counts[chosen]
-    keep = _keep_mask(len(points), members.points, members.offsets, blocked)
-    cut = _cut(points, boxes, members.points, members.offsets, chosen)
-    packed = np.packbits(keep, bitorder='little')
-    return FrameUpdate(rows, cut, packed, len(points), zlib.crc32(points.data), changes)
-
-
-@njit(cache=True, nogil=True)
-def _keep_mask(num_points: Any, members: Any, offsets: Any, blocked: Any) -> Any:
-    keep = np.ones(num_points, dtype=np.bool_)
-    for box in range(blocked.shape[0]):
-        if blocked[box]:
-            for k in range(offsets[box], offsets[box + 1]):
-                keep[members[k]] = False
-    return keep
-
-
-@njit(cache=True, nogil=True)
-def _cut(points: Any, boxes: Any, members: Any, offsets: Any, chosen: Any) -> Any:
-    """Copy the points of the chosen boxes, in their order, minus the centres."""
-    total = 0
-    for box in chosen:
-        total += offsets[box + 1] - offsets[box]
-    cut = np.empty((total, points.shape[1]), dtype=np.float32)
-    row = 0
-    for box in chosen:
-        for k in range(offsets[box], offsets[box + 1]):
-            cut[row] = points[members[k]]
-            for axis in range(3):
-                cut[row, axis] -= boxes[box, axis]
-            row += 1
-    return cut
-
-
-def _warm_up() -> None:
-    points, rules = np.zeros((1, 4), np.float32), Rules(CPSPSettings(), np.ones(1), np.ones(1, np.float32), 0)
-    update_unlabelled(points, np.zeros(1, PREDICTION), np.zeros(0, OBJECT), rules)

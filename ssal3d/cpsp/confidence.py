@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from ssal3d.active.uncertainty import binary_entropy
+from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.cpsp.settings import CPSPSettings
 
 
@@ -34,9 +34,9 @@ def thresholds(
             part keeps its previous threshold, or gets infinity, so that nothing of it is confident.
     """
     tau = {}
-    for label, name in enumerate(classes):
+    for label, (name, clusters) in enumerate(zip(classes, settings.clusters(classes, previous is None))):
         own = labels == label if stable is None else (labels == label) & stable
-        value = class_threshold(scores[own], settings.clusters(name, previous is None), settings)
+        value = class_threshold(scores[own], clusters, settings)
         tau[name] = value if value is not None else (previous or {}).get(name, math.inf)
     return tau
 
@@ -73,7 +73,7 @@ def class_threshold(scores: NDArray[np.floating], clusters: int, settings: CPSPS
     return min(centre, float(scores[best].max()))  # rounding of the mean must not exclude the whole cluster
 
 
-def uncertainty(scores: NDArray[np.floating], measure: str) -> NDArray[np.float64]:
+def uncertainty(scores: NDArray[np.floating], measure: str) -> NDArray[np.floating]:
     """Return the uncertainty of detections, decreasing in the score.
 
     Args:
@@ -88,7 +88,7 @@ def uncertainty(scores: NDArray[np.floating], measure: str) -> NDArray[np.float6
     return np.where(scores >= 0.5, entropy, 2.0 - entropy)
 
 
-def _lowest_cluster(values: NDArray[np.float64], clusters: int, settings: CPSPSettings) -> NDArray[np.bool_]:
+def _lowest_cluster(values: NDArray[np.floating], clusters: int, settings: CPSPSettings) -> NDArray[np.bool_]:
     """Return which values belong to the k-means cluster with the lowest centre."""
     clusters = min(clusters, len(np.unique(values)))
     means = KMeans(clusters, n_init=settings.n_init, random_state=settings.seed)

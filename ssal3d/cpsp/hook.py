@@ -1,6 +1,5 @@
-"""Hooks that build the box bank: once for supervised training, refreshed for CPSP."""
+"""The hook that builds and refreshes the box bank of CPSP."""
 
-import copy
 import hashlib
 import os
 from collections.abc import Mapping
@@ -8,54 +7,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mmdet3d.registry import DATASETS, HOOKS
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from ssal3d.cpsp.annotations import LabelledObjects
-from ssal3d.cpsp.box_bank import BoxBank
-from ssal3d.cpsp.generation import Generation
+from ssal3d.bank.annotations import LabelledObjects
+from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.generation import Generation
+from ssal3d.bank.hook import describe
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import CPSPSettings, cpsp_settings
-from ssal3d.data.boxes import gravity_centred
-from ssal3d.data.views import FrameView, LabelledView
+from ssal3d.data.views import FrameView, LabelledView, points_loader
 from ssal3d.distributed import barrier
 from ssal3d.errors import UserError
 from ssal3d.fileio import remove
+from ssal3d.models.wrapping import unwrapped
 from ssal3d.predictions import read_predictions
-from ssal3d.predictions.pool_inference import predict_pool, unwrapped
-
-
-@HOOKS.register_module()
-class PasteBankHook(Hook):
-    """Cuts the paste database from the labelled frames, and only from them, before supervised training.
-
-    Args:
-        bank: Folder of the bank that the `PasteObjects` of the pipeline reads.
-        labelled: Config of the `LabelledView` to cut from.
-    """
-
-    priority = 'HIGH'
-
-    def __init__(self, bank: str | Path, labelled: dict[str, Any]) -> None:
-        self.bank = BoxBank(bank)
-        self.labelled = labelled
-
-    def before_train(self, runner: Runner) -> None:
-        """Build and publish the bank; doing it again gives the same bytes.
-
-        Args:
-            runner: The runner.
-        """
-        if is_main_process():
-            view = DATASETS.build(self.labelled)
-            generation = build_generation(view.metainfo['classes'], cpsp_settings(), labelled=view)
-            self.bank.publish(generation)
-            runner.logger.info(f'paste database: {describe(generation)}')
-        barrier()
+from ssal3d.predictions.pool_inference import predict_pool
 
 
 @HOOKS.register_module()
@@ -187,8 +157,8 @@ def build_generation(
     settings: CPSPSettings,
     *,
     labelled: LabelledView,
-    unlabelled: FrameView | None = None,
-    predictions: Path | None = None,
+    unlabelled: FrameView,
+    predictions: Path,
     labelled_predictions: Path | None = None,
     previous: Generation | None = None,
     provenance: Mapping[str, Any] | None = None,
@@ -199,58 +169,26 @@ def build_generation(
         classes: Class names.
         settings: Settings.
         labelled: View of the labelled frames.
-        unlabelled: View of the unlabelled frames; None for a paste database.
+        unlabelled: View of the unlabelled frames.
         predictions: Folder of their predictions.
         labelled_predictions: Folder of predictions on the labelled frames.
         previous: The generation before.
         provenance: Facts for the meta data.
     """
-    views = [view for view in (labelled, unlabelled) if view is not None]
-    where = {frame_id: (view, index) for view in views for index, frame_id in enumerate(view.frame_ids)}
     threads = min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as executor:  # the kernels release the GIL
         return refresh(
-            lambda frame_id: where[frame_id][0].load_points(where[frame_id][1]),
+            points_loader(labelled, unlabelled),
             classes,
             settings,
-            predictions=read_predictions(predictions) if predictions else None,
-            labelled=labelled_objects(labelled),
+            predictions=read_predictions(predictions),
+            labelled=LabelledObjects.from_frames(labelled.annotated_objects()),
             labelled_predictions=read_predictions(labelled_predictions) if labelled_predictions else None,
             previous=previous,
             provenance=provenance,
             shards=threads * 4,
             executor=executor,
         )
-
-
-def labelled_objects(view: LabelledView) -> LabelledObjects:
-    """Return every annotated box of the labelled frames, those of neighbour classes (Van, ...) included.
-
-    Args:
-        view: The labelled frames.
-    """
-    view.full_init()
-    names = np.array(view.dataset.METAINFO['classes'])
-    parser = copy.copy(view.dataset)
-    parser.label_mapping = {label: label for label in range(-1, len(names))}  # keep what training does not know
-    parser.num_ins_per_cat = [0] * len(names)
-    frames = []
-    for index, frame_id in enumerate(view.frame_ids):
-        annotations = parser.parse_ann_info(view.get_data_info(index))
-        boxes = gravity_centred(annotations['gt_bboxes_3d'])
-        usable = np.asarray(annotations.get('difficulty', np.zeros(len(boxes)))) >= 0
-        frames.append((frame_id, boxes, names[annotations['gt_labels_3d']], usable))
-    return LabelledObjects.from_frames(frames)
-
-
-def describe(generation: Generation) -> str:
-    """Return one line for the log: objects by class and source, and the scores from which a box is confident."""
-    parts = []
-    for name, sources in generation.meta['objects'].items():
-        counts = ', '.join(f'{count} {source.replace("_", " ")}' for source, count in sources.items() if count)
-        tau = generation.meta['tau'][name]
-        parts.append(f'{name}: {counts or "none"}' + ('' if tau is None else f' (confident from {tau:.2f})'))
-    return '; '.join(parts)
 
 
 def weights_sha256(model: nn.Module) -> str:

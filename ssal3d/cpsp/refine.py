@@ -7,25 +7,48 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.cpsp.settings import CPSPSettings
-from ssal3d.ops.boxes import _bev_iou
+from ssal3d.ops.box_kernels import pair_bev_iou
 
 KEEP, REPLACE, DELETE, DUPLICATE = range(4)
 
 
 class Detections(NamedTuple):
-    """Boxes of F frames: bank objects or predictions.
+    """Boxes of a frame: bank objects or predictions.
 
     Attributes:
         boxes: ``(K, 7)`` boxes.
         labels: ``(K,)`` class indices.
         uncertainty: ``(K,)`` uncertainties.
-        offsets: ``(F + 1,)`` first box of every frame.
     """
 
     boxes: NDArray[np.floating]
     labels: NDArray[np.integer]
     uncertainty: NDArray[np.floating]
-    offsets: NDArray[np.int64]
+
+
+class Matching(NamedTuple):
+    """The settings that decide about a frame, see `CPSPSettings`, for the kernel."""
+
+    match_iou: float
+    match_same_class: bool
+    only_confident: bool
+    del_after: int
+    replace_on_tie: bool
+    one_per_prediction: bool
+    keep_in_empty_frames: bool
+
+    @classmethod
+    def of(cls, settings: CPSPSettings) -> 'Matching':
+        """Take them out of all settings."""
+        return cls(
+            match_iou=settings.match_iou,
+            match_same_class=settings.match_same_class,
+            only_confident=settings.support == 'confident',
+            del_after=settings.del_after,
+            replace_on_tie=settings.replace_on_tie,
+            one_per_prediction=settings.one_per_prediction,
+            keep_in_empty_frames=settings.keep_in_empty_frames,
+        )
 
 
 class Refinement(NamedTuple):
@@ -63,33 +86,23 @@ def refine(
     has_points: NDArray[np.bool_],
     settings: CPSPSettings,
 ) -> Refinement:
-    """Compare the bank objects of F frames with new predictions.
+    """Compare the bank objects of a frame with new predictions.
 
     A bank object is supported by the prediction of largest BEV IoU above ``match_iou``. Supported, it gives way to a
     prediction that is less uncertain and holds points (equation 1), else it stays and its misses are forgotten.
     Without support it counts a miss and is deleted at the ``del_after``-th in a row (equation 2). Where two objects
-    share a prediction, the one of larger IoU is treated so and the other is dropped. O(B_f P_f) per frame.
+    share a prediction, the one of larger IoU is treated so and the other is dropped. O(B P).
 
     Args:
         bank: Confident bank objects.
         miss: ``(B,)`` their misses so far.
-        predictions: All predictions of the same frames.
+        predictions: All predictions of the same frame.
         confident: ``(P,)`` whether a prediction reaches its class's confident threshold.
         has_points: ``(P,)`` whether a prediction holds at least one point.
         settings: Matching and deletion.
     """
-    options = (
-        settings.match_iou,
-        settings.match_same_class,
-        settings.support == 'confident',
-        settings.del_after,
-        settings.replace_on_tie,
-        settings.one_per_prediction,
-        settings.keep_in_empty_frames,
-    )
-    return Refinement(
-        *_refine(_typed(bank), miss.astype(np.uint8), _typed(predictions), confident, has_points, options)
-    )
+    rules = Matching.of(settings)
+    return Refinement(*_refine(_typed(bank), miss.astype(np.uint8), _typed(predictions), confident, has_points, rules))
 
 
 def _typed(detections: Detections) -> Detections:
@@ -98,61 +111,58 @@ def _typed(detections: Detections) -> Detections:
         np.ascontiguousarray(detections.boxes, dtype=np.float64).reshape(-1, 7),
         np.ascontiguousarray(detections.labels, dtype=np.int64),
         np.ascontiguousarray(detections.uncertainty, dtype=np.float64),
-        np.ascontiguousarray(detections.offsets, dtype=np.int64),
     )
 
 
 @njit(cache=True, nogil=True)
-def _refine(bank: Any, miss: Any, predictions: Any, confident: Any, has_points: Any, options: Any) -> Any:
-    iou, same_class, confident_only, del_after, on_tie, one_per_prediction, keep_in_empty = options
+def _refine(bank: Any, miss: Any, predictions: Any, confident: Any, has_points: Any, rules: Any) -> Any:
     action = np.zeros(bank.boxes.shape[0], dtype=np.int8)
     miss = miss.copy()
     free = np.ones(predictions.boxes.shape[0], dtype=np.bool_)
-    support = confident if confident_only else np.ones_like(confident)
-    partner, quality = _match(bank, predictions, support, iou, same_class)
-    for frame in range(bank.offsets.shape[0] - 1):
-        start, stop = bank.offsets[frame], bank.offsets[frame + 1]
-        is_empty = predictions.offsets[frame] == predictions.offsets[frame + 1]
-        for b in range(start, stop):
-            p = partner[b]
-            if p < 0:
-                miss[b] += 1
-                action[b] = KEEP if miss[b] < del_after and (keep_in_empty or not is_empty) else DELETE
-            elif one_per_prediction and _is_duplicate(b, start, stop, partner, quality, bank.uncertainty):
-                action[b] = DUPLICATE
-            else:
-                new, old = predictions.uncertainty[p], bank.uncertainty[b]
-                action[b] = REPLACE if has_points[p] and (new < old or (on_tie and new == old)) else KEEP
-                miss[b] = 0
-        for p in range(predictions.offsets[frame], predictions.offsets[frame + 1]):
-            for b in range(start, stop):
-                may_match = support[p] and not (same_class and bank.labels[b] != predictions.labels[p])
-                if (may_match or action[b] == KEEP) and _bev_iou(bank.boxes[b], predictions.boxes[p]) > iou:
-                    free[p] = False
-                    break
+    support = confident if rules.only_confident else np.ones_like(confident)
+    partner, quality = _match(bank, predictions, support, rules)
+    may_miss = rules.keep_in_empty_frames or predictions.boxes.shape[0] > 0
+    for b in range(bank.boxes.shape[0]):
+        p = partner[b]
+        if p < 0:
+            miss[b] += 1
+            action[b] = KEEP if miss[b] < rules.del_after and may_miss else DELETE
+        elif rules.one_per_prediction and _is_duplicate(b, partner, quality, bank.uncertainty):
+            action[b] = DUPLICATE
+        else:
+            new, old = predictions.uncertainty[p], bank.uncertainty[b]
+            wins = new < old or (rules.replace_on_tie and new == old)
+            action[b] = REPLACE if has_points[p] and wins else KEEP
+            miss[b] = 0
+    for p in range(predictions.boxes.shape[0]):
+        for b in range(bank.boxes.shape[0]):
+            may_match = support[p] and not (rules.match_same_class and bank.labels[b] != predictions.labels[p])
+            meets = may_match or action[b] == KEEP
+            if meets and pair_bev_iou(bank.boxes[b], predictions.boxes[p]) > rules.match_iou:
+                free[p] = False
+                break
     return action, partner, miss, free
 
 
 @njit(cache=True, nogil=True)
-def _match(bank: Any, predictions: Any, support: Any, iou: Any, same_class: Any) -> Any:
-    """Return for every bank object its prediction of largest BEV IoU above ``iou``, or -1, and that IoU."""
+def _match(bank: Any, predictions: Any, support: Any, rules: Any) -> Any:
+    """Return for every bank object its prediction of largest BEV IoU above ``match_iou``, or -1, and that IoU."""
     partner = np.full(bank.boxes.shape[0], -1, dtype=np.int64)
-    quality = np.full(bank.boxes.shape[0], iou)
-    for frame in range(bank.offsets.shape[0] - 1):
-        for b in range(bank.offsets[frame], bank.offsets[frame + 1]):
-            for p in range(predictions.offsets[frame], predictions.offsets[frame + 1]):
-                if not support[p] or (same_class and bank.labels[b] != predictions.labels[p]):
-                    continue
-                overlap = _bev_iou(bank.boxes[b], predictions.boxes[p])
-                if overlap > quality[b]:
-                    partner[b], quality[b] = p, overlap
+    quality = np.full(bank.boxes.shape[0], rules.match_iou)
+    for b in range(bank.boxes.shape[0]):
+        for p in range(predictions.boxes.shape[0]):
+            if not support[p] or (rules.match_same_class and bank.labels[b] != predictions.labels[p]):
+                continue
+            overlap = pair_bev_iou(bank.boxes[b], predictions.boxes[p])
+            if overlap > quality[b]:
+                partner[b], quality[b] = p, overlap
     return partner, quality
 
 
 @njit(cache=True, nogil=True)
-def _is_duplicate(b: Any, start: Any, stop: Any, partner: Any, quality: Any, uncertainty: Any) -> Any:
+def _is_duplicate(b: Any, partner: Any, quality: Any, uncertainty: Any) -> Any:
     """Whether another object of the frame has the better claim to b's prediction: IoU, then certainty, then order."""
-    for other in range(start, stop):
+    for other in range(partner.shape[0]):
         if other != b and partner[other] == partner[b]:
             if quality[other] != quality[b]:
                 better = quality[other] > quality[b]
@@ -166,5 +176,5 @@ def _is_duplicate(b: Any, start: Any, stop: Any, partner: Any, quality: Any, unc
 
 
 def _warm_up() -> None:
-    nothing = Detections(np.zeros((0, 7)), np.zeros(0, np.int64), np.zeros(0), np.zeros(2, np.int64))
+    nothing = Detections(np.zeros((0, 7)), np.zeros(0, np.int64), np.zeros(0))
     refine(nothing, np.zeros(0, np.uint8), nothing, np.zeros(0, np.bool_), np.zeros(0, np.bool_), CPSPSettings())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.class_names import per_class
 from ssal3d.errors import UserError, unknown_name
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -87,12 +88,13 @@ class CPSPSettings:
         """Return the settings as JSON values."""
         return {k: dict(v) if isinstance(v, Mapping) else v for k, v in dataclasses.asdict(self).items()}
 
-    def clusters(self, name: str, first: bool) -> int:
-        """Return the number of clusters for a class at the first build or at a refresh."""
+    def clusters(self, classes: Sequence[str], first: bool) -> list[int]:
+        """Return the number of clusters of each class at the first build or at a refresh."""
         setting = 'k_first' if first else 'k_next'
-        clusters = int(per_class(getattr(self, setting), name, setting))
-        if clusters < 1:
-            raise UserError(f"found {setting} {clusters} for class '{name}', expected at least 1")
+        clusters = [int(value) for value in per_class(getattr(self, setting), classes, setting)]
+        for name, number in zip(classes, clusters):
+            if number < 1:
+                raise UserError(f"found {setting} {number} for class '{name}', expected at least 1")
         return clusters
 
 
@@ -139,19 +141,6 @@ def cpsp_settings(profile: str = 'ours', **changes: Any) -> CPSPSettings:
     return CPSPSettings(**{**PROFILES[profile], **changes})
 
 
-def per_class(value: Any, name: str, setting: str) -> Any:
-    """Return a class's value of a setting that is one number or a dictionary by class name.
-
-    Raises:
-        UserError: If the dictionary lacks the class.
-    """
-    if not isinstance(value, Mapping):
-        return value
-    if name not in value:
-        raise UserError(f"{setting} has no entry for class '{name}', found {', '.join(value)}; add one")
-    return value[name]
-
-
 def low_thresholds(
     scores: NDArray[np.floating], labels: NDArray[np.integer], classes: Sequence[str], settings: CPSPSettings
 ) -> dict[str, float]:
@@ -163,7 +152,7 @@ def low_thresholds(
         classes: Class names.
         settings: Fixed values, or the quantile; a class without predictions keeps its fixed value.
     """
-    low = {name: float(per_class(settings.tau_low, name, 'tau_low')) for name in classes}
+    low = dict(zip(classes, per_class(settings.tau_low, classes, 'tau_low').tolist()))
     if settings.tau_low_quantile is not None:
         for label, name in enumerate(classes):
             own = scores[labels == label]

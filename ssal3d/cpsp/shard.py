@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.cpsp.annotations import ANNOTATION, LabelledObjects
+from ssal3d.bank.annotations import ANNOTATION, LabelledObjects
+from ssal3d.bank.generation import CONFIDENT, OBJECT, PREDICTION, Generation
 from ssal3d.cpsp.background import Rules
 from ssal3d.cpsp.confidence import thresholds
-from ssal3d.cpsp.generation import CONFIDENT, OBJECT, PREDICTION, Generation
 from ssal3d.cpsp.settings import CPSPSettings, low_thresholds
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.ops.boxes import overlaps_any

@@ -154,11 +154,6 @@ def lidar_to_camera(points: Array, calibration: Calibration) -> Array:
     return transform(calibration.lidar_to_camera, points)
 
 
-def camera_to_lidar(points: Array, calibration: Calibration) -> Array:
-    """Return ``(N, 3)`` points in the LiDAR frame."""
-    return transform(np.linalg.inv(calibration.lidar_to_camera), points)
-
-
 def project(points: Array, calibration: Calibration) -> tuple[Array, Array]:
     """Project LiDAR points to the left colour image.
 

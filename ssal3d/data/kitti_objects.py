@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ssal3d.errors import UserError
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 LABEL_FIELDS = 15
 DETECTION_FIELDS = 16

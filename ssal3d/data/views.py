@@ -5,7 +5,8 @@ bought, and only then let the data set parse what is left. No statistic, log lin
 depend on an annotation that was not paid for.
 """
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.frames import check_classes, fill, read_dataset_infos
 from ssal3d.data.infos import frame_id, frame_ids, without_annotations
 from ssal3d.data.label_state import LabelState
@@ -143,6 +145,24 @@ class LabelledView(FrameView):
         self.full_init()
         return self.dataset.get_cat_ids(index)
 
+    def annotated_objects(self) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.str_], NDArray[np.bool_]]]:
+        """Yield every annotated object by frame, those of neighbour classes (Van, ...) included.
+
+        Yields:
+            Frame id, ``(k, 7)`` gravity-centred boxes, ``(k,)`` class names, ``(k,)`` whether a box may be pasted: all
+            but those whose KITTI difficulty is unknown.
+        """
+        self.full_init()
+        names = np.array(self.dataset.METAINFO['classes'])
+        parser = copy.copy(self.dataset)
+        parser.label_mapping = {label: label for label in range(-1, len(names))}  # keep what training does not know
+        parser.num_ins_per_cat = [0] * len(names)
+        for index, name in enumerate(self.frame_ids):
+            annotations = parser.parse_ann_info(self.get_data_info(index))
+            boxes = gravity_centred(annotations['gt_bboxes_3d'])
+            usable = np.asarray(annotations.get('difficulty', np.zeros(len(boxes)))) >= 0
+            yield name, boxes, names[annotations['gt_labels_3d']], usable
+
     def _choose(self, infos: Infos) -> list[dict[str, Any]]:
         bought = _bought(self._labels, infos)
         chosen = [info for info in infos['data_list'] if frame_id(info) in bought]
@@ -208,6 +228,17 @@ class UnlabelledView(FrameView):
             bought = _bought(self._labels, infos)
             chosen = chosen if self._include_labelled else chosen - bought
         return [without_annotations(info, self._keep) for info in infos['data_list'] if frame_id(info) in chosen]
+
+
+def points_loader(*views: FrameView) -> Callable[[str], NDArray[np.float32]]:
+    """Return a function that loads the points of a frame of any of these views, see `FrameView.load_points`."""
+    where = {name: (view, index) for view in views for index, name in enumerate(view.frame_ids)}
+
+    def load(name: str) -> NDArray[np.float32]:
+        view, index = where[name]
+        return view.load_points(index)
+
+    return load
 
 
 def _build_lazily(dataset: dict | Det3DDataset) -> Det3DDataset:

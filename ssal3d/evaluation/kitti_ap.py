@@ -183,7 +183,7 @@ def _prepare(truth: KittiFrames, detections: KittiFrames, classes: Sequence[str]
     )
 
 
-def _check_image_boxes(bbox: Array, what: str) -> None:
+def _check_image_boxes(bbox: NDArray[np.floating], what: str) -> None:
     # KITTI ignores what is not tall in the image; without this check, LiDAR-only data would silently score 0.
     if len(bbox) and (bbox[:, 3] == bbox[:, 1]).all():
         raise UserError(

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.data.kitti_objects import KittiFrames
-from ssal3d.ops.boxes import _bev_iou, _iou_3d
+from ssal3d.ops.box_kernels import pair_bev_iou, pair_iou_3d
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -56,10 +56,10 @@ def overlapping_pairs(truth: KittiFrames, detections: KittiFrames, wanted: NDArr
     arrays = (
         truth.offsets,
         detections.offsets,
-        np.ascontiguousarray(truth.objects.bbox),
-        np.ascontiguousarray(detections.objects.bbox),
-        truth.objects.upright_boxes(),
-        detections.objects.upright_boxes(),
+        np.ascontiguousarray(truth.objects.bbox, dtype=np.float64),
+        np.ascontiguousarray(detections.objects.bbox, dtype=np.float64),
+        truth.objects.upright_boxes().astype(np.float64, copy=False),
+        detections.objects.upright_boxes().astype(np.float64, copy=False),
         wanted,
     )
     start = np.zeros(len(wanted) + 1, dtype=np.int64)
@@ -170,7 +170,7 @@ def _overlapping_pairs(
                 b = bbox[d]
                 width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
                 common = width * height if width > 0.0 and height > 0.0 else 0.0
-                ground = _bev_iou(truth_boxes[g], boxes[d])
+                ground = pair_bev_iou(truth_boxes[g], boxes[d])
                 if common > 0.0 or ground > 0.0:
                     if count < detection.size:
                         area = (b[2] - b[0]) * (b[3] - b[1])
@@ -178,7 +178,7 @@ def _overlapping_pairs(
                         detection[count] = d
                         overlaps[0, count] = common / union if common > 0.0 else 0.0
                         overlaps[1, count] = ground
-                        overlaps[2, count] = _iou_3d(truth_boxes[g], boxes[d]) if ground > 0.0 else 0.0
+                        overlaps[2, count] = pair_iou_3d(truth_boxes[g], boxes[d]) if ground > 0.0 else 0.0
                         overlaps[_COVERED, count] = common / area if common > 0.0 else 0.0
                     count += 1
             start[g + 1] = count

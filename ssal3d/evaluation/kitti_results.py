@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ssal3d.data.kitti_format import DONT_CARE, transform
 from ssal3d.data.kitti_objects import KittiObjects
 from ssal3d.errors import UserError
-from ssal3d.ops.boxes import corners_3d
+from ssal3d.ops.box_geometry import corners_3d
 
 Array = NDArray[np.floating]
 
@@ -74,7 +74,7 @@ def detected_objects(
     if view is None or view.projection is None:
         return objects
     bbox = image_boxes(objects, view.projection, view.size)
-    return replace(objects, bbox=bbox)[~np.isnan(bbox).any(axis=1)]
+    return replace(objects, bbox=bbox)[~np.any(np.isnan(bbox), axis=1)]
 
 
 def annotated_objects(info: Mapping[str, Any], names: Mapping[int, str], view: CameraView | None) -> KittiObjects:

@@ -21,12 +21,12 @@ from ssal3d.fileio import exclusive, sha256
 from ssal3d.loop.chains import Chains, Place, plan
 from ssal3d.loop.journal import Journal
 from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames
-from ssal3d.loop.stages import FrameBoxes, StageInputs, SupervisedStage, labelled_test_view, pool_view
 from ssal3d.loop.summary import summarise
-from ssal3d.loop.training import train_stage
 from ssal3d.models.loading import load_detector
 from ssal3d.predictions.pool_inference import predict_pool
 from ssal3d.registry import STAGES
+from ssal3d.stages.run import train_stage
+from ssal3d.stages.supervised import FrameBoxes, StageInputs, SupervisedStage, labelled_test_view, pool_view
 
 
 @dataclass

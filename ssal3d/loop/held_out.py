@@ -16,9 +16,9 @@ from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.infos import frame_id
 from ssal3d.data.label_state import LabelState
 from ssal3d.data.views import FrameView
-from ssal3d.loop.stages import FrameBoxes
+from ssal3d.evaluation.box_precision import count_right
 from ssal3d.predictions import read_predictions
-from ssal3d.semi.pseudo_labels import count_right
+from ssal3d.stages.supervised import FrameBoxes
 
 
 class RevealedView(FrameView):

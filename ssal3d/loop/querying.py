@@ -8,7 +8,7 @@ from mmdet3d.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from ssal3d.active.query import Query, pool_of_ids, select
+from ssal3d.active.query.selection import Query, pool_of_ids, select
 from ssal3d.active.sampler import ActiveSampler
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError

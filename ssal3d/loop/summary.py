@@ -10,7 +10,7 @@ from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import SCHEMA, write_json
 from ssal3d.loop.held_out import measure_predictions, measure_pseudo_labels
 from ssal3d.loop.journal import Journal
-from ssal3d.loop.stages import FrameBoxes
+from ssal3d.stages.supervised import FrameBoxes
 from ssal3d.terminal import console, print_table
 
 SHOWN = ('bev_R40_moderate', '3d_R40_moderate')

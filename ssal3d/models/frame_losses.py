@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from mmdet3d.structures import bbox3d2roi
 from mmengine.structures import InstanceData
 from torch import Tensor
+
+from ssal3d.ops.rois import stack_rois
 
 NEGATIVE_IGNORED = 'positives_only'  # metainfo key: nothing is learnt from what is not labelled in the frame
 POSITIVE_ROI_IOU = 0.75  # with `positives_only`, scores are learnt from RoIs above it (spec 6.2)
@@ -80,7 +81,7 @@ def _second_stage(
     foreground = head.semantic_head(points['keypoint_features'])['seg_preds']
     sampled = [_sample(head, own, truth) for own, truth in zip(proposals, truths)]
     boxes = [own['bboxes_3d'].tensor if result is None else result.bboxes for own, result in zip(proposals, sampled)]
-    rois = bbox3d2roi(boxes)
+    rois = stack_rois(boxes)
     features = points['fusion_keypoint_features'] * foreground.sigmoid().amax(-1, keepdim=True)
     results = head._bbox_forward(features, points['keypoints'], rois)
     refined = head.bbox_head._decode(rois[:, 1:], results['bbox_reg'])

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import autocast, nn
 
 from ssal3d.errors import UserError, unknown_name
+from ssal3d.models.wrapping import unwrapped
 
 TYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 CPU_INFO = Path('/proc/cpuinfo')
@@ -98,11 +98,11 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
         self.device = next(parameter.device for group in self.optimizer.param_groups for parameter in group['params'])
         self.cast_dtype = fastest_type(self.device) if dtype == 'auto' else TYPES[dtype]
         self._scale_update_param = float(loss_scale) if isinstance(loss_scale, (int, float)) else None
-        settings = {'init_scale': self._scale_update_param} if self._scale_update_param else {}
-        settings |= loss_scale if isinstance(loss_scale, dict) else {}
-        self.loss_scaler = torch.amp.GradScaler(
-            self.device.type, enabled=self.cast_dtype == torch.float16 and self.device.type == 'cuda', **settings
-        )
+        settings: dict[str, Any] = dict(loss_scale) if isinstance(loss_scale, dict) else {}
+        if self._scale_update_param is not None:
+            settings['init_scale'] = self._scale_update_param
+        settings['enabled'] = self.cast_dtype == torch.float16 and self.device.type == 'cuda'
+        self.loss_scaler = torch.amp.GradScaler(self.device.type, **settings)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the optimiser and, if gradients are scaled, of the scaler."""
@@ -129,8 +129,7 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
         Args:
             model: The model.
         """
-        network = model.module if is_model_wrapper(model) else model
-        marked = any(getattr(part, 'marks_dense_part', False) for part in network.modules())
+        marked = any(getattr(part, 'marks_dense_part', False) for part in unwrapped(model).modules())
         precision = dense_in(self.cast_dtype) if marked else autocast(self.device.type, dtype=self.cast_dtype)
         with OptimWrapper.optim_context(self, model), precision:
             yield

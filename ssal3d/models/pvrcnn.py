@@ -31,6 +31,7 @@ from ssal3d.models.gradients import (
 )
 from ssal3d.models.mixed_precision import dense_part
 from ssal3d.models.roi_targets import roi_targets
+from ssal3d.ops.rois import stack_rois
 
 LOGIT_EPS = 1e-6
 
@@ -367,11 +368,6 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
                 values['gradient'] = self._anchor_gradients[frame]
             sample.frame_predictions = values
         return samples
-
-
-def stack_rois(boxes: Sequence[Tensor]) -> Tensor:
-    """Return ``(R, 8)`` RoIs of a batch: frame index, then the box; frames may have none."""
-    return torch.cat([torch.cat((own.new_full((len(own), 1), frame), own), 1) for frame, own in enumerate(boxes)])
 
 
 def monte_carlo_passes(head: nn.Module, pooled: Tensor, passes: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -35,7 +35,7 @@ def add_rows(gradients: Tensor, rows: Tensor, num_rows: int) -> Tensor:
     """
     flat = _full_precision(gradients).reshape(-1, gradients.shape[-1])
     result = torch.zeros((num_rows, gradients.shape[-1]), dtype=flat.dtype)
-    _add_rows(flat.contiguous().numpy(), rows.reshape(-1).long().numpy(), result.numpy())
+    add_rows_kernel(flat.contiguous().numpy(), rows.reshape(-1).long().numpy(), result.numpy())
     return result.to(gradients.dtype)
 
 
@@ -94,7 +94,7 @@ class _TakeRows(Function):
         ctx.num_rows, ctx.rows = len(features), rows
         values = _full_precision(features).contiguous()
         result = values.new_empty((rows.numel(), features.shape[1]))
-        _take_rows(values.numpy(), rows.reshape(-1).long().numpy(), result.numpy())
+        take_rows_kernel(values.numpy(), rows.reshape(-1).long().numpy(), result.numpy())
         return result.view(*rows.shape, features.shape[1]).to(features.dtype)
 
     @staticmethod
@@ -109,7 +109,8 @@ def _full_precision(values: Tensor) -> Tensor:
 
 
 @njit(cache=True, nogil=True)
-def _take_rows(features: Any, rows: Any, result: Any) -> Any:
+def take_rows_kernel(features: Any, rows: Any, result: Any) -> Any:
+    """Copy the picked rows of features into the result."""
     for k in range(rows.shape[0]):
         row = rows[k]
         for c in range(result.shape[1]):
@@ -117,7 +118,8 @@ def _take_rows(features: Any, rows: Any, result: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _add_rows(gradients: Any, rows: Any, result: Any) -> Any:
+def add_rows_kernel(gradients: Any, rows: Any, result: Any) -> Any:
+    """Add each row of values to the row of the result that it belongs to."""
     for k in range(rows.shape[0]):
         row = rows[k]
         if row >= 0:

@@ -8,7 +8,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssal3d.ops.boxes import _is_inside, _precompute, points_in_boxes, points_per_box
+from ssal3d.ops.box_kernels import is_inside, membership_table
+from ssal3d.ops.boxes import points_in_boxes, points_per_box
 
 
 def points_in_boxes_part(points: Tensor, boxes: Tensor) -> Tensor:
@@ -55,10 +56,10 @@ def _gravity_centred(boxes: Tensor) -> NDArray[np.float64]:
 
 @njit(cache=True, nogil=True)
 def _mark_boxes(points: Any, boxes: Any, result: Any) -> Any:
-    table = _precompute(boxes)
+    table = membership_table(boxes)
     for i in range(points.shape[0]):
         for k in range(table.shape[0]):
-            if _is_inside(points[i, 0], points[i, 1], points[i, 2], table[k]):
+            if is_inside(points[i, 0], points[i, 1], points[i, 2], table[k]):
                 result[i, k] = 1
 
 

@@ -11,7 +11,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ssal3d.ops.boxes import _bev_iou, _overlap_area, bev_iou, iou_3d
+from ssal3d.ops.box_kernels import overlap_area, pair_bev_iou
+from ssal3d.ops.boxes import bev_iou, iou_3d
 
 _SMALLEST_AREA = 1e-14  # mmcv gives boxes below it no overlap
 
@@ -65,7 +66,7 @@ def _relative_overlap(a: Any, b: Any, over_first: Any) -> Any:
     area_a, area_b = a[3] * a[4], b[3] * b[4]
     if area_a < _SMALLEST_AREA or area_b < _SMALLEST_AREA:
         return 0.0
-    overlap = _overlap_area(a, b)
+    overlap = overlap_area(a, b)
     return overlap / (area_a if over_first else area_a + area_b - overlap)
 
 
@@ -107,7 +108,10 @@ def _suppress(boxes: Any, threshold: Any, max_kept: Any) -> Any:
             if width > 0.0 and height > 0.0:
                 # IoU grows with the overlap, and the outlines bound the overlap from above.
                 most = min(width * height, area, areas[k])
-                if most > 0.999999 * threshold * (area + areas[k] - most) and _bev_iou(boxes[kept[k]], box) > threshold:
+                if (
+                    most > 0.999999 * threshold * (area + areas[k] - most)
+                    and pair_bev_iou(boxes[kept[k]], box) > threshold
+                ):
                     suppressed = True
                     break
         if not suppressed:

@@ -13,7 +13,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from ssal3d.ops.grouping import _add_rows, _take_rows
+from ssal3d.ops.grouping import add_rows_kernel, take_rows_kernel
 
 
 def submanifold_pairs(
@@ -88,7 +88,7 @@ def convolve(
         result = features.new_zeros((num_outputs, len(filters)))
     source, target = features.contiguous().numpy(), result.numpy()
     for position, inputs, outputs in _positions(pairs, counts, submanifold):
-        _add_rows((_rows(source, inputs) @ weights[:, position].T).numpy(), outputs, target)
+        add_rows_kernel((_rows(source, inputs) @ weights[:, position].T).numpy(), outputs, target)
     return result
 
 
@@ -118,7 +118,7 @@ def convolve_backward(
     for position, inputs, outputs in _positions(pairs, counts, submanifold):
         rows = _rows(arrived, outputs)
         for_weights[:, position] = rows.T @ _rows(source, inputs)
-        _add_rows((rows @ weights[:, position]).numpy(), inputs, target)
+        add_rows_kernel((rows @ weights[:, position]).numpy(), inputs, target)
     return for_features, for_weights.view_as(filters)
 
 
@@ -133,7 +133,7 @@ def _positions(pairs: Tensor, counts: Tensor, submanifold: bool) -> list[tuple[i
 
 def _rows(source: Any, rows: Any) -> Tensor:
     result = np.empty((len(rows), source.shape[1]), dtype=source.dtype)
-    _take_rows(source, rows, result)
+    take_rows_kernel(source, rows, result)
     return torch.from_numpy(result)
 
 

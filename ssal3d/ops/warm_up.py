@@ -1,57 +1,50 @@
 """Compile the numba kernels of the package, so that no run waits for it: ``python -m ssal3d.ops.warm_up``.
 
-A module with kernels has a function ``_warm_up`` that calls each kernel on tiny inputs of the types used in practice,
-and stands in `MODULES`. Compiled kernels are cached on disk beside the sources.
+A module with kernels has a function ``_warm_up`` that calls each kernel on tiny inputs of the types used in practice.
+Compiled kernels are cached on disk beside the sources.
 """
 
+import argparse
 import importlib
-import importlib.util
 import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 
-MODULES = (
-    'ssal3d.ops.ball_query',
-    'ssal3d.ops.boxes',
-    'ssal3d.ops.grouping',
-    'ssal3d.ops.point_membership',
-    'ssal3d.ops.rotated_boxes',
-    'ssal3d.ops.sampling',
-    'ssal3d.ops.set_abstraction',
-    'ssal3d.ops.sparse_conv',
-    'ssal3d.ops.voxelize',
-    'ssal3d.active.ensemble',
-    'ssal3d.cpsp.background',
-    'ssal3d.cpsp.membership',
-    'ssal3d.cpsp.refine',
-    'ssal3d.cpsp.scene',
-    'ssal3d.data.kitti_format',
-    'ssal3d.evaluation.kitti_ap',
-)
+ROOT = Path(__file__).resolve().parents[1]
 
 
-def warm_up(modules: tuple[str, ...] = MODULES) -> list[str]:
-    """Compile the kernels of the given modules and return the names of the modules that had some.
+def modules_to_warm_up() -> list[str]:
+    """Return the modules of the package that have a ``_warm_up``; their text tells, none is imported."""
+    paths = [path for path in ROOT.rglob('*.py') if '\ndef _warm_up(' in path.read_text()]
+    return sorted('.'.join(path.relative_to(ROOT.parent).with_suffix('').parts) for path in paths)
 
-    Modules that are not there, or have no ``_warm_up``, are passed over.
+
+def warm_up(names: Sequence[str] | None = None, jobs: int = 1) -> list[str]:
+    """Compile the kernels of modules and return the modules' names.
+
+    Args:
+        names: Modules with a ``_warm_up``; all of the package without it.
+        jobs: Compile in so many processes.
     """
-    warmed = []
-    for name in modules:
-        if _exists(name) and hasattr(module := importlib.import_module(name), '_warm_up'):
-            module._warm_up()
-            warmed.append(name)
-    return warmed
-
-
-def _exists(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # not even its package is there
-        return False
+    names = modules_to_warm_up() if names is None else list(names)
+    if jobs > 1:
+        with ProcessPoolExecutor(jobs, mp_context=get_context('spawn')) as pool:
+            list(pool.map(warm_up, [[name] for name in names]))
+    else:
+        for name in names:
+            importlib.import_module(name)._warm_up()
+    return names
 
 
 def main() -> None:
     """Warm up everything and say in one line what was done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--jobs', type=int, default=1, help='compile in so many processes')
+    jobs = parser.parse_args().jobs
     start = time.monotonic()
-    warmed = warm_up()
+    warmed = warm_up(jobs=jobs)
     print(f'kernels of {len(warmed)} modules compiled or found in the cache, {time.monotonic() - start:.0f} s')
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_reduce_dict, broadcast_object_list, get_dist_info
-from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -23,6 +22,7 @@ from ssal3d.data.label_state import pool_digest
 from ssal3d.distributed import barrier
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import Extraction, extracting
+from ssal3d.models.wrapping import unwrapped
 from ssal3d.ops.boxes import points_per_box
 from ssal3d.predictions.reader import read_metadata
 from ssal3d.predictions.schema import REQUIRED, Layout, column
@@ -159,11 +159,6 @@ def _predict(
         network.train(was_training)
     barrier()
     return _over_ranks(timing)
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the model inside a distributed wrapper, or the model itself."""
-    return cast(nn.Module, model.module) if is_model_wrapper(model) else model
 
 
 def _missing_parts(out: Path, frames: int, size: int, metadata: Mapping[str, Any]) -> list[range]:

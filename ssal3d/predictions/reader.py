@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ssal3d.errors import UserError
@@ -45,10 +44,10 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
         if table.schema != tables[0].schema:
             raise UserError(f'{part}: column types differ from those of {parts[0].name}; predict the pool again')
     table = pa.concat_tables(tables).combine_chunks()
-    order = pc.sort_indices(table['frame_id']).to_numpy()
-    if not np.array_equal(order, np.arange(len(order))):
-        table = table.take(pa.array(order)).combine_chunks()
     frame_ids = np.array(table['frame_id'].to_pylist(), dtype=np.str_)
+    order = np.argsort(frame_ids, kind='stable')
+    if (np.diff(order) < 0).any():
+        table, frame_ids = table.take(pa.array(order)).combine_chunks(), frame_ids[order]
     repeated = np.flatnonzero(frame_ids[1:] == frame_ids[:-1])
     if len(repeated):
         raise UserError(
@@ -117,9 +116,9 @@ def _read_part(part: Path, names: list[str]) -> pa.Table:
             )
     table = pq.ParquetFile(part).read(columns=['frame_id', *names])  # pq.read_table would import pandas
     for name in names:
-        nulls = np.flatnonzero(pc.is_null(table[name]).to_numpy())
-        if len(nulls):
-            raise UserError(f"{part}: frame {table['frame_id'][nulls[0]]} has no value for '{name}'; predict it again")
+        if table[name].null_count:
+            row = table[name].is_null().to_pylist().index(True)
+            raise UserError(f"{part}: frame {table['frame_id'][row]} has no value for '{name}'; predict it again")
     return table.replace_schema_metadata(None)
 
 
@@ -153,7 +152,7 @@ def _per_frame(table: pa.Table, names: list[str]) -> dict[str, Any]:
             values[name] = _rows(_one_chunk(table[name]), spec, name)
         elif spec.layout is Layout.RAGGED:
             flat, offsets = _lists(table[name])
-            values[name] = Ragged(flat.to_numpy(zero_copy_only=False), offsets)
+            values[name] = Ragged(_numbers(flat), offsets)
     return values
 
 
@@ -163,20 +162,29 @@ def _one_chunk(chunked: pa.ChunkedArray) -> pa.Array:
 
 def _lists(chunked: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
     lists = _one_chunk(chunked)
-    offsets = lists.offsets.to_numpy().astype(np.int64)
+    offsets = _numbers(lists.offsets).astype(np.int64)
     return lists.flatten(), offsets - offsets[0]
 
 
 def _rows(array: pa.Array, spec: Column, source: str) -> np.ndarray:
     """Turn an Arrow array of scalars or fixed-size lists into ``(N,)`` or ``(N, width)``."""
     if spec.width == 1:
-        return array.to_numpy(zero_copy_only=False).astype(spec.dtype, copy=False)
+        return _numbers(array).astype(spec.dtype, copy=False)
     if not pa.types.is_fixed_size_list(array.type):
         raise UserError(f"{source}: '{spec.name}' has type {array.type}, expected a fixed-size list per row")
     width = array.type.list_size
     if spec.width and width != spec.width:
         raise UserError(f"{source}: '{spec.name}' has {width} values per row, expected {spec.width}")
-    return array.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    return _numbers(array.flatten()).reshape(-1, width)
+
+
+def _numbers(array: pa.Array) -> np.ndarray:
+    """Return the values of an Arrow array as a view where possible; its own ``to_numpy`` imports pandas, if installed."""
+    buffer = array.buffers()[1]
+    if array.null_count or buffer is None or pa.types.is_boolean(array.type):
+        return array.to_numpy(zero_copy_only=False)
+    dtype = np.dtype(array.type.to_pandas_dtype())
+    return np.frombuffer(buffer, dtype, count=len(array), offset=array.offset * dtype.itemsize)
 
 
 def check_values(predictions: PoolPredictions) -> None:

@@ -3,13 +3,13 @@
 from ssal3d.semi.dataset import PairedSemiDataset
 from ssal3d.semi.detector import SemiDetector3D
 from ssal3d.semi.ema import TeacherEMAHook
-from ssal3d.semi.hssda import HSSDA
-from ssal3d.semi.hssda_data import PasteCandidates, PoolSemiDataset, collate_branches
-from ssal3d.semi.hssda_hook import HSSDAMiningHook
-from ssal3d.semi.joint3d import ConsistencySSL3D
-from ssal3d.semi.nal import NAL3D, LoadAutoLabels
+from ssal3d.semi.hssda.dataset import PasteCandidates, PoolSemiDataset, collate_branches
+from ssal3d.semi.hssda.detector import HSSDA
+from ssal3d.semi.hssda.hook import HSSDAMiningHook
+from ssal3d.semi.joint3d.detector import ConsistencySSL3D
+from ssal3d.semi.nal.detector import NAL3D, LoadAutoLabels
 from ssal3d.semi.preprocessor import SemiDataPreprocessor
-from ssal3d.semi.threedioumatch import IoUMatch3D
+from ssal3d.semi.threedioumatch.detector import IoUMatch3D
 
 __all__ = [
     'HSSDA',

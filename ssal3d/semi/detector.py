@@ -14,7 +14,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssal3d.active.class_names import per_class
+from ssal3d.class_names import per_class
 from ssal3d.errors import UserError
 from ssal3d.models.frame_losses import FrameOutput, frame_outputs
 

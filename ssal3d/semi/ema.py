@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.predictions.pool_inference import unwrapped
+from ssal3d.models.wrapping import unwrapped
 
 KINDS = ('warm', 'ramp')
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from ssal3d.data.boxes import raised
 from ssal3d.errors import UserError
+from ssal3d.evaluation.box_precision import count_right
 from ssal3d.semi.detector import Losses, SemiDetector3D, progress
-from ssal3d.semi.pseudo_labels import count_right, precision_statistics
+from ssal3d.semi.pseudo_labels import precision_statistics
 
 
 class JudgedLabels(SemiDetector3D):

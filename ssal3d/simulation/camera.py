@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ssal3d.simulation.linear import apply
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 IMAGE_SIZE = (1242, 375)  # pixels: width, height
 _FOCAL = 721.5377  # pixels

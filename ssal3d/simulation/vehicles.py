@@ -121,11 +121,12 @@ def _colours(along: NDArray, cabin: NDArray[np.bool_], paint: Material, windows:
     colours[:, 7] = Material.RUBBER
     inside, slope = cabin[:-1] & cabin[1:], cabin[:-1] != cabin[1:]
     pillar = np.abs(np.diff(along)) < 0.035
+    sides = np.array([2, 4])
     colours[slope, 3] = Material.GLASS  # windscreen and rear window
     if windows:
-        colours[np.ix_(inside & ~pillar, [2, 4])] = Material.GLASS
+        colours[np.ix_(inside & ~pillar, sides)] = Material.GLASS
     else:
-        colours[np.ix_(inside & (along[:-1] > 0.15) & ~pillar, [2, 4])] = Material.GLASS
+        colours[np.ix_(inside & (along[:-1] > 0.15) & ~pillar, sides)] = Material.GLASS
         colours[slope & (along[:-1] < 0), 3] = paint
     return colours
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from active_pools import Oracle, unlabelled
 
 from ssal3d.active import ActiveSampler, select
-from ssal3d.active.synthetic import annotated_boxes, second_model, synthetic_pool, write_predictions
 from ssal3d.errors import UserError
 from ssal3d.predictions import read_predictions
 from ssal3d.predictions.schema import COLUMNS
+from ssal3d.predictions.synthetic import annotated_boxes, second_model, synthetic_pool, write_predictions
 from ssal3d.registry import ACTIVE_SAMPLERS
+from tests.helpers.active_pools import Oracle, unlabelled
 
 SAMPLERS = {
     'random': {'type': 'RandomSampler'},

@@ -2,10 +2,10 @@ import math
 
 import numpy as np
 import pytest
-from cpsp_builders import CLASSES
 
 from ssal3d.cpsp.confidence import class_threshold, thresholds, uncertainty
 from ssal3d.cpsp.settings import cpsp_settings
+from tests.helpers.cpsp_builders import CLASSES
 
 SIX_SCORES = np.array([0.10, 0.12, 0.50, 0.52, 0.90, 0.92], np.float32)
 

@@ -2,19 +2,18 @@ import itertools
 
 import numpy as np
 import pytest
-from cpsp_builders import box
 
 from ssal3d.cpsp.refine import DELETE, DUPLICATE, KEEP, REPLACE, Detections, refine
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.ops.boxes import bev_iou
+from tests.helpers.cpsp_builders import box
 
 NAMES = {KEEP: 'keep', REPLACE: 'replace', DELETE: 'delete', DUPLICATE: 'duplicate'}
 
 
-def detections(boxes, uncertainty, labels=None, offsets=None):
+def detections(boxes, uncertainty, labels=None):
     labels = np.zeros(len(boxes), int) if labels is None else np.asarray(labels)
-    offsets = np.array([0, len(boxes)]) if offsets is None else offsets
-    return Detections(np.array(boxes).reshape(-1, 7), labels, np.asarray(uncertainty, float), offsets)
+    return Detections(np.array(boxes).reshape(-1, 7), labels, np.asarray(uncertainty, float))
 
 
 def one_frame(bank, predictions, miss=None, confident=None, has_points=None, settings=None):
@@ -167,35 +166,21 @@ def test_against_the_reference_on_random_frames(options):
     names = ('support', 'match_same_class', 'del_after', 'replace_on_tie', 'one_per_prediction', 'keep_in_empty_frames')
     settings = cpsp_settings(**dict(zip(names, options)))
     rng = np.random.default_rng(OPTIONS.index(options))
-    frames = 80
-    counts = rng.integers(0, 7, (2, frames))
-    tables = []
-    for own in counts:
-        boxes = [box(*rng.integers(0, (9, 4)) / 2, yaw=rng.choice((0, 0.4))) for _ in range(own.sum())]
-        labels, uncertainty = rng.integers(0, 3, own.sum()), rng.integers(0, 6, own.sum()) / 8
-        tables.append(detections(boxes, uncertainty, labels, np.cumsum([0, *own])))
-    bank, predictions = tables
-    misses = rng.integers(0, 3, len(bank.boxes)).astype(np.uint8)
-    confident, has_points = rng.random((2, len(predictions.boxes))) > 0.3
-    result = refine(bank, misses, predictions, confident, has_points, settings)
     seen = set()
-    for f in range(frames):
-        b, p = (slice(t.offsets[f], t.offsets[f + 1]) for t in tables)
-        part = [Detections(t.boxes[s], t.labels[s], t.uncertainty[s], None) for t, s in zip(tables, (b, p))]
-        outcome, free = reference(part[0], misses[b], part[1], confident[p], has_points[p], settings)
-        assert [NAMES[action] for action in result.action[b].tolist()] == [entry[1] for entry in outcome]
-        assert result.miss[b].tolist() == [entry[2] for entry in outcome]
-        partner = np.where(result.partner[b] >= 0, result.partner[b] - p.start, -1)
-        assert partner.tolist() == [entry[0] for entry in outcome]
-        assert result.free[p].tolist() == free
+    for _ in range(80):
+        tables = []
+        for count in rng.integers(0, 7, 2):
+            boxes = [box(*rng.integers(0, (9, 4)) / 2, yaw=rng.choice((0, 0.4))) for _ in range(count)]
+            tables.append(detections(boxes, rng.integers(0, 6, count) / 8, rng.integers(0, 3, count)))
+        bank, predictions = tables
+        misses = rng.integers(0, 3, len(bank.boxes)).astype(np.uint8)
+        confident, has_points = rng.random((2, len(predictions.boxes))) > 0.3
+        result = refine(bank, misses, predictions, confident, has_points, settings)
+        outcome, free = reference(bank, misses, predictions, confident, has_points, settings)
+        assert [NAMES[action] for action in result.action.tolist()] == [entry[1] for entry in outcome]
+        assert result.miss.tolist() == [entry[2] for entry in outcome]
+        assert result.partner.tolist() == [entry[0] for entry in outcome]
+        assert result.free.tolist() == free
         seen.update(entry[1] for entry in outcome)
     assert seen >= {'keep', 'replace', 'delete'}
     assert ('duplicate' in seen) == settings.one_per_prediction
-
-
-def test_frames_do_not_see_each_other():
-    bank = detections([box(10, 0), box(10, 0)], [0.2, 0.2], offsets=np.array([0, 1, 2, 2]))
-    predictions = detections([box(10, 0), box(10, 0)], [0.1, 0.1], offsets=np.array([0, 1, 1, 2]))
-    result = refine(bank, np.zeros(2, np.uint8), predictions, np.ones(2, bool), np.ones(2, bool), cpsp_settings())
-    assert result.action.tolist() == [REPLACE, DELETE]
-    assert result.free.tolist() == [False, True]

@@ -3,19 +3,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cpsp_builders import CLASSES, RandomPool, box, points_in, predictions_of, same
 
-from ssal3d.cpsp.annotations import LabelledObjects
-from ssal3d.cpsp.box_bank import BoxBank
+from ssal3d.bank.annotations import LabelledObjects
+from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH
+from ssal3d.bank.paste import PasteSettings, Scene, paste_objects
 from ssal3d.cpsp.confidence import class_threshold
-from ssal3d.cpsp.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH
 from ssal3d.cpsp.refresh import refresh
-from ssal3d.cpsp.scene import PasteSettings, Scene, paste_objects, sample_rng
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.data.kitti_format import camera_boxes_to_lidar, camera_image_size, in_camera_view, read_calibration
 from ssal3d.data.kitti_objects import read_objects
 from ssal3d.errors import UserError
 from ssal3d.ops.boxes import bev_iou, points_in_boxes, points_per_box
+from tests.helpers.cpsp_builders import CLASSES, RandomPool, box, object_points, points_in, predictions_of, same
 
 SLACK = np.array([0, 0, 0, 2e-4, 2e-4, 2e-4, 0])  # points are stored relative to the centre in float32
 FEW = {'k_first': 6, 'k_next': 6}
@@ -58,7 +58,7 @@ def check_invariants(generation, load_points, predictions, labelled, settings):
         assert (points_in_boxes(background, forbidden) == -1).all()
         assert len(background) == (points_in_boxes(cloud, forbidden) == -1).sum()
         for k in own:
-            points, where = generation.object_points(k), objects['box'][k : k + 1].astype(float)
+            points, where = object_points(generation, k), objects['box'][k : k + 1].astype(float)
             assert len(points) == points_per_box(cloud, where)[0]
             assert (points_in_boxes(points, where + SLACK) == 0).all()
         false = objects['box'][own[objects['source'][own] == FALSE_POSITIVE]]
@@ -340,7 +340,11 @@ def test_real_frames_end_to_end(kitti_mini, tmp_path):
     assert (previous.objects['source'] == GROUND_TRUTH).sum() >= 2
     background = previous.background('000010', clouds['000010'])
     scene = paste_objects(
-        Scene(background), previous, PasteSettings(dict.fromkeys(CLASSES, 5)), sample_rng(0, 0, 0), (0, 0, 1, 1.73)
+        Scene(background),
+        previous,
+        PasteSettings(dict.fromkeys(CLASSES, 5)),
+        np.random.default_rng((0, 0, 0)),
+        (0, 0, 1, 1.73),
     )
     assert len(scene.boxes) >= 3
     assert np.allclose(scene.boxes[:, 2] - scene.boxes[:, 5] / 2, -1.73, atol=1e-5)

@@ -71,10 +71,11 @@ def test_numpy_content_of_stock_converters_is_read(tmp_path, protocol):
 
 
 @pytest.mark.parametrize('protocol', [0, 2])
-def test_pickles_of_numpy_2_are_read(tmp_path, protocol):
+@pytest.mark.parametrize('package', [b'core', b'_core'])
+def test_pickles_of_numpy_1_and_2_are_read(tmp_path, protocol, package):
     content = pickle.dumps(infos(plane=np.array([1.5, -2.0]), single=np.float32(0.25)), protocol=protocol)
-    renamed = content.replace(b'numpy.core.', b'numpy._core.')
-    assert renamed != content
+    renamed = content.replace(b'numpy._core.', b'numpy.core.').replace(b'numpy.core.', b'numpy.%s.' % package)
+    assert b'numpy.%s.' % package in renamed
     (tmp_path / 'a.pkl').write_bytes(renamed)
     frame = read_infos(tmp_path / 'a.pkl')['data_list'][0]
     np.testing.assert_array_equal(frame['plane'], [1.5, -2.0])

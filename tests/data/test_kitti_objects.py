@@ -14,7 +14,7 @@ from ssal3d.data.kitti_objects import (
     read_objects,
 )
 from ssal3d.errors import UserError
-from ssal3d.ops.boxes import bev_corners
+from ssal3d.ops.box_geometry import bev_corners
 
 LABEL = 'Car 0.25 1 -1.57 599.41 156.40 629.75 189.25 1.50 1.60 3.90 0.47 1.49 69.44 -1.56'
 DETECTION = 'Pedestrian -1 -1 0.5 10 20 30 80 1.8 0.6 0.7 -3 1.7 12.5 3.1 0.93'

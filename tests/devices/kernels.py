@@ -4,12 +4,12 @@ import importlib
 from unittest import mock
 
 import torch
-from tests.helpers.operators import renumbered
 from torch.utils._pytree import tree_flatten, tree_map
 
 from ssal3d.compat import mmcv_fixes
 from ssal3d.ops import point_membership, sampling
 from tests.devices.imagined import DeviceError, OnGPU, off, on
+from tests.helpers.operator_inputs import renumbered
 
 KERNELS_PER_CALL = 3  # about: an operator of mmcv is one to five kernels
 SIZES_ON_THE_CPU = (
@@ -31,7 +31,7 @@ def patches(gpu):
         yield mock.patch.object(extension, name, _by_device(gpu, name, kernel, getattr(extension, name)), create=True)
     yield from _sampling(gpu)
     yield from _sparse_convolution(gpu)
-    yield mock.patch('torch.cuda.current_device', lambda: 0)
+    yield mock.patch('torch.cuda.current_device', return_value=0)
 
 
 def _by_device(gpu, name, kernel, otherwise):

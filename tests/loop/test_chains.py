@@ -1,11 +1,11 @@
 """Chains of stages that share their beginnings."""
 
 import pytest
-from test_experiment import train, variant
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
 from ssal3d.loop.chains import Place, as_chains, plan
+from tests.helpers.experiments import train, variant
 
 
 def test_a_list_of_names_is_one_chain():

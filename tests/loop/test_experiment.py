@@ -1,9 +1,7 @@
 """Whole experiments on a tiny street, in processes of their own: killed and resumed, distributed, with garbled labels."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import torch
 from ssal3d.data.infos import read_infos, write_infos
 from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import exclusive, read_json
+from tests.helpers.experiments import train
 
-ROOT = Path(__file__).parents[2]
 STEPS = [
     'initial',
     'round_1/normal',
@@ -29,22 +27,6 @@ STEPS = [
 ]
 
 pytestmark = pytest.mark.slow
-
-
-def train(street, work_dir, *options, kill_at=None, config='tests/loop/tiny.py', launcher=()):
-    environment = {**os.environ, 'SSAL3D_KITTI': str(street), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-    if kill_at:
-        environment['SSAL3D_TEST_KILL_AT'] = kill_at
-    script = 'tests/loop/killer.py' if kill_at else 'tools/train.py'
-    command = [*(launcher or [sys.executable]), script, config, '--work-dir', str(work_dir), *options]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
-
-
-def variant(path, *lines, sampler='EntropySampler'):
-    """Write a config that changes the tiny experiment and return its path, for `train`."""
-    base = f"_base_ = '{ROOT}/tests/loop/tiny.py'"
-    path.write_text('\n'.join((base, f"active_sampler = dict(_delete_=True, type='{sampler}')", *lines, '')))
-    return str(path)
 
 
 def weights(work_dir, stage='final/semi', epochs=2):

@@ -3,14 +3,12 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from mmdet3d.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from test_experiment import train, variant
 
 import ssal3d.register  # noqa: F401
 from ssal3d.data.label_state import LabelState
@@ -19,8 +17,9 @@ from ssal3d.models.loading import load_detector
 from ssal3d.predictions import read_predictions
 from ssal3d.predictions.pool_inference import predict_pool
 from ssal3d.registry import ACTIVE_SAMPLERS
+from tests.helpers.experiments import train, variant
+from tests.helpers.paths import ROOT, TINY
 
-ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / 'configs' / 'active').glob('*_kitti.py'))
 
 pytestmark = pytest.mark.slow
@@ -107,7 +106,7 @@ def test_the_command_predicts_with_the_columns_of_the_sampler_in_one_and_two_pro
     environment = {**os.environ, 'SSAL3D_KITTI': str(street), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
     config = tmp_path / 'kecor.py'
     config.write_text(
-        f"_base_ = '{ROOT}/tests/loop/tiny.py'\nactive_sampler = dict(_delete_=True, type='KECORSampler')\n"
+        f"_base_ = '{TINY}'\nactive_sampler = dict(_delete_=True, type='KECORSampler')\n"
         'model = dict(roi_head=dict(class_quality=dict()))\n'
     )
     words = ['tools/predict_pool.py', str(config), str(experiment / 'round_1/normal/epoch_2.pth'), '--batch-size', '2']

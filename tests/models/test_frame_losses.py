@@ -1,7 +1,5 @@
 """Losses of single frames: equal to the stock detector's, weighted and masked where it is asked for."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,6 +11,7 @@ from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
 from ssal3d.models.frame_losses import frame_outputs
+from tests.helpers.paths import TINY
 
 BOXES = torch.tensor([[4.0, 1, -1.9, 3.9, 1.6, 1.5, 0.1], [8.0, -3, -1.9, 0.8, 0.6, 1.7, 0.0]])
 LABELS = torch.tensor([2, 0])
@@ -22,7 +21,7 @@ LABELS = torch.tensor([2, 0])
 def detector():
     init_default_scope('mmdet3d')
     torch.manual_seed(0)
-    model = MODELS.build(Config.fromfile(Path(__file__).parents[1] / 'loop' / 'tiny.py').model)
+    model = MODELS.build(Config.fromfile(TINY).model)
     model.init_weights()
     for module in model.modules():  # so that two forwards of the same cloud agree
         if isinstance(module, torch.nn.Dropout):

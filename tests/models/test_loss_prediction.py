@@ -1,7 +1,5 @@
 """The loss net: what it computes, that it learns, and that the detector does not."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,21 +13,21 @@ from mmengine.structures import InstanceData
 import ssal3d.register  # noqa: F401
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
-from ssal3d.loop.loss_stage import LossNetStage
-from ssal3d.loop.stages import StageInputs
 from ssal3d.models.extraction import Extraction, extracting
 from ssal3d.models.loss_prediction import LossNet, inputs_of_frame, ranking_loss
 from ssal3d.predictions import read_predictions
 from ssal3d.predictions.pool_inference import predict_pool
+from ssal3d.stages.loss_net import LossNetStage
+from ssal3d.stages.supervised import StageInputs
+from tests.helpers.paths import TINY
 
-EXPERIMENT = Path(__file__).parents[1] / 'loop' / 'tiny.py'
 ADAM = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-2))
 
 
 @pytest.fixture(scope='module')
 def experiment():
     init_default_scope('mmdet3d')
-    return Config.fromfile(EXPERIMENT)
+    return Config.fromfile(TINY)
 
 
 def build(config, kind='LossPredictingPVRCNN'):

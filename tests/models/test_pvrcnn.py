@@ -1,7 +1,5 @@
 """PV-RCNN's extras: same predictions as the stock classes, and extras that belong to the right boxes."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,7 +13,9 @@ import ssal3d.register  # noqa: F401
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import Extraction, extracting
 from ssal3d.models.gradients import outer_product_sums
-from ssal3d.models.pvrcnn import monte_carlo_passes, stack_rois
+from ssal3d.models.pvrcnn import monte_carlo_passes
+from ssal3d.ops.rois import stack_rois
+from tests.helpers.paths import TINY
 
 STOCK = {
     'ActivePointVoxelRCNN': 'PointVoxelRCNN',
@@ -35,7 +35,7 @@ def to_stock(config):
 @pytest.fixture(scope='module')
 def config():
     init_default_scope('mmdet3d')
-    return Config.fromfile(Path(__file__).parents[1] / 'loop' / 'tiny.py').model
+    return Config.fromfile(TINY).model
 
 
 @pytest.fixture(scope='module')

@@ -1,25 +1,24 @@
 """PV-RCNN whose strided sparse convolutions number their rows as a hash table does: nothing else may change."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from mmdet3d.registry import MODELS
 from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from operator_inputs import renumbered
 from spconv.pytorch import ops
 
 import ssal3d.register  # noqa: F401
 from ssal3d.compat.mmdet3d_fixes import in_row_order
+from tests.helpers.operator_inputs import renumbered
+from tests.helpers.paths import TINY
 
 
 @pytest.fixture(scope='module')
 def model():
     init_default_scope('mmdet3d')
     torch.manual_seed(0)
-    model = MODELS.build(Config.fromfile(Path(__file__).parents[1] / 'loop' / 'tiny.py').model)
+    model = MODELS.build(Config.fromfile(TINY).model)
     model.init_weights()
     return model.eval()
 

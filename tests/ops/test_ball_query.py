@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from operator_inputs import clouds, scan
 
 from ssal3d.ops.ball_query import ball_query, stacked_ball_query
+from tests.helpers.operator_inputs import clouds, scan
 
 
 def cuda_kernel(points, centres, inner, outer, samples, nothing):

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from shapely import Polygon
 
+from ssal3d.ops.box_geometry import bev_corners
 from ssal3d.ops.boxes import (
-    bev_corners,
     bev_iou,
-    corners_3d,
     iou_3d,
     overlaps_any,
     points_in_boxes,
@@ -89,12 +88,3 @@ def test_points_in_boxes_follow_the_definition():
     assert (points_in_boxes(points, boxes)[clear] == expected[clear]).all()
     assert clear.mean() > 0.95
     assert points_per_box(points[clear], boxes).tolist() == inside[clear].sum(0).tolist()
-
-
-def test_corners_span_the_box():
-    boxes = random_boxes(np.random.default_rng(4), 10)
-    corners = corners_3d(boxes)
-    np.testing.assert_allclose(corners.mean(1), boxes[:, :3])
-    np.testing.assert_allclose(np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1), boxes[:, 3])
-    np.testing.assert_allclose(np.linalg.norm(corners[:, 1] - corners[:, 2], axis=1), boxes[:, 4])
-    np.testing.assert_allclose(corners[:, 4, 2] - corners[:, 0, 2], boxes[:, 5])

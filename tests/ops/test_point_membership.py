@@ -1,8 +1,8 @@
 import numpy as np
 import torch
-from operator_inputs import mmcv_kernel, scan
 
 from ssal3d.ops.point_membership import points_in_boxes_all, points_in_boxes_part
+from tests.helpers.operator_inputs import mmcv_kernel, scan
 
 
 def some_boxes(around, count=12, seed=0):

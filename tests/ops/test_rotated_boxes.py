@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from operator_inputs import mmcv_kernel
+from shapely import affinity, box
 
 from ssal3d.ops.rotated_boxes import box_iou_rotated, nms_rotated
+from tests.helpers.operator_inputs import mmcv_kernel
 
 
 def boxes(count, spread=20, seed=0):
@@ -18,10 +19,26 @@ def mmcv_overlap(a, b, mode='iou', aligned=False):
     return result if aligned else result.view(len(a), len(b))
 
 
+def overlap_by_polygons(a, b, mode='iou'):
+    a, b = [[affinity.translate(affinity.rotate(box(-dx / 2, -dy / 2, dx / 2, dy / 2), yaw, (0, 0), True), x, y)
+             for x, y, dx, dy, yaw in boxes.double().tolist()] for boxes in (a, b)]  # fmt: skip
+    shared = torch.tensor([[p.intersection(q).area for q in b] for p in a])
+    areas_a, areas_b = (torch.tensor([polygon.area for polygon in polygons]) for polygons in (a, b))
+    return shared / (areas_a[:, None] if mode == 'iof' else areas_a[:, None] + areas_b - shared)
+
+
 def mmcv_nms(some, scores, threshold):
     order = scores.sort(0, descending=True)[1]
     labels = torch.zeros(0, dtype=torch.int)
     return mmcv_kernel('nms_rotated')(some, scores, order, some[order], labels, threshold, False)
+
+
+@pytest.mark.parametrize('mode', ['iou', 'iof'])
+def test_overlap_is_that_of_polygons(mode):
+    a, b = boxes(60), boxes(80, seed=1)
+    found = box_iou_rotated(a, b, mode=mode)
+    assert (found > 0.1).sum() > 50
+    torch.testing.assert_close(found, overlap_by_polygons(a, b, mode), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize('mode', ['iou', 'iof'])
@@ -61,7 +78,7 @@ def test_suppression_is_that_of_mmcv(threshold, seed):
 
 def test_suppression_by_definition():
     some, scores = boxes(200, spread=8, seed=5), torch.rand(200, generator=torch.Generator().manual_seed(5))
-    overlap = mmcv_overlap(some, some)
+    overlap = overlap_by_polygons(some, some)
     kept = []
     for index in scores.argsort(descending=True).tolist():
         if all(overlap[other, index] <= 0.3 for other in kept):

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from operator_inputs import clouds, scan
 
 from ssal3d.ops.sampling import furthest_point_sample, furthest_point_sample_with_dist
+from tests.helpers.operator_inputs import clouds, scan
 
 
 def cuda_kernel(distance_to, count, wanted):

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from operator_inputs import mmcv_kernel, scan
 
 from ssal3d.ops.voxelize import dynamic_voxelize, hard_voxelize
+from tests.helpers.operator_inputs import mmcv_kernel, scan, voxels_by_definition
 
 GRID = [0.05, 0.05, 0.1], [0.0, -40.0, -3.0, 70.4, 40.0, 1.0]
 PILLARS = [0.16, 0.16, 4.0], [0.0, -39.68, -3.0, 69.12, 39.68, 1.0]
@@ -30,6 +30,25 @@ def assert_same(found, expected):
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.dtype == theirs.dtype
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize('max_points', [1, 3, 100])
+@pytest.mark.parametrize('max_voxels', [1, 7, 1000])
+def test_same_voxels_one_point_after_another(max_points, max_voxels):
+    points = torch.randn(500, 5, generator=torch.Generator().manual_seed(0))
+    arguments = points, *SMALL, max_points, max_voxels
+    assert_same(hard_voxelize(*arguments), voxels_by_definition(*arguments))
+
+
+@pytest.mark.parametrize(
+    ('grid', 'max_points', 'max_voxels'), [(GRID, 5, 16000), (GRID, 5, 40000), (PILLARS, 32, 1000)]
+)
+def test_same_voxels_of_a_real_scan_one_point_after_another(kitti_mini, grid, max_points, max_voxels):
+    points = scan(kitti_mini, 0, limits=(-10, -50, -5, 80, 50, 5))
+    arguments = points, *grid, max_points, max_voxels
+    found = hard_voxelize(*arguments)
+    assert len(found[0]) > 900
+    assert_same(found, voxels_by_definition(*arguments))
 
 
 @pytest.mark.parametrize('max_points', [1, 3, 100])
@@ -66,7 +85,7 @@ def test_by_definition():
 def test_other_types(dtype):
     points = torch.randn(300, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
     arguments = points, *SMALL, 3, 100
-    assert_same(hard_voxelize(*arguments), mmcv_hard(*arguments))
+    assert_same(hard_voxelize(*arguments), voxels_by_definition(*arguments))
 
 
 def test_nothing_and_bad_points():
@@ -94,5 +113,5 @@ def test_the_layers_of_mmdet3d_use_these_kernels():
     compat.apply_all()
     points = torch.randn(500, 4, generator=torch.Generator().manual_seed(0))
     for operator in (voxelization, mmcv_voxelization):
-        assert_same(operator(points, *SMALL, 3, 20), mmcv_hard(points, *SMALL, 3, 20))
-        assert torch.equal(operator(points, *SMALL, -1, -1), mmcv_dynamic(points, *SMALL))
+        assert_same(operator(points, *SMALL, 3, 20), voxels_by_definition(points, *SMALL, 3, 20))
+        assert torch.equal(operator(points, *SMALL, -1, -1), dynamic_voxelize(points, *SMALL))

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from simulation_files import FRAMES, SEED, VAL
 
 from ssal3d.simulation.frame import simulate_frame
 from ssal3d.simulation.plot import Thing
 from ssal3d.simulation.road import Road
 from ssal3d.simulation.scene import Scene, Snapshot, snapshot
 from ssal3d.simulation.writer import simulate_kitti
+from tests.helpers.simulation_files import FRAMES, SEED, VAL
 
 
 @pytest.fixture(scope='session')

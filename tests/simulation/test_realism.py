@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 from mmengine.config import Config
-from simulation_files import FRAMES
 
 from ssal3d.data.kitti_format import png_size
 from ssal3d.simulation.realism import CLASSES, compare, largest_difference
 from ssal3d.simulation.realism_figure import write_report
+from tests.helpers.simulation_files import FRAMES
 
 
 def test_distance_of_samples():

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from simulation_files import SEED
 
 from ssal3d.data.kitti_format import png_size
+from tests.helpers.simulation_files import SEED
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from ssal3d.active import ActiveSampler, select
-from ssal3d.active.synthetic import CLASSES, synthetic_pool
 from ssal3d.data.label_state import LabelState
+from ssal3d.predictions.synthetic import CLASSES, synthetic_pool
 from ssal3d.registry import ACTIVE_SAMPLERS
 
 ROOT = Path(__file__).resolve().parents[2]

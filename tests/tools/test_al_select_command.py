@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssal3d.active.synthetic import CLASSES, annotated_boxes, second_model, synthetic_pool, write_predictions
 from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import write_json
+from ssal3d.predictions.synthetic import CLASSES, annotated_boxes, second_model, synthetic_pool, write_predictions
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = ROOT / 'tools' / 'al_select.py'
@@ -179,7 +179,7 @@ def test_command_loads_neither_torch_nor_mmdet3d(inputs, tmp_path):
         ({'labels': 'nowhere.json'}, 'nowhere.json: no such file'),
         ({'annotations': 'nowhere.json'}, 'nowhere.json: no such file'),
         ({'predictions': 'reference'}, "the field 'box_features' is missing"),
-        ({'config': '/nowhere/config.py'}, '/nowhere/config.py: not readable as a config'),
+        ({'config': '/nowhere/config.py'}, '/nowhere/config.py: no such config'),
         ({'budget': -1}, 'budget: found -1'),
         ({'words': ['--cfg-options', 'active_sampler.tsim=1']}, "unknown option of CALSampler 'tsim'"),
         ({'words': ['--cfg-options', 'active_sampler.type=CAL']}, "unknown active sampler 'CAL'"),

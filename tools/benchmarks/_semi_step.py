@@ -16,8 +16,8 @@ from mmengine.registry import init_default_scope
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
-from ssal3d.loop.stages import StageInputs
 from ssal3d.registry import STAGES
+from ssal3d.stages.supervised import StageInputs
 
 ROOT = Path(__file__).resolve().parents[2]
 # Passes of one step by method: predictions of the teacher, forward and backward passes of the student.

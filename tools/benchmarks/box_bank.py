@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from benchmarks._cpsp_pool import CLASSES, SyntheticPool
 
+from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.generation import CONFIDENT, Generation
 from ssal3d.cpsp.background import update_unlabelled
-from ssal3d.cpsp.box_bank import BoxBank
 from ssal3d.cpsp.confidence import uncertainty
-from ssal3d.cpsp.generation import CONFIDENT, Generation
 from ssal3d.cpsp.refine import Detections, refine
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import cpsp_settings
@@ -47,7 +47,7 @@ def run(frames: int) -> list[dict[str, Any]]:
         ids = list(clouds)
         parts = [
             ('checks and thresholds', _fastest(plan), frames),
-            ('refine', _fastest(lambda: _refine(shard)), frames),
+            ('refine', _fastest(lambda: [_refine(shard, row) for row in range(len(ids))]), len(ids)),
             ('refine, cut and mask', _fastest(lambda: [_update(shard, clouds, i) for i in range(len(ids))]), len(ids)),
             ('read scan', _fastest(lambda: [pool.load_points(i) for i in ids]), len(ids)),
             ('refresh without writing', _fastest(next_generation), frames),
@@ -75,15 +75,12 @@ def _fastest(function: Callable[[], Any]) -> float:
     return min(seconds)
 
 
-def _refine(shard: Shard) -> None:
-    bank, preds = shard.bank, shard.preds
-    everything = np.ones(len(preds.values), np.bool_)
-    tables = [
-        Detections(t.values['box'], t.values['label'], uncertainty(t.values['score'], 'score'), t.offsets)
-        for t in (bank, preds)
-    ]
-    assert (bank.values['source'] == CONFIDENT).all()
-    refine(tables[0], bank.values['miss'], tables[1], everything, everything, shard.rules.settings)
+def _refine(shard: Shard, row: int) -> None:
+    bank, preds = shard.bank.of(row), shard.preds.of(row)
+    everything = np.ones(len(preds), np.bool_)
+    tables = [Detections(t['box'], t['label'], uncertainty(t['score'], 'score')) for t in (bank, preds)]
+    assert (bank['source'] == CONFIDENT).all()
+    refine(tables[0], bank['miss'], tables[1], everything, everything, shard.rules.settings)
 
 
 def _update(shard: Shard, clouds: dict[str, np.ndarray], row: int) -> None:

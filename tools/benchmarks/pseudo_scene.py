@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from benchmarks._cpsp_pool import CLASSES, SyntheticPool
 
-from ssal3d.cpsp.box_bank import BoxBank
+from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.paste import PasteSettings, Scene, paste_objects
 from ssal3d.cpsp.refresh import refresh
-from ssal3d.cpsp.scene import PasteSettings, Scene, paste_objects, sample_rng
 from ssal3d.cpsp.settings import cpsp_settings
 
 DEFAULT_FRAMES = 1000
@@ -49,5 +49,5 @@ def _assemble(pool: SyntheticPool, bank: BoxBank, index: int) -> tuple[float, fl
     generation = bank.open()
     background = generation.background(frame_id, pool.load_points(frame_id))
     middle = time.perf_counter()
-    scene = paste_objects(Scene(background), generation, SETTINGS, sample_rng(0, 0, index), PLANE)
+    scene = paste_objects(Scene(background), generation, SETTINGS, np.random.default_rng(index), PLANE)
     return middle - start, time.perf_counter() - middle, len(scene.boxes), len(scene.points)

@@ -20,11 +20,11 @@ import numpy as np
 from mmengine.config import Config
 
 from ssal3d.active import ActiveSampler, select
-from ssal3d.active.synthetic import CLASSES, annotated_boxes, second_model, synthetic_pool, write_predictions
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json, write_json
 from ssal3d.predictions import PoolPredictions, read_predictions
+from ssal3d.predictions.synthetic import CLASSES, annotated_boxes, second_model, synthetic_pool, write_predictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
 DEFAULT_FRAMES = 3612

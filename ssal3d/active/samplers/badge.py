@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ssal3d.active.checks import check_gradient_layer, check_gradients
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
-from ssal3d.active.seeding import seeding_order
+from ssal3d.active.functional.checks import check_gradient_layer, check_gradients
+from ssal3d.active.functional.seeding import seeding_order
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
+from ssal3d.options import in_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 

@@ -1,7 +1,7 @@
 """CAL, Collaborative Active Learning: uncertain, diverse and class-balanced frames (spec section 4).
 
 The uncertainty comes from two models (`ensemble`), diversity from box features (`diversity`), class balance from limits
-per class (`class_balance`); `greedy` puts them together.
+per class; `collaborative_greedy` puts them together.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,17 +9,21 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.checks import check_width
-from ssal3d.active.class_balance import inverse_frequency_caps, manual_caps
-from ssal3d.active.class_names import per_class
 from ssal3d.active.detections import Detections
-from ssal3d.active.diversity import Similarity
-from ssal3d.active.ensemble import merge_predictions
-from ssal3d.active.greedy import Limits, collaborative_greedy
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
-from ssal3d.active.selected_features import unit_rows
-from ssal3d.active.uncertainty import binary_entropy, softmax_entropy
+from ssal3d.active.functional.checks import check_width
+from ssal3d.active.functional.collaborative_greedy import (
+    Limits,
+    collaborative_greedy,
+    inverse_frequency_caps,
+    manual_caps,
+)
+from ssal3d.active.functional.diversity import Similarity, unit_rows
+from ssal3d.active.functional.ensemble import merge_predictions
+from ssal3d.active.functional.uncertainty import binary_entropy, softmax_entropy
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
+from ssal3d.class_names import per_class
 from ssal3d.errors import UserError
+from ssal3d.options import in_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 

@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.active.functional.uncertainty import frame_max, frame_mean
 from ssal3d.active.ranking import RankingSampler
-from ssal3d.active.sampler import QueryContext, one_of
-from ssal3d.active.uncertainty import frame_max, frame_mean
+from ssal3d.active.sampler import QueryContext
+from ssal3d.options import one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -13,7 +14,7 @@ MODES = ('least', 'margin')
 POOLS = ('mean', 'max')
 
 
-def doubt(scores: NDArray[np.floating], mode: str = 'least') -> NDArray[np.float64]:
+def doubt(scores: NDArray[np.floating], mode: str = 'least') -> NDArray[np.floating]:
     """Return how little is believed in boxes with the ``(K,)`` scores, in [0, 1].
 
     Args:

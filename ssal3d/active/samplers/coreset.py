@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.checks import check_frame_rows, check_width
-from ssal3d.active.chunks import map_chunks
-from ssal3d.active.k_centre import k_centre_order
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, one_of
+from ssal3d.active.functional.checks import check_frame_rows, check_width
+from ssal3d.active.functional.chunks import map_chunks
+from ssal3d.active.functional.k_centre import k_centre_order
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.errors import UserError
+from ssal3d.options import one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.predictions.table import Ragged
 from ssal3d.registry import ACTIVE_SAMPLERS

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ssal3d.active.checks import check_gradient_layer, check_gradients
-from ssal3d.active.density_balance import DensityBalance, point_densities
-from ssal3d.active.label_entropy import MODES, label_entropy
+from ssal3d.active.functional.checks import check_gradient_layer, check_gradients
+from ssal3d.active.functional.density_balance import DensityBalance, point_densities
+from ssal3d.active.functional.label_entropy import MODES, label_entropy
+from ssal3d.active.functional.seeding import seeding_order
 from ssal3d.active.ranking import descending
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
-from ssal3d.active.seeding import seeding_order
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.errors import UserError
+from ssal3d.options import in_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -41,7 +42,7 @@ class CRBSampler(ActiveSampler):
         k2: Prototypes, in multiples of n; at most ``k1``.
         bandwidth: Of the kernel density estimates, in points per m^3.
         alpha: The uniform distribution ends at the quantiles ``1 - alpha`` and ``alpha`` of all predictions.
-        label_entropy: See `ssal3d.active.label_entropy.label_entropy`.
+        label_entropy: See `ssal3d.active.functional.label_entropy.label_entropy`.
         prototype: ``'kmeans++'``: picks of its seeding; ``'kmeans'``, ``'gmm'``, ``'birch'``: frames next to the
             cluster centres, by scikit-learn.
         passes: Monte-Carlo passes whose mean is the target of the gradient; used when predicting the pool.

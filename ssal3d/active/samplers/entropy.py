@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.active.functional.uncertainty import binary_entropy, frame_mean, softmax_entropy
 from ssal3d.active.ranking import RankingSampler
-from ssal3d.active.sampler import QueryContext, one_of
-from ssal3d.active.uncertainty import binary_entropy, frame_mean, softmax_entropy
+from ssal3d.active.sampler import QueryContext
+from ssal3d.options import one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 

@@ -1,14 +1,21 @@
-"""Information per box: the frames that teach most for the boxes that they cost; see `ssal3d.active.information`."""
+"""Information per box: the frames that teach most for the boxes that they cost; see `ssal3d.active.functional.information`."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.checks import check_box_features, check_width
-from ssal3d.active.information import Information, class_weights, lazy_greedy, leading_directions, project
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
-from ssal3d.active.uncertainty import binary_entropy
+from ssal3d.active.functional.checks import check_box_features, check_width
+from ssal3d.active.functional.information import (
+    Information,
+    class_weights,
+    lazy_greedy,
+    leading_directions,
+    project,
+)
+from ssal3d.active.functional.uncertainty import binary_entropy
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
+from ssal3d.options import in_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 

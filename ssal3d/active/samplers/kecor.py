@@ -1,19 +1,22 @@
 """KECOR: frames that raise the kernel coding rate most, and whose predicted labels are diverse (spec 5.9)."""
 
+import random
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active import label_entropy as entropies
-from ssal3d.active.checks import check_frame_rows, check_width
-from ssal3d.active.max_det import max_det_order
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range, one_of
-from ssal3d.active.tangent_kernel import KERNELS, TangentKernel, posterior_features, train_proxy
+from ssal3d.active.functional.checks import check_frame_rows, check_width
+from ssal3d.active.functional.label_entropy import MODES, label_entropy
+from ssal3d.active.functional.tangent_kernel import KERNELS, TangentKernel, posterior_features, train_proxy
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.errors import UserError
+from ssal3d.options import in_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
+NEGLIGIBLE = 1e-12  # share of the highest first score below which nothing but rounding is left
+TIE = 1e-5  # relative difference of scores that may be rounding, as features come from float32 products
 TARGETS = ('roi_residuals_target', 'roi_scores_target')
 
 
@@ -38,8 +41,7 @@ class KECORSampler(ActiveSampler):
         proxy_steps: Training steps of the proxy.
         proxy_lr: Its learning rate.
         kernel: ``'ntk'``: gradients of all layers; ``'last_layer'``: of the last one; ``'linear'``: RoI features.
-        selection: ``'maxdet'``, step 4.
-        label_entropy: See `ssal3d.active.label_entropy.label_entropy`.
+        label_entropy: See `ssal3d.active.functional.label_entropy.label_entropy`.
         dontcare: See `ActiveSampler`.
     """
 
@@ -57,7 +59,6 @@ class KECORSampler(ActiveSampler):
         proxy_steps: int = 10,
         proxy_lr: float = 2e-2,
         kernel: str = 'ntk',
-        selection: str = 'maxdet',
         label_entropy: str = 'crb_code',
         dontcare: str = 'none',
     ) -> None:
@@ -69,13 +70,12 @@ class KECORSampler(ActiveSampler):
         self.proxy_steps = int(in_range('proxy_steps', proxy_steps))
         self.proxy_lr = in_range('proxy_lr', proxy_lr)
         self.kernel = one_of('kernel', kernel, KERNELS)
-        self.selection = one_of('selection', selection, ('maxdet',))
-        self.label_entropy = one_of('label_entropy', label_entropy, entropies.MODES)
+        self.label_entropy = one_of('label_entropy', label_entropy, MODES)
 
     def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
         """Yield frames in the order of the determinant maximisation."""
         counts = context.detections.count(context.detections.reliable)
-        bonus = self.entropy_weight * entropies.label_entropy(counts, self.label_entropy)
+        bonus = self.entropy_weight * label_entropy(counts, self.label_entropy)
         for frame, score in max_det_order(self._features(pool, context), bonus, self.sigma, context.rng):
             yield Candidate(frame, score)
 
@@ -119,3 +119,43 @@ class KECORSampler(ActiveSampler):
         targets = np.concatenate([labelled[name].reshape(len(labelled), -1) for name in TARGETS], axis=1)
         check_frame_rows(targets, ' or '.join(TARGETS), labelled)
         return targets
+
+
+def max_det_order(
+    features: NDArray[np.float64], bonus: NDArray[np.float64], sigma: float, rng: random.Random
+) -> Iterator[tuple[int, float | None]]:
+    """Yield rows, and the scores that they were picked for, so that each pick raises a determinant most.
+
+    The determinant is that of the picked rows and columns of ``features @ features.T + diag(sigma^2 + bonus)``; up to
+    constants, its logarithm is the kernel coding rate. A score is the factor that a row contributes: what its inner
+    product with itself is once the picked rows are known; of equal scores the first row is picked. O(N M + M^2) per
+    pick, however many were picked before: instead of the Cholesky factor's columns, the M x M covariance of the weights
+    is kept.
+
+    Args:
+        features: ``(N, M)`` rows.
+        bonus: ``(N,)`` what is added to the inner product of a row with itself.
+        sigma: Standard deviation of the noise.
+        rng: Orders the rows that are left when no score is positive; they have None for a score.
+    """
+    features = np.ascontiguousarray(features, dtype=np.float64)
+    scores = np.einsum('nm,nm->n', features, features) + sigma**2 + bonus
+    covariance = np.eye(features.shape[1])
+    least = NEGLIGIBLE * float(scores.max(initial=0))
+    open_rows = np.ones(len(features), dtype=bool)
+    for _ in range(len(features)):
+        highest = float(scores.max())
+        if highest <= least:
+            break
+        pick = int((scores >= (1 - TIE) * highest).argmax())
+        score = float(scores[pick])
+        yield pick, score
+        open_rows[pick] = False
+        direction = covariance @ features[pick] / np.sqrt(score)
+        covariance -= np.outer(direction, direction)
+        scores -= np.square(features @ direction)
+        scores[pick] = -np.inf
+    left = np.flatnonzero(open_rows).tolist()
+    rng.shuffle(left)
+    for pick in left:
+        yield pick, None

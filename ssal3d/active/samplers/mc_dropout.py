@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.active.ranking import RankingSampler
-from ssal3d.active.sampler import QueryContext, in_range, one_of
-from ssal3d.active.uncertainty import binary_entropy
+from ssal3d.active.sampler import QueryContext
 from ssal3d.errors import UserError
+from ssal3d.options import in_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.predictions.table import Ragged
 from ssal3d.registry import ACTIVE_SAMPLERS

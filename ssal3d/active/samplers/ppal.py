@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.category_similarity import category_distances
-from ssal3d.active.class_names import per_class
-from ssal3d.active.k_medoids import k_centres, k_medoids
+from ssal3d.active.functional.category_similarity import category_distances
+from ssal3d.active.functional.k_medoids import k_centres, k_medoids
+from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.active.ranking import descending
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext, in_range
-from ssal3d.active.uncertainty import binary_entropy
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
+from ssal3d.class_names import per_class
 from ssal3d.errors import UserError
+from ssal3d.options import in_range
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 

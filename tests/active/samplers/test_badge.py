@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from active_pools import unlabelled
 from sklearn.cluster import kmeans_plusplus
 
 from ssal3d.active import select
 from ssal3d.active.samplers import BADGESampler
-from ssal3d.active.synthetic import synthetic_pool, write_predictions
 from ssal3d.errors import UserError
 from ssal3d.predictions import read_predictions
+from ssal3d.predictions.synthetic import synthetic_pool, write_predictions
+from tests.helpers.active_pools import unlabelled
 
 
 def pool_of(gradients, **metadata):

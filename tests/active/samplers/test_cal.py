@@ -5,12 +5,12 @@ import random
 
 import numpy as np
 import pytest
-import slow_cal
-from active_pools import CLASSES, Oracle, at, box, make_pool, unlabelled
 
 from ssal3d.active import CALSampler, select
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
+from tests.helpers import slow_cal
+from tests.helpers.active_pools import CLASSES, Oracle, at, box, make_pool, unlabelled
 
 E = np.eye(6).tolist()
 EXAMPLE = {

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from active_pools import Oracle, unlabelled
 
 from ssal3d.active import select
-from ssal3d.active.label_entropy import label_entropy
+from ssal3d.active.functional.label_entropy import label_entropy
 from ssal3d.active.samplers.crb import PROTOTYPES, CRBSampler, cluster_prototypes
-from ssal3d.active.synthetic import annotated_boxes, synthetic_pool
 from ssal3d.errors import UserError
+from ssal3d.predictions.synthetic import annotated_boxes, synthetic_pool
+from tests.helpers.active_pools import Oracle, unlabelled
 
 
 def crb_pool(frames, **options):

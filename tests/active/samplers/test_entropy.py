@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from active_pools import box, make_pool, unlabelled
 
 from ssal3d.active import select
+from ssal3d.active.functional.uncertainty import softmax_entropy
 from ssal3d.active.samplers import EntropySampler
-from ssal3d.active.uncertainty import softmax_entropy
+from tests.helpers.active_pools import box, make_pool, unlabelled
 
 
 def utilities(pool, **options):

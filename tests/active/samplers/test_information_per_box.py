@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from active_pools import CLASSES, box, make_pool, unlabelled
 
 from ssal3d.active import select
+from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.active.samplers import EntropySampler, InformationPerBoxSampler, RandomSampler
-from ssal3d.active.synthetic import annotated_boxes, synthetic_pool
-from ssal3d.active.uncertainty import binary_entropy
 from ssal3d.errors import UserError
+from ssal3d.predictions.synthetic import annotated_boxes, synthetic_pool
+from tests.helpers.active_pools import CLASSES, box, make_pool, unlabelled
 
 E = np.eye(6).tolist()
 

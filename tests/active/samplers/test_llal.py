@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from active_pools import box, make_pool, unlabelled
 
 from ssal3d.active import select
 from ssal3d.active.samplers import LLALSampler
 from ssal3d.errors import UserError
+from tests.helpers.active_pools import box, make_pool, unlabelled
 
 
 def query(losses):

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from active_pools import unlabelled
 
 from ssal3d.active import select
+from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.active.samplers import MCDropoutSampler
 from ssal3d.active.samplers.mc_dropout import mutual_information, pass_variance
-from ssal3d.active.synthetic import synthetic_pool
-from ssal3d.active.uncertainty import binary_entropy
 from ssal3d.errors import UserError
+from ssal3d.predictions.synthetic import synthetic_pool
 from ssal3d.predictions.table import Ragged
+from tests.helpers.active_pools import unlabelled
 
 COLUMNS = ('mc_scores', 'mc_residuals')
 

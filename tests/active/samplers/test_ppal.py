@@ -3,14 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from active_pools import CLASSES, at, box, make_pool, unlabelled
 
 from ssal3d.active import select
+from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.active.samplers import ppal
 from ssal3d.active.samplers.ppal import PPALSampler, calibrated_uncertainty, difficulty_weights
-from ssal3d.active.synthetic import synthetic_pool
-from ssal3d.active.uncertainty import binary_entropy
 from ssal3d.errors import UserError
+from ssal3d.predictions.synthetic import synthetic_pool
+from tests.helpers.active_pools import CLASSES, at, box, make_pool, unlabelled
 
 LEARNT = {'Car': 0.9, 'Pedestrian': 0.5, 'Cyclist': 0.1}
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from active_pools import CLASSES, Oracle, unlabelled
 
 from ssal3d.active import RandomSampler, pool_of_ids, select
 from ssal3d.errors import UserError
+from tests.helpers.active_pools import CLASSES, Oracle, unlabelled
 
 
 def shuffled(ids, seed, budget=None, **options):

@@ -1,0 +1,199 @@
+"""Box-level diversity (B_Div, Eq. 5 of the paper): how much of a frame the query holds already.
+
+The similarity of a frame is the mean over its boxes of the highest cosine with any selected feature. It only grows
+while features are selected. So a box keeps its running maximum and never meets a feature twice; it meets one only when
+its frame is about to be visited, and none any more once the frame is known to be too similar.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssal3d.active.functional.checks import check_box_features
+
+Features = NDArray[np.float32]
+BLOCK = 1024  # features that a candidate is compared with at a time; rejected ones rarely need all of them
+LOOK_AHEAD = 16  # frames compared together: products of a dozen rows use a third of a core's arithmetic
+
+
+class Similarity:
+    """Similarity of every frame of a pool to a growing selection.
+
+    Args:
+        features: ``(K, D)`` features of all boxes of the pool.
+        offsets: ``(F + 1,)`` position of each frame's first box.
+        frame_ids: ``(F,)`` names for error messages.
+        div: ``'union'``: the highest cosine over all selected features (Eq. 5); ``'per_frame'``: the highest
+            similarity to one selected frame, never more than the union's (released code, D-4 of spec 4.3).
+        cluster: See `SelectedFeatures`; with ``'union'`` only.
+    """
+
+    def __init__(
+        self,
+        features: NDArray[np.floating],
+        offsets: NDArray[np.int64],
+        frame_ids: Sequence[str] | NDArray[np.str_],
+        div: str = 'union',
+        cluster: int | None = None,
+    ) -> None:
+        self._features, self._offsets, self._frame_ids = features, offsets, frame_ids
+        self._union = div == 'union'
+        self._selected = SelectedFeatures(features.shape[1], cluster)
+        self._scenes: list[int] = []  # first feature of each selected frame
+        self._seen = np.zeros(len(frame_ids), dtype=np.int64)
+        self._similarity = np.zeros(len(frame_ids), dtype=np.float64)
+        self._best = np.zeros(len(features), dtype=np.float32)  # per box, with 'union' only
+
+    def visit(self, frames: Sequence[int], t_sim: float) -> Iterator[tuple[int, float]]:
+        """Yield frames with their similarity to what is selected at that moment.
+
+        Args:
+            frames: Frames in the order of the visit; frames may be added to the selection between two of them.
+            t_sim: Comparing stops when a similarity reaches this, so values above it are lower bounds.
+        """
+        for start in range(0, len(frames), LOOK_AHEAD):
+            rows = self._unit_rows(frames[start : start + LOOK_AHEAD])
+            self._compare(rows, t_sim)
+            for frame in rows:
+                self._compare({frame: rows[frame]}, t_sim)  # with what was selected since the line above
+                yield frame, self._value(frame)
+
+    def of(self, frame: int) -> float:
+        """Return the similarity of a frame in [0, 1]; 0 without boxes and while nothing is selected."""
+        self._compare(self._unit_rows([frame]), np.inf)
+        return self._value(frame)
+
+    def add(self, frame: int) -> None:
+        """Add the features of a frame of the pool to the selection."""
+        self.add_scene(self._unit_rows([frame])[frame])
+
+    def add_scene(self, rows: Features) -> None:
+        """Add the ``(N, D)`` unit features of a frame that need not be in the pool to the selection."""
+        if len(rows):
+            self._scenes.append(self._selected.total)
+            self._selected.add(rows)
+
+    def _value(self, frame: int) -> float:
+        """Return the similarity, rounded to the accuracy of float32 cosines so that last bits decide nothing."""
+        return round(float(self._similarity[frame]), 6)
+
+    def _compare(self, rows: Mapping[int, Features], t_sim: float) -> None:
+        """Bring frames, given with their features, up to date: together if equally far, each until ``t_sim``."""
+        pending = [frame for frame in rows if len(rows[frame])]
+        while pending := [f for f in pending if self._seen[f] < self._selected.total and self._value(f) < t_sim]:
+            seen = min(self._seen[frame] for frame in pending)
+            group = [frame for frame in pending if self._seen[frame] == seen]
+            block, now_seen = self._selected.block(seen)
+            cosines = np.concatenate([rows[frame] for frame in group]) @ block.T
+            update = self._update_union if self._union else self._update_per_frame
+            update(group, cosines, seen)
+            self._seen[group] = now_seen
+
+    def _update_union(self, frames: list[int], cosines: Features, seen: int) -> None:
+        """Raise the running maximum of every box of some frames, then the frames' means."""
+        boxes, starts, sizes = self._boxes(frames)
+        self._best[boxes] = np.maximum(self._best[boxes], cosines.max(axis=1))
+        self._similarity[frames] = np.add.reduceat(self._best[boxes].astype(np.float64), starts) / sizes
+
+    def _update_per_frame(self, frames: list[int], cosines: Features, seen: int) -> None:
+        """Raise the similarity of some frames to the most similar of the selected frames behind ``seen``."""
+        _, starts, sizes = self._boxes(frames)
+        scenes = [scene - seen for scene in self._scenes if seen <= scene < seen + cosines.shape[1]]
+        per_scene = np.maximum.reduceat(cosines, scenes, axis=1).astype(np.float64)
+        means = np.add.reduceat(per_scene, starts, axis=0) / sizes[:, None]
+        self._similarity[frames] = np.maximum(self._similarity[frames], means.max(axis=1))
+
+    def _boxes(self, frames: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the positions of some frames' boxes, where each frame starts among them, and how many it has."""
+        first = self._offsets[frames]
+        sizes = self._offsets[1:][frames] - first
+        starts = np.cumsum(sizes) - sizes
+        return np.arange(sizes.sum()) + np.repeat(first - starts, sizes), starts, sizes
+
+    def _unit_rows(self, frames: Sequence[int]) -> dict[int, Features]:
+        """Return the unit features of each frame's boxes."""
+        boxes, starts, sizes = self._boxes(frames)
+        rows = unit_rows(self._features[boxes])
+        check_box_features(rows, np.repeat(frames, sizes), self._frame_ids)
+        return dict(zip(frames, np.split(rows, starts[1:])))
+
+
+def unit_rows(features: NDArray[np.floating]) -> Features:
+    """Scale the rows of ``(N, D)`` features to length 1; a zero row stays zero, so its cosines are 0.
+
+    >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).round(2).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    features = np.asarray(features, dtype=np.float32)
+    lengths = np.sqrt(np.einsum('nd,nd->n', features, features))[:, None]
+    with np.errstate(invalid='ignore'):  # infinite features give NaN, which `Similarity` reports
+        return np.divide(features, np.where(lengths > 0, lengths, 1), dtype=np.float32)
+
+
+class SelectedFeatures:
+    """A growing list of unit features, read in blocks that end where a frame's features end.
+
+    Args:
+        width: Feature dimension D.
+        cluster: Keep at most this many representatives (the features nearest to k-means centres) whenever more than
+            twice as many are there; that bounds memory and the cost of a visit (D-5 of spec 4.3). None keeps all.
+
+    Attributes:
+        total: Number of features ever added.
+    """
+
+    def __init__(self, width: int, cluster: int | None = None) -> None:
+        self.total = 0
+        self._cluster = cluster
+        self._rows: Features = np.empty((BLOCK, width), dtype=np.float32)
+        self._size = 0  # rows in use
+        self._condensed = 0  # so many of the features ...
+        self._representatives = 0  # ... are represented by so many first rows
+        self._block_ends: list[int] = []
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, rows: Features) -> None:
+        """Append the ``(N, D)`` features of one frame."""
+        needed = self._size + len(rows)
+        if needed > len(self._rows):
+            grown = np.empty((2 * needed, self._rows.shape[1]), dtype=np.float32)
+            grown[: self._size] = self._rows[: self._size]
+            self._rows = grown
+        self._rows[self._size : needed] = rows
+        self._size, self.total = needed, self.total + len(rows)
+        if self._cluster and self._size > 2 * self._cluster:
+            kept = representatives(self._rows[: self._size], self._cluster)
+            self._size = self._representatives = len(kept)
+            self._rows[: self._size] = kept
+            self._condensed = self.total
+        if self.total - (self._block_ends[-1] if self._block_ends else 0) >= BLOCK:
+            self._block_ends.append(self.total)
+
+    def block(self, seen: int) -> tuple[Features, int]:
+        """Return what to compare with next, and how many features count as seen after that.
+
+        Args:
+            seen: Features seen so far, less than `total`.
+        """
+        if seen < self._condensed:
+            return self._rows[: self._representatives], self._condensed
+        following = bisect_right(self._block_ends, seen)
+        stop = self._block_ends[following] if following < len(self._block_ends) else self.total
+        shift = self._representatives - self._condensed
+        return self._rows[seen + shift : stop + shift], stop
+
+
+def representatives(rows: Features, count: int) -> Features:
+    """Return at most ``count`` of the ``(N, D)`` rows: those nearest to the centres of k-means with a fixed seed."""
+    rows = np.unique(rows, axis=0)
+    if len(rows) <= count:
+        return rows
+    from sklearn.cluster import KMeans  # takes seconds to import
+    from sklearn.metrics import pairwise_distances_argmin
+
+    centres = KMeans(count, n_init=1, random_state=0).fit(rows).cluster_centers_
+    return rows[np.unique(pairwise_distances_argmin(centres, rows))]

@@ -1,0 +1,1 @@
+"""One query: who may be bought, in which order and for how much, and the file that says so."""

@@ -1,0 +1,81 @@
+"""Where configs are, and how they are read.
+
+A command takes the path of a config. Shipped configs are part of the package: where the working directory has no
+``configs/active/cal_kitti.py``, that path means the shipped one. ``ssal3d::active/cal_kitti.py`` always does, for a
+command and as ``_base_`` of another config.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssal3d.errors import UserError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+SHIPPED = Path(__file__).resolve().parent / '.mim' / 'configs'
+_SCOPE = 'ssal3d::'
+_MISTAKES = (OSError, SyntaxError, NameError, KeyError, TypeError, ValueError, AttributeError)
+
+
+def find_config(name: str) -> Path:
+    """Return the file that a command's config argument names.
+
+    Args:
+        name: A path, or ``ssal3d::`` and a path below the shipped configs.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    below = name.removeprefix(_SCOPE if name.startswith(_SCOPE) else 'configs/')
+    if below != name and (SHIPPED / below).is_file():
+        return SHIPPED / below
+    close = get_close_matches(below, [str(found.relative_to(SHIPPED)) for found in SHIPPED.rglob('*.py')], n=1)
+    hint = f"; did you mean '{_SCOPE}{close[0]}'?" if close else ''
+    raise UserError(f'{name}: no such config; shipped ones are in {SHIPPED}{hint}')
+
+
+def read_config(name: str, overrides: Mapping[str, Any] | None = None, custom_imports: bool = True) -> 'Config':
+    """Read a config of MMEngine's style.
+
+    Args:
+        name: See `find_config`.
+        overrides: Values by dotted key.
+        custom_imports: Whether to import the modules that the config lists in ``custom_imports``.
+
+    Raises:
+        UserError: If the file is missing or is no config.
+    """
+    from mmengine.config import Config
+    from mmengine.utils import import_modules_from_strings
+
+    path = find_config(name)
+    _let_bases_name_shipped_configs(Config)
+    try:
+        config = Config.fromfile(path, import_custom_modules=False)
+        config.merge_from_dict(dict(overrides or {}))
+    except _MISTAKES as error:
+        raise UserError(f'{name}: not readable as a config ({type(error).__name__}: {error})') from None
+    if custom_imports and 'custom_imports' in config:
+        import_modules_from_strings(**config['custom_imports'])
+    return config
+
+
+def _let_bases_name_shipped_configs(kind: type['Config']) -> None:
+    """Let ``_base_`` begin with ``ssal3d::``; MMEngine knows the packages of OpenMMLab alone."""
+    original = kind._get_cfg_path
+    if hasattr(original, 'knows_ssal3d'):
+        return
+
+    def path_of_base(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        if cfg_path.startswith(_SCOPE):
+            return str(find_config(cfg_path)), None
+        return original(cfg_path, filename)
+
+    path_of_base.knows_ssal3d = True  # type: ignore[attr-defined]
+    kind._get_cfg_path = staticmethod(path_of_base)

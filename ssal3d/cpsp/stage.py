@@ -1,0 +1,97 @@
+"""The training stage of CPSP: labelled frames and pseudo-scenes of confident objects."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.generation import CONFIDENT
+from ssal3d.registry import STAGES
+from ssal3d.stages.supervised import (
+    FrameBoxes,
+    StageInputs,
+    SupervisedStage,
+    bank_of,
+    labelled_frames,
+    labelled_view,
+    pool_view,
+    view_config,
+    with_bank,
+)
+
+
+@STAGES.register_module()
+class CPSPStage(SupervisedStage):
+    """Training on labelled frames and pseudo-scenes of confident objects (CPSP, spec/semi_supervised.md 2).
+
+    Args:
+        pseudo_ratio: Share of samples that are pseudo-scenes.
+        interval: Epochs between two refreshes of the box bank.
+        false_positives: Likely false positives to paste into a pseudo-scene, by class name.
+        cpsp: Settings of confidence, refinement and backgrounds (see `ssal3d.cpsp.settings`).
+        **kwargs: As for `SupervisedStage`.
+    """
+
+    uses_predictions = True
+
+    def __init__(
+        self,
+        pseudo_ratio: float = 0.8,
+        interval: int = 10,
+        false_positives: Mapping[str, int] | None = None,
+        cpsp: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pseudo_ratio = pseudo_ratio
+        self.interval = interval
+        self.false_positives = dict(false_positives or {})
+        self.cpsp = dict({} if self.false_positives else {'fp_source': 'none'}, **(cpsp or {}))
+
+    def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
+        """Return the data set config: labelled frames mixed with pseudo-scenes."""
+        return dict(
+            type='PseudoSceneDataset',
+            labelled=labelled_view(config, inputs),
+            backgrounds=background_view(config, inputs, self.false_positives),
+            pseudo_ratio=self.pseudo_ratio,
+            repeat=self.repeat,
+            seed=config.randomness.seed,
+        )
+
+    def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
+        """Return the hook that builds and refreshes the box bank."""
+        return [
+            dict(
+                type='CPSPHook',
+                bank=bank_of(inputs),
+                labelled=labelled_frames(config, inputs),
+                unlabelled=pool_view(config, inputs),
+                initial_predictions=str(inputs.predictions) if inputs.predictions else None,
+                interval=self.interval,
+                settings=self.cpsp,
+                prediction=dict(inputs.prediction),
+            )
+        ]
+
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes:
+        """Return the confident objects of the last box bank."""
+        bank = BoxBank(bank_of(inputs)).open()
+        objects = bank.objects[bank.objects['source'] == CONFIDENT]
+        starts = np.searchsorted(objects['frame'], np.arange(len(bank.frames) + 1))
+        return {
+            str(name): (objects['box'][start:stop], objects['label'][start:stop])
+            for name, start, stop in zip(bank.frames['frame_id'], starts[:-1], starts[1:])
+            if stop > start
+        }
+
+
+def background_view(config: Config, inputs: StageInputs, false_positives: Mapping[str, int]) -> dict[str, Any]:
+    """Return every frame, stripped of its labels, with the pipeline that makes a pseudo-scene of it."""
+    pipeline = [
+        dict(step, false_positives=dict(false_positives)) if step['type'] == 'PasteObjects' else step
+        for step in with_bank(config.pseudo_pipeline, bank_of(inputs))
+    ]
+    return dict(view_config('UnlabelledView', config, inputs, pipeline), include_labelled=True)

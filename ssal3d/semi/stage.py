@@ -1,0 +1,140 @@
+"""A training stage with a teacher and a student, for every method of `ssal3d.semi`."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet3d.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.determinism import seeded_globals
+from ssal3d.distributed import barrier
+from ssal3d.fileio import atomic_path
+from ssal3d.models.loading import load_detector
+from ssal3d.registry import STAGES
+from ssal3d.semi.detector import student_state
+from ssal3d.semi.teacher_labels import TeacherLabels
+from ssal3d.stages.supervised import (
+    FrameBoxes,
+    StageInputs,
+    SupervisedStage,
+    labelled_view,
+    loading_steps,
+    pool_view,
+    view_config,
+)
+from ssal3d.terminal import track
+
+
+@STAGES.register_module()
+class SemiStage(SupervisedStage):
+    """Semi-supervised training from the previous stage's weights; leaves the student as a plain detector.
+
+    Args:
+        method: The method's class and options, e.g. ``dict(type='IoUMatch3D', t_sem=0.4)``.
+        ema: Options of `TeacherEMAHook`.
+        include_labelled: Let labelled frames also serve as unlabelled ones, without their labels.
+        **kwargs: As for `SupervisedStage`.
+    """
+
+    def __init__(
+        self,
+        method: Mapping[str, Any],
+        ema: Mapping[str, Any] | None = None,
+        include_labelled: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.method = dict(method)
+        self.ema = dict(ema or {})
+        self.include_labelled = include_labelled
+
+    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the complete config of the run.
+
+        Args:
+            experiment: The experiment's config.
+            inputs: Folder, labels and starting point.
+        """
+        config = super().build_config(experiment, inputs)
+        detector = copy.deepcopy(config.model.to_dict())
+        preprocessor = dict(detector.pop('data_preprocessor'), type='SemiDataPreprocessor')
+        config.model = dict(
+            **self.method,
+            detector=detector,
+            classes=list(config.pool_dataset.metainfo['classes']),
+            data_preprocessor=preprocessor,
+        )
+        return config
+
+    def detector_config(self, config: Config) -> Config:
+        """Return the run's config with the plain detector.
+
+        Args:
+            config: What `build_config` returned.
+        """
+        config = config.copy()
+        preprocessor = dict(config.model.data_preprocessor, type='Det3DDataPreprocessor')
+        config.model = dict(config.model.detector, data_preprocessor=preprocessor)
+        return config
+
+    def result(self, config: Config) -> Path:
+        """Write the student's weights as a checkpoint of the plain detector and return it.
+
+        Args:
+            config: What `build_config` returned.
+        """
+        path = Path(config.work_dir) / 'detector.pth'
+        if is_main_process():
+            trained = torch.load(super().result(config), map_location='cpu', weights_only=True)
+            state = student_state(trained['state_dict'])
+            with atomic_path(path) as temporary:
+                torch.save(
+                    {'state_dict': state, 'meta': {'stage': type(self).__name__, 'method': self.method['type']}},
+                    temporary,
+                )
+        barrier()
+        return path
+
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes | None:
+        """Return the boxes that the final teacher would let the student learn; None if it does not decide on boxes."""
+        model = load_detector(config, SupervisedStage.result(self, config))
+        if not isinstance(model, TeacherLabels):
+            return None
+        view, device = DATASETS.build(pool_view(config, inputs)), next(model.parameters()).device
+        model.data_preprocessor.train()  # as many voxels as in training
+        labels: FrameBoxes = {}
+        for index, name in enumerate(track(view.frame_ids, f'pseudo labels of {inputs.work_dir.name}')):
+            sample = view[index]
+            with seeded_globals(config.randomness.seed, index):  # a teacher in train mode drops features at random
+                points, frame = [sample['inputs']['points'].to(device)], [sample['data_samples']]
+                (found,) = model.taken(points, frame)
+            labels[name] = gravity_centred(found.bboxes_3d), found.labels_3d.cpu().numpy()
+        return labels
+
+    def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
+        """Return the data set config: pairs of a labelled and an unlabelled frame."""
+        loading = loading_steps(config)
+        return dict(
+            type='PairedSemiDataset',
+            labelled=labelled_view(config, inputs),
+            unlabelled=dict(
+                view_config('UnlabelledView', config, inputs, loading), include_labelled=self.include_labelled
+            ),
+            teacher_pipeline=[step for step in config.test_pipeline if step not in loading],
+            student_pipeline=self.student_pipeline(config, inputs),
+            repeat=self.repeat,
+            seed=config.randomness.seed,
+        )
+
+    def student_pipeline(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
+        """Return what happens to the view of an unlabelled frame that is learnt from."""
+        return list(config.student_pipeline)
+
+    def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
+        """Return the hooks that cut the paste database and move the teacher."""
+        return [*super().hooks(config, inputs), dict(type='TeacherEMAHook', **self.ema)]

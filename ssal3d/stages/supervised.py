@@ -1,0 +1,178 @@
+"""Training stages: each turns the experiment's config into the config of one ordinary mmengine run."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from numpy.typing import NDArray
+
+from ssal3d.registry import STAGES
+from ssal3d.stages.run import last_checkpoint
+from ssal3d.stages.schedules import onecycle
+
+FrameBoxes = dict[str, tuple[NDArray, NDArray]]  # by frame id: (K, 7) gravity-centred boxes (m, rad), (K,) labels
+
+# Keys of an experiment that mean nothing to a single run.
+EXPERIMENT_KEYS = ('train_cfg', 'stages', 'active_sampler', 'budget', 'stop_rule', 'empty_cost', 'resume', 'load_from')
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What a stage gets from the loop.
+
+    Attributes:
+        work_dir: The stage's own folder.
+        labels: Label state: what the stage may learn from.
+        load_from: Checkpoint to start from; None for random initial weights.
+        predictions: Predictions of that checkpoint on the unlabelled pool, if there are any.
+        prediction: How the stage predicts the pool itself: ``batch_size``, ``num_workers``, ``frames_per_part``.
+    """
+
+    work_dir: Path
+    labels: Path
+    load_from: Path | None = None
+    predictions: Path | None = None
+    prediction: Mapping[str, Any] = field(default_factory=dict)
+
+
+@STAGES.register_module()
+class SupervisedStage:
+    """Supervised training on the labelled frames with ground-truth pasting ("Normal", spec/semi_supervised.md 3).
+
+    Args:
+        epochs: Number of epochs.
+        repeat: How often an epoch goes through the labelled frames.
+        schedule: Arguments of `onecycle` other than ``epochs``.
+        checkpoint_interval: Epochs between checkpoints; a killed run loses at most that many.
+        options: Anything of the run's config to change, merged last.
+
+    Attributes:
+        uses_predictions: Whether the stage starts from the previous stage's predictions of the pool.
+        prediction_fields: Columns of them that it reads beyond boxes, scores and labels.
+    """
+
+    uses_predictions = False
+    prediction_fields: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        epochs: int,
+        repeat: int = 1,
+        schedule: Mapping[str, Any] | None = None,
+        checkpoint_interval: int = 1,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.epochs = epochs
+        self.repeat = repeat
+        self.schedule = dict(schedule or {})
+        self.checkpoint_interval = checkpoint_interval
+        self.options = dict(options or {})
+
+    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the complete config of the run; ``tools/train.py`` can run it alone.
+
+        Args:
+            experiment: The experiment's config.
+            inputs: Folder, labels and starting point.
+        """
+        content = {k: v for k, v in copy.deepcopy(experiment._cfg_dict).items() if k not in EXPERIMENT_KEYS}
+        config = Config(content)
+        config.work_dir = str(inputs.work_dir)
+        config.load_from = str(inputs.load_from) if inputs.load_from else None
+        config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=self.epochs, val_interval=self.epochs)
+        config.param_scheduler = onecycle(self.epochs, **self.schedule)
+        config.train_dataloader.dataset = self.train_dataset(config, inputs)
+        config.default_hooks.checkpoint = dict(
+            type='CheckpointHook', interval=self.checkpoint_interval, max_keep_ckpts=2, save_last=True
+        )
+        config.custom_hooks = [
+            *config.get('custom_hooks', []),
+            dict(type='EpochSeedHook'),
+            dict(type='SyncBuffersHook'),  # batch norm statistics: the same weights, so the same bank, on every rank
+            *self.hooks(config, inputs),
+        ]
+        if self.options:
+            config.merge_from_dict(self.options)
+        return config
+
+    def detector_config(self, config: Config) -> Config:
+        """Return the config with which the stage's checkpoint makes predictions.
+
+        Args:
+            config: What `build_config` returned.
+        """
+        return config
+
+    def result(self, config: Config) -> Path:
+        """Return the checkpoint of the plain detector that the finished run leaves.
+
+        Args:
+            config: What `build_config` returned.
+        """
+        return last_checkpoint(config)
+
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes | None:
+        """Return what the finished stage took for labels of unlabelled frames; None if it takes nothing.
+
+        Args:
+            config: What `build_config` returned.
+            inputs: What it was given.
+        """
+        return None
+
+    def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
+        """Return the data set config of the run."""
+        return dict(
+            type='SeededRepeatDataset',
+            dataset=labelled_view(config, inputs),
+            repeat=self.repeat,
+            seed=config.randomness.seed,
+        )
+
+    def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
+        """Return the hooks that this kind of stage needs beside the usual ones."""
+        return [dict(type='PasteBankHook', bank=bank_of(inputs), labelled=labelled_frames(config, inputs))]
+
+
+def bank_of(inputs: StageInputs) -> str:
+    """Return the folder of a stage's box bank."""
+    return str(inputs.work_dir / 'bank')
+
+
+def labelled_view(config: Config, inputs: StageInputs) -> dict[str, Any]:
+    """Return the labelled frames with training augmentation and pasting."""
+    return view_config('LabelledView', config, inputs, with_bank(config.labelled_pipeline, bank_of(inputs)))
+
+
+def labelled_frames(config: Config, inputs: StageInputs) -> dict[str, Any]:
+    """Return the labelled frames without a pipeline: what the paste database is cut from."""
+    return view_config('LabelledView', config, inputs, [])
+
+
+def pool_view(config: Config, inputs: StageInputs) -> dict[str, Any]:
+    """Return the unlabelled frames with the test pipeline: what pool predictions are made on."""
+    return view_config('UnlabelledView', config, inputs, config.test_pipeline)
+
+
+def labelled_test_view(config: Config, inputs: StageInputs) -> dict[str, Any]:
+    """Return the labelled frames with the test pipeline: what samplers that compare with them are given."""
+    return view_config('LabelledView', config, inputs, config.test_pipeline)
+
+
+def with_bank(pipeline: Sequence[Mapping[str, Any]], bank: str) -> list[dict[str, Any]]:
+    """Return a pipeline whose transforms with a ``bank`` key read this bank."""
+    return [dict(step, bank=bank) if 'bank' in step else dict(step) for step in pipeline]
+
+
+def view_config(kind: str, config: Config, inputs: StageInputs, pipeline: Sequence[Any]) -> dict[str, Any]:
+    """Return the config of a view of the pool: ``'LabelledView'`` or ``'UnlabelledView'``, with a pipeline."""
+    dataset = dict(copy.deepcopy(dict(config.pool_dataset)), pipeline=list(pipeline))
+    return dict(type=kind, dataset=dataset, labels=str(inputs.labels))
+
+
+def loading_steps(config: Config) -> list[dict[str, Any]]:
+    """Return the steps of the test pipeline that read a frame from disk."""
+    return [step for step in config.test_pipeline if step['type'].startswith('Load')]

@@ -1,0 +1,336 @@
+import json
+import pickle
+import subprocess
+import sys
+import types
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+from spconv.cppconstants import CPU_ONLY_BUILD
+
+from ssal3d import compat
+from ssal3d.compat.environment_fixes import get_installed_path, is_installed
+from ssal3d.compat.fix import replace_everywhere
+from ssal3d.compat.mmcv_fixes import by_device
+from ssal3d.compat.mmdet3d_fixes import with_point_in_range
+from ssal3d.compat.mmdet3d_speed_fixes import PointwiseConv2d, first_survivors
+from ssal3d.compat.mmengine_training_fixes import mend_cyclic_momentum
+from tests.helpers.paths import ROOT
+
+PROBES = Path(__file__).with_name('probes.py')
+NAMES = [fix.name for fix in compat.FIXES]
+
+compat.apply_all()
+
+
+@pytest.fixture(scope='module')
+def answers():
+    """What the probes say: without fixes, with fixes put in place afterwards, and with fixes from the start."""
+    command = [sys.executable, '-W', 'ignore', '-m', 'tests.compat.probes']
+    options = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True, 'cwd': ROOT}
+    runs = [subprocess.Popen([*command, *more], **options) for more in ((), ('--fixed',))]
+    report = {}
+    for run in runs:
+        output, errors = run.communicate(timeout=600)
+        assert run.returncode == 0, errors
+        report |= json.loads(output.splitlines()[-1])
+    return report
+
+
+def test_every_fix_is_a_complete_record_of_its_own():
+    assert len(set(NAMES)) == len(NAMES)
+    for fix in compat.FIXES:
+        assert fix.problem.endswith('.')
+        assert fix.link.startswith('https://')
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_upstream_still_has_the_defect(answers, name):
+    if name in ('spconv-stream', 'spconv-races') and not CPU_ONLY_BUILD:
+        pytest.skip('only builds of spconv without CUDA have it')
+    if name == 'numpy-long' and np.__version__ >= '2':
+        pytest.skip('NumPy 2 has np.long again; the oldest NumPy that we support has not')
+    assert answers['unfixed'][name] is True, f'{name}: upstream is mended, remove the fix ({answers["unfixed"][name]})'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_the_fix_mends_it_whoever_is_imported_first(answers, name):
+    assert answers['fixed'][name] is False, answers['fixed'][name]
+    assert answers['fixed after import'][name] is False, answers['fixed after import'][name]
+
+
+def test_applying_again_changes_nothing():
+    from mmcv import ops
+    from mmengine.runner import Runner
+
+    before = ops.nms_rotated, Runner._build_param_scheduler, torch.nn.Conv2d.forward
+    compat.apply_all()
+    assert (ops.nms_rotated, Runner._build_param_scheduler, torch.nn.Conv2d.forward) == before
+    assert set(compat.states()) == set(NAMES)
+    assert set(compat.states().values()) <= {'applied', 'not needed'}
+
+
+def test_other_devices_keep_their_own_kernels():
+    tensor = types.SimpleNamespace(device=torch.device('cuda', 1))
+    kernel = by_device(lambda *_, **__: 'ours', lambda *arguments, **named: ('theirs', arguments, named))
+    assert kernel(tensor, 1, m=2) == ('theirs', (tensor, 1), {'m': 2})
+    assert kernel(torch.zeros(1), 1) == 'ours'
+
+
+def test_sampling_on_another_device_reaches_the_original():
+    from mmcv.ops.furthest_point_sample import FurthestPointSampling
+
+    original = FurthestPointSampling.forward.__wrapped__
+    tensor = torch.zeros(1, 3, 3, device='meta')
+    with mock.patch('torch.cuda.IntTensor', side_effect=RuntimeError('asked for CUDA'), create=True):
+        for forward in (original, FurthestPointSampling.forward):
+            with pytest.raises(RuntimeError, match='asked for CUDA'):
+                forward(mock.Mock(), tensor, 2)
+
+
+def test_replacing_reaches_names_copied_before():
+    def old():
+        return 'old'
+
+    module = types.ModuleType('copied_before')
+    module.alias = old
+    with mock.patch.dict(sys.modules, {'copied_before': module}):
+        replace_everywhere(old, lambda: 'new')
+    assert module.alias() == 'new'
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def train(folder, epochs, **hook):
+    """An ordinary run of MMEngine that writes its ordinary checkpoints."""
+    from mmengine.model import BaseModel
+    from mmengine.runner import Runner
+
+    class Line(BaseModel):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+
+        def forward(self, inputs, mode='loss'):
+            return {'loss': (self.layer(inputs) - 1).square().mean()}
+
+    loader = torch.utils.data.DataLoader(torch.ones(4, 1), collate_fn=lambda rows: {'inputs': torch.stack(rows)})
+    runner = Runner(
+        Line(),
+        str(folder),
+        train_dataloader=loader,
+        train_cfg={'by_epoch': True, 'max_epochs': epochs},
+        optim_wrapper={'optimizer': {'type': 'AdamW', 'lr': 0.1}},
+        param_scheduler={'type': 'CosineAnnealingLR', 'T_max': epochs},
+        default_hooks={'checkpoint': {'type': 'CheckpointHook', 'interval': 1, **hook}},
+        experiment_name=f'{folder.name}_{epochs}',
+        resume=(folder / 'last_checkpoint').exists(),
+        log_level='ERROR',
+    )
+    runner.train()
+    return runner
+
+
+def test_a_run_resumes_from_its_own_checkpoint_and_keeps_the_newest(tmp_path):
+    train(tmp_path, 3, max_keep_ckpts=2)
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['epoch_2.pth', 'epoch_3.pth']
+    runner = train(tmp_path, 5, max_keep_ckpts=2)
+    assert runner.epoch == 5
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == ['epoch_4.pth', 'epoch_5.pth']
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_5.pth')
+    checkpoint = torch.load(tmp_path / 'epoch_5.pth', weights_only=True)
+    assert list(checkpoint['message_hub']['runtime_info']['keep_ckpt_ids']) == [4, 5]
+    loss = checkpoint['message_hub']['log_scalars']['train/loss']
+    assert len(loss.data[0]) == 20
+    assert loss.mean() >= loss.min()  # the statistics still belong to it
+    assert not list(tmp_path.glob('.*.tmp'))
+
+
+class RunsCode:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    'evil',
+    [
+        RunsCode(print, 'owned'),
+        RunsCode(getattr, HistoryBuffer, '__init__'),
+        RunsCode(getattr, np.ndarray, 'tofile'),
+        RunsCode(getattr, 'text', 'format'),
+    ],
+)
+def test_a_checkpoint_cannot_run_code(tmp_path, evil):
+    from mmengine.runner.checkpoint import load_checkpoint
+
+    path = tmp_path / 'evil.pth'
+    torch.save({'state_dict': {}, 'meta': evil}, path)
+    with pytest.raises((pickle.UnpicklingError, TypeError)):
+        load_checkpoint(torch.nn.Linear(1, 1), str(path))
+
+
+def test_loads_are_safe_whatever_the_default_of_torch(tmp_path):
+    from mmengine.runner import checkpoint
+
+    with mock.patch('torch.load') as load:
+        assert checkpoint.torch.load.keywords == {'weights_only': True}
+        assert load.call_count == 0
+    assert checkpoint.torch.nn is torch.nn
+
+
+# --- momentum --------------------------------------------------------------------------------------------------------
+
+
+def momentum(eta_min, **more):
+    return {'type': 'CosineAnnealingMomentum', 'T_max': 4, 'eta_min': eta_min, **more}
+
+
+def test_ratios_are_read_as_ratios():
+    rate = {'type': 'CosineAnnealingLR', 'eta_min': 2.0}
+    mended = mend_cyclic_momentum([rate, momentum(0.85 / 0.95), momentum(1, begin=4)])
+    assert mended == [
+        rate,
+        {'type': 'CosineAnnealingMomentum', 'T_max': 4, 'eta_min_ratio': 0.85 / 0.95},
+        {'type': 'CosineAnnealingMomentum', 'T_max': 4, 'begin': 4, 'eta_min_ratio': 1},
+    ]
+
+
+@pytest.mark.parametrize(
+    'schedule',
+    [
+        [],
+        [momentum(0.85), momentum(0.95)],
+        [{'type': 'CosineAnnealingMomentum', 'eta_min_ratio': 1}],
+        [{'type': 'CosineAnnealingLR', 'eta_min': 1}],
+        ['an object that was built already'],
+    ],
+)
+def test_possible_schedules_are_left_alone(schedule):
+    assert mend_cyclic_momentum(schedule) == schedule
+
+
+def test_stock_momentum_goes_from_095_to_085_and_back():
+    import mmdet3d
+    from mmengine.config import Config
+    from mmengine.optim import OptimWrapper
+    from mmengine.runner import Runner
+
+    path = Path(mmdet3d.__file__).parent / '.mim/configs/pv_rcnn/pv_rcnn_8xb2-80e_kitti-3d-3class.py'
+    optimizer = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1e-3, betas=(0.95, 0.99))
+    runner = types.SimpleNamespace(_train_loop=None, train_dataloader=[None] * 3, logger=mock.Mock())
+    parts = Runner._build_param_scheduler(runner, Config.fromfile(str(path)).param_scheduler, OptimWrapper(optimizer))
+    trace = []
+    for _ in range(40 * 3):
+        trace.append(optimizer.param_groups[0]['betas'][0])
+        optimizer.step()
+        for part in parts:
+            part.step()
+    assert trace[0] == pytest.approx(0.95)
+    assert min(trace) == pytest.approx(0.85, abs=2e-3)
+    assert np.argmin(trace) in range(15 * 3 - 1, 15 * 3 + 2)
+    assert trace[-1] == pytest.approx(0.95, abs=2e-3)
+
+
+# --- frames with nothing in them -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('frames', [[0, 0, 2], [1], [2, 2], [0], [], [0, 1, 2]])
+def test_every_frame_has_a_result(frames):
+    from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
+    from mmdet3d.structures import LiDARInstance3DBoxes
+
+    head = types.SimpleNamespace(
+        bbox_coder=types.SimpleNamespace(decode=lambda anchors, deltas: anchors, code_size=7),
+        class_agnostic_nms=lambda scores, **_: torch.arange(len(scores)),
+    )
+    rois = torch.tensor([[frame, 1, 2, 3, 4, 2, 2, 0] for frame in frames], dtype=torch.float32).view(-1, 8)
+    labels = [torch.full((frames.count(k),), k, dtype=torch.long if k in frames else torch.float32) for k in range(3)]
+    metas = [{'box_type_3d': LiDARInstance3DBoxes}] * 3
+    scores = torch.zeros(len(rois), 1)
+    results = PVRCNNBBoxHead.get_results(head, rois, scores, torch.zeros(len(rois), 7), labels, metas, None)
+    assert [len(result) for result in results] == [frames.count(k) for k in range(3)]
+    for k, result in enumerate(results):
+        assert set(result.keys()) == {'bboxes_3d', 'scores_3d', 'labels_3d'}
+        assert isinstance(result.bboxes_3d, LiDARInstance3DBoxes)
+        assert result.bboxes_3d.tensor.shape == (frames.count(k), 7)
+        assert result.labels_3d.dtype == torch.long
+        assert (result.labels_3d == k).all()
+
+
+def test_proposals_carry_the_number_of_their_frame():
+    from mmdet3d.structures import bbox3d2roi
+
+    stacked = bbox3d2roi([torch.ones(2, 7), torch.zeros(0, 7), torch.full((1, 7), 3.0)])
+    assert stacked.tolist() == [[0] + [1] * 7] * 2 + [[2] + [3] * 7]
+    assert bbox3d2roi([torch.zeros(0, 7)] * 2).shape == (0, 8)
+
+
+@pytest.mark.parametrize('points', [torch.zeros(0, 4), torch.full((3, 4), -1.0), torch.full((2, 4), torch.nan)])
+def test_a_frame_without_points_in_range_gets_one(points):
+    mended = with_point_in_range(points, [0, 0, 0, 4, 4, 2])
+    assert len(mended) == len(points) + 1
+    assert mended[-1].tolist() == [2, 2, 1, 0]
+
+
+def test_a_frame_with_points_in_range_is_left_alone():
+    points = torch.tensor([[9.0, 9, 9, 0.5], [1, 1, 1, 0.5]])
+    assert with_point_in_range(points, [0, 0, 0, 4, 4, 2]) is points
+
+
+def test_first_survivors_are_those_of_full_suppression():
+    from mmdet3d.models.layers import nms_bev
+
+    generator = torch.Generator().manual_seed(0)
+    corners = torch.rand(300, 2, generator=generator) * 20
+    boxes = torch.cat((corners, corners + torch.rand(300, 2, generator=generator) * 4 + 0.5, corners[:, :1]), 1)
+    scores = torch.rand(300, generator=generator)
+    possible = (scores > 0.2).nonzero().view(-1)
+    full = possible[nms_bev(boxes[possible], scores[possible], 0.3)]
+    assert first_survivors(boxes, scores, 0.2, 0.3, 25).tolist() == full[:25].tolist()
+    assert first_survivors(boxes, scores, 0.2, 0.3, 1000).tolist() == full.tolist()
+    assert first_survivors(boxes, scores, 2.0, 0.3, 25).tolist() == []
+
+
+def test_pointwise_convolution_computes_the_same():
+    layer = torch.nn.Conv2d(6, 4, 1).double()
+    values = torch.rand(5, 6, 1, 1, dtype=torch.float64)
+    expected = layer(values), layer(values.expand(5, 6, 2, 3))
+    layer.__class__ = PointwiseConv2d
+    for result, reference in zip((layer(values), layer(values.expand(5, 6, 2, 3))), expected, strict=True):
+        torch.testing.assert_close(result, reference)
+
+
+# --- packages --------------------------------------------------------------------------------------------------------
+
+
+def test_packages_are_found_without_pkg_resources():
+    import mmdet3d
+
+    assert get_installed_path('mmdet3d') == str(Path(mmdet3d.__file__).parent)
+    assert get_installed_path('opencv-python-headless').endswith('cv2')
+    assert is_installed('mmdet3d')
+    assert is_installed('json')
+    assert not is_installed('no-such-package')
+    with pytest.raises(ModuleNotFoundError, match='no-such-package is not installed'):
+        get_installed_path('no-such-package')
+
+
+def test_base_configs_of_other_packages_are_found():
+    from mmengine.config import Config
+
+    text = "_base_ = 'mmdet3d::_base_/schedules/cyclic-40e.py'"
+    assert Config.fromstring(text, '.py').lr == 0.0018
+
+
+def test_log_history_of_the_hub_survives():
+    hub = MessageHub.get_instance('test_compat')
+    hub.update_scalar('train/loss', 1.5)
+    assert hub.get_scalar('train/loss').current() == 1.5
