@@ -2,12 +2,14 @@
 
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
-from mmengine.dist import get_world_size
+from mmengine.dist import broadcast_object_list, get_world_size
 from torch import distributed
 
 from ssal3d.errors import UserError
+
+T = TypeVar('T')
 
 PATIENCE = timedelta(days=30)  # a person may label frames while the other processes wait
 
@@ -20,6 +22,17 @@ def barrier() -> None:
     """
     if get_world_size() > 1:
         distributed.barrier(group=_patient_group(distributed.group.WORLD))
+
+
+def from_rank_0(value: T) -> T:
+    """Return what the first process passes, in all of them.
+
+    Args:
+        value: Anything that can be pickled; ignored in the other processes.
+    """
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
 
 
 @lru_cache(maxsize=1)

@@ -189,7 +189,8 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         features = feats_dict['fusion_keypoint_features'] * foreground
         rois = stack_rois([results['bboxes_3d'].tensor for results in rpn_results_list])
         keypoints = feats_dict['keypoints']
-        pooled = self.bbox_roi_extractor(features, keypoints[..., 1:], keypoints[..., 0].int(), rois)
+        some = rois if len(rois) else rois.new_zeros(1, rois.shape[1])  # CUDA's kernels refuse to pool for no RoI
+        pooled = self.bbox_roi_extractor(features, keypoints[..., 1:], keypoints[..., 0].int(), some)[: len(rois)]
         scores, residuals = self.bbox_head(pooled)
         shared = self.bbox_head.shared_features
         results_list = self.bbox_head.get_results(

@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
@@ -100,11 +101,32 @@ class OnGPU(torch.Tensor):
     def __repr__(self):
         return f'OnGPU({self.values_on_cpu})'
 
+    def __getitem__(self, index):
+        return super().__getitem__(_indices(index))
+
+    def __setitem__(self, index, value):
+        super().__setitem__(_indices(index), value)
+
+    def tolist(self):
+        return self.cpu().tolist()
+
+    def numpy(self, **kwargs):
+        raise TypeError("can't convert a tensor of the GPU to numpy; use Tensor.cpu() first")
+
+    __array__ = numpy
+
     def get_device(self):
         return 0
 
     def new_tensor(self, data, dtype=None, **kwargs):
         return torch.tensor(data, dtype=dtype or self.dtype, device=DEVICE)
+
+
+def _indices(index):
+    """Lists among indices as tensors of the device: torch would make them in C++, where ``meta`` leaves values out."""
+    if isinstance(index, tuple) or (isinstance(index, list) and not all(isinstance(part, int) for part in index)):
+        return tuple(map(_indices, index))
+    return torch.tensor(index, device=DEVICE) if isinstance(index, (list, np.ndarray)) else index
 
 
 def off(tensor):
@@ -159,6 +181,8 @@ class ImaginedGPU(TorchDispatchMode):
         name = func.overloadpacket.__name__
         tensors = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, torch.Tensor)]
         ours = [value for value in tensors if isinstance(value, OnGPU)]
+        if any(value.device.type == DEVICE.type and not isinstance(value, OnGPU) for value in tensors):
+            raise NotImplementedError(f'{name}: C++ made a tensor of the device without asking, so its values are lost')
         target = kwargs.get('device')
         to_gpu = bool(ours) if target is None else torch.device(target).type == DEVICE.type
         if name == 'copy_':

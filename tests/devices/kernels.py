@@ -16,13 +16,14 @@ SIZES_ON_THE_CPU = (
     'hard_voxelize_forward',
     'dynamic_voxelize_forward',
 )  # these take voxel size and range as CPU tensors
-WAITING = ('nms_rotated', 'hard_voxelize_forward')  # these read a count back
+WAITING = ('nms_rotated', 'hard_voxelize_forward')  # these read a count back, and return no result of known size
 
 
 def patches(gpu):
     """Put the kernels in place of mmcv's and spconv's, for tensors of the device only."""
     extension = importlib.import_module('mmcv._ext')
     kernels = {**mmcv_fixes._MISSING, **mmcv_fixes._SLOW}
+    del kernels['hard_voxelize_forward']  # sorts points with torch's own operators on every device but the CPU
     kernels |= {
         'points_in_boxes_part_forward': _points_in_boxes_part,
         'points_in_boxes_all_forward': _points_in_boxes_all,
@@ -55,7 +56,7 @@ def check_arguments(name, args, kwargs):
             raise DeviceError(f'{name}: a tensor of {tuple(tensor.shape)} is on the CPU')
         if not tensor.is_contiguous():
             raise DeviceError(f'{name}: a tensor of {tuple(tensor.shape)} is not contiguous')
-    if any(tensor.numel() == 0 for tensor in tensors[:2]):
+    if tensors[0 if name in WAITING else -1].numel() == 0:  # as many blocks as the result has elements
         raise DeviceError(f'{name}: no rows, so no blocks: {[tuple(tensor.shape) for tensor in tensors]}')
     if len({tensor.dtype for tensor in tensors if tensor.is_floating_point()}) > 1:
         raise DeviceError(f'{name}: mixed precision {[tensor.dtype for tensor in tensors]}')
