@@ -7,6 +7,8 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
+from ssal3d.distributed import frames_per_process
+
 # Longer messages (environment, config, hooks, every single metric) go to the log file only.
 MAX_LINES, MAX_CHARACTERS = 20, 2000
 
@@ -20,6 +22,20 @@ UPSTREAM_WARNINGS = (
 
 class QuietRunner(Runner):
     """A runner that prints short messages, warnings and errors, and logs all of them."""
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the environment, then give each process its share of a run's ``total_batch_size``.
+
+        Args:
+            env_cfg: As for `Runner.setup_env`.
+
+        Raises:
+            UserError: If the processes cannot share the batch evenly.
+        """
+        super().setup_env(env_cfg)
+        total = self.cfg.get('total_batch_size')
+        if total is not None and isinstance(self._train_dataloader, dict):
+            self._train_dataloader['batch_size'] = frames_per_process(total, self.world_size)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger and shorten what its terminal shows.

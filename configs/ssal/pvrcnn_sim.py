@@ -24,7 +24,7 @@ pseudo_pipeline = _crop(_base_.pseudo_pipeline)
 student_pipeline = _crop(_base_.student_pipeline)
 test_pipeline = _crop(_base_.test_pipeline)
 train_dataloader = dict(
-    batch_size=1,  # per process; the demo starts two
+    batch_size=2,  # over all processes; the demo starts two without a GPU
     num_workers=1,
     dataset=dict(dataset=dict(pipeline=test_pipeline)),
 )

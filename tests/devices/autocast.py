@@ -36,6 +36,10 @@ HALF = set(
 )
 SINGLE = set(
     [
+        'cross_entropy',
+        'square',
+        'interpolate',
+        'vector_norm',
         'acos',
         'asin',
         'cosh',

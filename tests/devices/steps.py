@@ -89,10 +89,32 @@ def build(config, seed=0):
     for head in (part for name, part in model.named_modules() if name.endswith('rpn_head')):
         with torch.no_grad():  # scores that differ: nothing hangs on the last bits of a tie
             head.conv_cls.weight.mul_(30)
+    _calibrate(model)
     if hasattr(model, 'set_thresholds'):
         cues = {'s': (0.3, 0.05), 'r': (0.01, 0.001), 'view_iou': (0.5, 0.01)}
         model.set_thresholds(dict.fromkeys(model.classes, cues))
     return model.train()
+
+
+@torch.no_grad()
+def _calibrate(model):
+    """Fill the running statistics of batch normalisation from a batch.
+
+    With those of a new network a detector in eval mode gives every anchor its bias, so that all scores tie.
+    """
+    detector = getattr(model, 'student', model)
+    torch.nn.Module.train(detector, True)
+    norms = [part for part in detector.modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)]
+    momenta = [part.momentum for part in norms]
+    for part in norms:
+        part.momentum = 1.0
+    inputs = model.data_preprocessor(batch('supervised'), True)['inputs']
+    features = detector.extract_feat(inputs)
+    detector.extract_points_feat(inputs, features, [])
+    for part, momentum in zip(norms, momenta, strict=True):
+        part.momentum = momentum
+    if getattr(model, 'teacher', None) is not None:
+        model.teacher.load_state_dict(model.student.state_dict())
 
 
 def cloud(seed, points=1000):

@@ -101,14 +101,20 @@ def test_every_method_takes_a_step_in_mixed_precision(stage, dtype):
             losses = model(**model.data_preprocessor(steps.batch(batch), True), mode='loss')
         model.parse_losses(losses)[0].backward()
         found = {name: float(total(loss)) for name, loss in losses.items() if 'loss' in name}
+        removed_on_gpu = {name: float(loss) for name, loss in losses.items() if name == 'pseudo/removed_points'}
         gradients = [value.grad for value in model.parameters() if value.requires_grad]
         assert {value.dtype for value in gradients} == {torch.float32}
         assert all(bool(value.isfinite().all()) for value in gradients)
     assert {torch.float32, dtype} == set(seen)  # the sparse backbone in single precision, the dense part in half
     expected = {name: float(total(on_cpu(stage)[1][name])) for name in found}
     assert all(value == value and abs(value) < float('inf') for value in found.values())
-    anchors = [name for name in found if 'rpn_cls' in name]  # before any choice that the last bits can turn
-    assert {name: found[name] for name in anchors} == pytest.approx({name: expected[name] for name in anchors}, rel=0.1)
+    # A box of the teacher that moves by a millimetre may take one point more away; the rest is then shuffled anew.
+    removed = [float(one.get('pseudo/removed_points', 0)) for one in (on_cpu(stage)[1], removed_on_gpu)]
+    near = 0.02 if removed[0] == removed[1] else 0.2
+    anchors = [name for name in found if 'rpn_cls' in name]  # before any other choice that the last bits can turn
+    assert {name: found[name] for name in anchors} == pytest.approx(
+        {name: expected[name] for name in anchors}, rel=near
+    )
 
 
 def test_without_it_nothing_is_in_half_precision():

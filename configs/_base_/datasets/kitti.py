@@ -75,7 +75,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,  # per process
+    batch_size=2,  # frames of a training step, over all processes of an experiment together
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
