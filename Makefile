@@ -7,7 +7,7 @@ DATA ?=
 WORK_DIR ?=
 JOBS ?= auto
 RUN = .venv/bin/python
-SOURCES = ssal3d tools tests configs
+SOURCES = ssal3d tools tests configs docs
 # One thread per process: the tests run in as many processes as there are cores.
 THREADS = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
@@ -40,6 +40,9 @@ format: setup  ## mend style and formatting
 types: setup  ## type check
 	@.venv/bin/mypy
 
+docs: setup  ## the documentation as a site in site/: pages, Python interface, tutorial; checked
+	@$(RUN) tools/build_docs.py $(ARGS)
+
 test-oldest:  ## every test with the oldest dependencies that setup.cfg allows, in .venv-oldest
 	@$(PYTHON) tools/setup_env.py --dependencies oldest --torch $(TORCH)
 	@$(THREADS) .venv-oldest/bin/python -m pytest -n $(JOBS) $(ARGS)
@@ -49,4 +52,4 @@ test-numpy2: setup  ## every test with NumPy 2, which is what `make setup` insta
 	@$(MAKE) --no-print-directory test
 
 clean:  ## remove the environments and caches
-	rm -rf .venv .venv-oldest build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-oldest build site *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,14 +1,50 @@
-"""Settings keyed by class name, turned into arrays in the order of the predictions' classes."""
+"""Class names: settings keyed by them, turned into arrays, and the name that somebody probably meant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.errors import UserError, unknown_name
+from ssal3d.errors import UserError
 
 # Waymo's vehicles are 'Vehicle' in OpenPCDet and the papers, 'Car' in MMDetection3D.
 ALIASES = {'Vehicle': 'Car', 'Car': 'Vehicle'}
+
+# What data sets call the same kind of object.
+SYNONYMS = (
+    ('pedestrian', 'person', 'human', 'people', 'walker'),
+    ('cyclist', 'bicyclist', 'bicycle', 'bike', 'rider'),
+    ('car', 'vehicle', 'automobile', 'passenger_car'),
+    ('truck', 'lorry'),
+    ('motorcycle', 'motorcyclist', 'motorbike'),
+)
+
+
+def unknown_class(found: str, known: Iterable[str], kind: str = 'class') -> UserError:
+    """Build the error for a class that is not known; names the one that is probably meant.
+
+    Args:
+        found: The name that was given.
+        known: The names that exist.
+        kind: What the name names, for the message.
+
+    >>> str(unknown_class('person', ['Car', 'Pedestrian'])).rpartition('; ')[2]
+    "did you mean 'Pedestrian'?"
+    """
+    names = list(known)
+    nearest = nearest_class(found, names)
+    hint = f"; did you mean '{nearest}'?" if nearest else ''
+    return UserError(f"unknown {kind} '{found}': expected one of {', '.join(names)}{hint}")
+
+
+def nearest_class(found: str, known: Iterable[str]) -> str | None:
+    """Return the known class that is probably meant: the same word in other letters, a synonym, or one spelt alike."""
+    by_word = {name.lower(): name for name in known}
+    word = found.lower()
+    alike = [word, *(other for group in SYNONYMS if word in group for other in group)]
+    alike += get_close_matches(word, by_word, n=1)
+    return next((by_word[name] for name in alike if name in by_word), None)
 
 
 def class_index(name: str, classes: Sequence[str], where: str) -> int:
@@ -24,7 +60,7 @@ def class_index(name: str, classes: Sequence[str], where: str) -> int:
         return classes.index(name)
     if ALIASES.get(name) in classes:
         return classes.index(ALIASES[name])
-    raise unknown_name(f'class in {where}', name, list(classes))
+    raise unknown_class(name, classes, f'class in {where}')
 
 
 def per_class(values: float | Mapping[str, float], classes: Sequence[str], where: str) -> NDArray[np.float64]:

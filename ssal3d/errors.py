@@ -1,6 +1,7 @@
 """Errors that a user can mend, and how commands report them."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -11,7 +12,10 @@ EXTRAS = {
     **dict.fromkeys(('torch', 'mmcv', 'mmdet', 'mmdet3d', 'spconv'), 'train'),
     **dict.fromkeys(('trimesh', 'embreex'), 'sim'),
     'matplotlib': 'report',
+    'pypcd4': 'clouds',
     'tensorboard': 'tensorboard',
+    **dict.fromkeys(('mcap', 'mcap_protobuf', 'mcap_ros2', 'foxglove_schemas_protobuf'), 'mcap'),
+    **dict.fromkeys(('google', 'google_crc32c'), 'waymo'),
 }
 
 
@@ -57,6 +61,9 @@ def command(main: Callable[..., int | None]) -> Callable[..., NoReturn]:
         except ShortfallError as error:
             print(f'stopped short: {one_line(error)}', file=sys.stderr)
             sys.exit(3)
+        except BrokenPipeError:  # of `| head`, which has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
         except KeyboardInterrupt:
             print('interrupted; what was finished is kept', file=sys.stderr)
             sys.exit(130)

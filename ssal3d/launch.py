@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from ssal3d import compat
 from ssal3d.configs import read_config
 from ssal3d.devices import require_usable_gpu
+from ssal3d.log import quieten
 
 
 def load_config(arguments: argparse.Namespace) -> Config:
@@ -19,6 +21,7 @@ def load_config(arguments: argparse.Namespace) -> Config:
         UserError: If the file is missing or is no config, or if torch sees a GPU that mmcv or spconv cannot use.
     """
     compat.apply_all()
+    quieten(MMLogger.get_instance('mmengine'))  # what MMEngine says before there is a runner
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
     require_usable_gpu()
     config = read_config(arguments.config, arguments.cfg_options)

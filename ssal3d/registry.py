@@ -74,3 +74,6 @@ STAGES = Registry(
         'ssal3d.semi.hssda.stage',
     ],
 )
+ANNOTATION_FORMATS = Registry(
+    'annotation format', build_checked, scope='ssal3d', locations=['ssal3d.annotation.formats']
+)

@@ -1,27 +1,22 @@
-"""mmengine's runner with a terminal that shows progress; the log files hold everything."""
+"""mmengine's runner with a terminal that tells the story; the log files hold everything."""
 
-import logging
-import warnings
+import time
 from typing import Any
 
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
+from mmengine.registry import HOOKS
+from mmengine.runner import BaseLoop, Runner
 
 from ssal3d.distributed import frames_per_process
+from ssal3d.log import quieten, tell
+from ssal3d.terminal import PAUSE, duration
 
-# Longer messages (environment, config, hooks, every single metric) go to the log file only.
-MAX_LINES, MAX_CHARACTERS = 20, 2000
-
-# Said by the libraries about each other at every step; nobody who reads the terminal can act on it.
-UPSTREAM_WARNINGS = (
-    r'DeprecationWarning: (pos_)?bboxes is deprecated',
-    r'Using a non-tuple sequence for multidimensional indexing',
-    r'torch\.meshgrid: in an upcoming release',
-)
+LINES = 10  # lines of progress in a training
 
 
 class QuietRunner(Runner):
-    """A runner that prints short messages, warnings and errors, and logs all of them."""
+    """A runner that shows messages of ours, progress, warnings and errors, and logs everything."""
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, then give each process its share of a run's ``total_batch_size``.
@@ -38,26 +33,85 @@ class QuietRunner(Runner):
             self._train_dataloader['batch_size'] = frames_per_process(total, self.world_size)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Build the logger and shorten what its terminal shows.
+        """Build the logger and choose what its terminal shows.
 
         Args:
             *args: As for `Runner.build_logger`.
             **kwargs: As for `Runner.build_logger`.
         """
         logger = super().build_logger(*args, **kwargs)
-        for handler in logger.handlers:
-            if not isinstance(handler, logging.FileHandler):
-                handler.addFilter(is_short)
-        for message in UPSTREAM_WARNINGS:
-            warnings.filterwarnings('ignore', message=message)
+        quieten(logger)
         return logger
 
+    def build_val_loop(self, loop: Any) -> BaseLoop:
+        """Build the validation loop, and let its metrics look at the data before anything is trained.
 
-def is_short(record: logging.LogRecord) -> bool:
-    """Whether a log record belongs on the terminal.
+        Args:
+            loop: As for `Runner.build_val_loop`.
+        """
+        built = super().build_val_loop(loop)
+        check_evaluation(built)
+        return built
+
+    def build_test_loop(self, loop: Any) -> BaseLoop:
+        """Build the test loop, and let its metrics look at the data before anything is predicted.
+
+        Args:
+            loop: As for `Runner.build_test_loop`.
+        """
+        built = super().build_test_loop(loop)
+        check_evaluation(built)
+        return built
+
+    def register_default_hooks(self, hooks: dict[str, Any] | None = None) -> None:
+        """Register the default hooks, and the one that shows progress.
+
+        Args:
+            hooks: As for `Runner.register_default_hooks`.
+        """
+        super().register_default_hooks(hooks)
+        self.register_hook(ProgressHook(), priority='VERY_LOW')
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Shows at most ten lines in a training: epoch, loss, time left. The log file has a line for every interval."""
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock."""
+        self.start, self.first, self.shown = time.monotonic(), runner.iter, runner.iter * LINES // runner.max_iters
+        self.last = self.start
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        """Show a line at every tenth of the training."""
+        done = runner.iter + 1
+        if done * LINES // runner.max_iters == self.shown:
+            return
+        self.shown, now = done * LINES // runner.max_iters, time.monotonic()
+        if now - self.last < PAUSE and done < runner.max_iters:
+            return
+        self.last, each = now, (now - self.start) / (done - self.first)
+        loss = runner.message_hub.log_scalars.get('train/loss')
+        shown = f', loss {loss.mean(50):.3f}' if loss is not None else ''
+        left = each * (runner.max_iters - done)
+        tell(
+            f'  epoch {runner.epoch + 1}/{runner.max_epochs}, step {done:,}/{runner.max_iters:,}{shown}, '
+            f'{each:.2f} s a step, {duration(left)} left'
+        )
+
+
+def check_evaluation(loop: Any) -> None:
+    """Let every metric that can (``check_frames``) check the labels that it will measure against.
 
     Args:
-        record: The record.
+        loop: A built validation or test loop.
+
+    Raises:
+        UserError: If something is wrong with them.
     """
-    message = record.getMessage().strip()
-    return record.levelno >= logging.WARNING or (message.count('\n') < MAX_LINES and len(message) < MAX_CHARACTERS)
+    dataset = loop.dataloader.dataset
+    for metric in loop.evaluator.metrics:
+        if hasattr(metric, 'check_frames'):
+            metric.check_frames(getattr(dataset, 'frame_ids', None))

@@ -9,13 +9,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 T = TypeVar('T')
+PAUSE = 10  # seconds between two lines of progress in a log file
 
 # A pipe or a CI log has no width; tables must not be cut there.
 console = Console(width=None if sys.stdout.isatty() else 140)
 
 
 def track(items: Iterable[T], description: str, total: int | None = None, quiet: bool = False) -> Iterator[T]:
-    """Iterate with a progress bar (terminal) or a line at every tenth (log file).
+    """Iterate with a progress bar (terminal) or lines at tenths, ten seconds apart (log file).
 
     Args:
         items: What to iterate over.
@@ -38,11 +39,16 @@ def _track_in_log(items: Iterable[T], description: str, total: int | None) -> It
     import time
 
     start, shown = time.monotonic(), 0
+    last = start
     for done, item in enumerate(items, 1):
         yield item
         if total and done * 10 // total > shown:
             shown = done * 10 // total
-            seconds = time.monotonic() - start
+            now = time.monotonic()
+            seconds = now - start
+            if now - last < PAUSE and done < total:
+                continue
+            last = now
             console.print(
                 f'{description}: {done}/{total}, {seconds:.0f} s, ETA {seconds / done * (total - done):.0f} s',
                 highlight=False,
@@ -59,6 +65,18 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[objec
     for row in cells:
         table.add_row(*row)
     console.print(table)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people.
+
+    >>> duration(42), duration(150), duration(7300)
+    ('42 s', '2.5 min', '2.0 h')
+    """
+    for size, name in ((3600, 'h'), (60, 'min')):
+        if seconds >= size:
+            return f'{seconds / size:.1f} {name}'
+    return f'{seconds:.0f} s'
 
 
 def _cell(value: object) -> str:

@@ -2,7 +2,9 @@
 
 import os
 import re
+import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,20 @@ def pytest_collect_file(file_path: Path) -> None:
         from ssal3d import compat
 
         compat.apply_all()
+
+
+@pytest.fixture(autouse=True)
+def _no_scope_left_over() -> Iterator[None]:
+    """A runner sets mmengine's default scope for the whole process; the next test must not depend on it."""
+
+    def scopes() -> dict:
+        module = sys.modules.get('mmengine.registry.default_scope')
+        return module.DefaultScope._instance_dict if module else {}
+
+    before = dict(scopes())
+    yield
+    scopes().clear()
+    scopes().update(before)
 
 
 def _real_data(name: str) -> Path:
@@ -76,3 +92,9 @@ def kitti_eval(tmp_path_factory) -> Path:
         archive.extractall(target, filter='data')
     (target / 'expected.json').symlink_to(source / 'expected.json')
     return target
+
+
+@pytest.fixture(scope='session')
+def waymo_metrics() -> Path:
+    """Detections and ground truth in Waymo's format, and the AP that the official tool gives them."""
+    return _real_data('waymo_metrics')

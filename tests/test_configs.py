@@ -54,12 +54,25 @@ def test_data_and_model_agree_on_the_range_and_the_voxels(path):
     ]
     steps = [step for pipeline in pipelines for step in pipeline if 'point_cloud_range' in step]
     assert len(steps) >= len(pipelines)
-    assert all(part.point_cloud_range == limits for part in (*steps, model.points_encoder))
-    assert model.points_encoder.voxel_size == size
+    parts = [part for part in model.values() if isinstance(part, dict) and 'point_cloud_range' in part]
+    assert all(part.point_cloud_range == limits for part in (*steps, *parts))
+    assert all(part.voxel_size == size for part in parts)
     cells = [round((limits[3 + axis] - limits[axis]) / size[axis]) for axis in (2, 1, 0)]
-    assert model.middle_encoder.sparse_shape == [cells[0] + 1, *cells[1:]]
-    for anchors in model.rpn_head.anchor_generator.ranges:
-        assert [anchors[k] for k in (0, 1, 3, 4)] == [limits[k] for k in (0, 1, 3, 4)]
+    encoder = model.get('middle_encoder', model.get('pts_middle_encoder'))
+    if encoder.type == 'PointPillarsScatter':
+        assert encoder.output_shape == cells[1:]
+    else:
+        assert encoder.sparse_shape == [cells[0] + 1, *cells[1:]]
+    head = model.get('rpn_head', model.get('bbox_head', model.get('pts_bbox_head')))
+    if 'anchor_generator' in head:
+        for anchors in head.anchor_generator.ranges:
+            assert [anchors[k] for k in (0, 1, 3, 4)] == [limits[k] for k in (0, 1, 3, 4)]
+    else:
+        training = model.train_cfg.pts
+        assert (training.point_cloud_range, training.voxel_size) == (limits, size)
+        assert training.grid_size == cells[::-1]
+        assert head.bbox_coder.pc_range == model.test_cfg.pts.pc_range == limits[:2]
+        assert [name for task in head.tasks for name in task.class_names] == config.class_names
 
 
 @pytest.mark.parametrize('path', ABLATIONS, ids=lambda path: path.stem)
@@ -87,7 +100,7 @@ def test_the_paper_scale_numbers():
 
 
 def test_every_key_of_an_experiment_that_a_user_may_change_is_explained():
-    text = (ROOT / 'configs/ssal/pvrcnn_kitti.py').read_text()
+    text = (ROOT / 'configs/_base_/experiment_kitti.py').read_text()
     for key in ('initial', 'rounds', 'final', 'reveal_dontcare', 'prediction'):
         line = next(line for line in text.splitlines() if f'{key}=' in line)
         assert '#' in line, line

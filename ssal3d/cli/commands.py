@@ -35,16 +35,32 @@ COMMANDS: dict[str, Command] = {
         'predict_pool',
         'Predict the unlabelled pool and write the prediction contract (Parquet) that every sampler reads.',
     ),
+    'calibrate': Command(
+        'ssal3d.cli.calibrate',
+        'calibrate_scores',
+        'Calibrate the scores of a prediction folder on labelled frames, between prediction and query.',
+    ),
     'evaluate': Command('ssal3d.cli.evaluate', 'evaluate', 'Evaluate saved detections.'),
     'create-data': Command(
         'ssal3d.cli.create_data',
         'create_data',
         "Convert a data set for training: check every frame, reduce the scans, write MMDetection3D's annotation files.",
     ),
+    'suggest': Command(
+        'ssal3d.cli.suggest',
+        '',
+        'Suggest classes, range, voxels and anchors for own data from its labelled frames; --out writes a config.',
+    ),
     'simulate': Command(
         'ssal3d.cli.simulate',
         'simulate',
         'Simulate LiDAR frames of streets, labelled, in the official KITTI object layout.',
+    ),
+    'labels': Command('ssal3d.cli.labels', 'labels', 'Carry a query to the people who label, and their boxes back.'),
+    'report': Command(
+        'ssal3d.cli.report',
+        'report',
+        'Write a page about experiments: what was labelled and why, and how good the detectors became.',
     ),
     'env': Command('ssal3d.env', '', 'What this installation consists of: versions, devices, workarounds in use.'),
 }

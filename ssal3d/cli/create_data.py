@@ -2,13 +2,17 @@
 
 Example:
     ssal3d create-data kitti --root-path data/kitti
+    ssal3d create-data waymo --root-path data/waymo/raw --out-dir data/waymo
+    ssal3d create-data folder --root recordings --out data/mine --classes car truck forklift --val-share 0.2
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssal3d.cli.arguments import Words, add_kind, make_parser
+from ssal3d.cli.create_data_waymo import add_waymo
 from ssal3d.errors import command
 from ssal3d.terminal import console, print_table
 
@@ -23,6 +27,9 @@ def main(argv: Words = None) -> None:
     datasets = parser.add_subparsers(required=True, metavar='DATASET')
     layout = 'KITTI object layout: training/{velodyne,label_2,calib}, ImageSets'
     _add_kitti(add_kind(datasets, 'kitti', layout, parser))
+    add_waymo(add_kind(datasets, 'waymo', 'Waymo Open Dataset, version 1 (tfrecord) or 2 (Parquet)', parser))
+    own = 'own scans (.bin, .npy, .pcd, .ply) and classes, labelled in part'
+    _add_folder(add_kind(datasets, 'folder', own, parser))
     arguments = vars(parser.parse_args(argv))
     arguments.pop('run')(**arguments)
 
@@ -37,6 +44,23 @@ def _add_kitti(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         metavar=('WIDTH', 'HEIGHT'),
         help='of frames without image_2/*.png (default: what KITTI had on the recording day, told by the calibration)',
+    )
+    group.add_argument(
+        '--label-frame',
+        choices=('camera', 'lidar', 'lidar-bottom'),
+        help="how labels are read: KITTI's camera frame; the LiDAR frame with the centre of the box, or of its bottom "
+        '(default: camera where there is a calibration, else lidar)',
+    )
+    group.add_argument(
+        '--intensity-max',
+        type=float,
+        metavar='VALUE',
+        help='greatest intensity of the sensor, e.g. 255 or 65535; intensities are divided by it (default: kept)',
+    )
+    group.add_argument(
+        '--accept-implausible',
+        action='store_true',
+        help='go on with labels and calibrations that cannot belong to the scans',
     )
     group.add_argument(
         '--on-error',
@@ -56,6 +80,44 @@ def _add_kitti(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_convert_kitti)
 
 
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('what is read')
+    group.add_argument('--root', type=Path, required=True, help='folder with scans, in it or in folders of sequences')
+    group.add_argument(
+        '--classes', nargs='+', required=True, metavar='NAME', help='class names, in the order of labels'
+    )
+    group.add_argument(
+        '--labels', type=Path, help='folder or file of labels (default: labels, label_2, labels.json/.csv)'
+    )
+    group.add_argument('--drop', nargs='+', default=[], metavar='NAME', help='classes whose boxes are left out')
+    group.add_argument(
+        '--label-frame',
+        choices=('lidar', 'lidar-bottom', 'camera'),
+        help='how labels are read: centre of the box in the LiDAR frame, centre of its bottom, or KITTI camera frame '
+        '(default: camera for KITTI lines with a calibration, else lidar)',
+    )
+    group.add_argument(
+        '--load-dim', type=int, metavar='N', help='values a point in .bin (default: told by the numbers)'
+    )
+    group.add_argument('--columns', nargs='+', metavar='NAME', help='what they mean, of x y z i t r; _ leaves one out')
+    group.add_argument('--splits', nargs='+', metavar='NAME', help='lists in ImageSets or splits (default: all)')
+    group.add_argument('--val-share', type=float, metavar='S', help='without lists: share of labelled frames for val')
+    group.add_argument('--intensity-max', type=float, metavar='VALUE', help='intensities are divided by it')
+    group.add_argument('--accept-implausible', action='store_true', help='go on with labels that cannot belong here')
+    group.add_argument('--on-error', choices=('stop', 'quarantine'), default='stop', help='as for kitti')
+    group = parser.add_argument_group('what is written')
+    group.add_argument('--out', type=Path, required=True, help='where to write')
+    group.add_argument('--extra-tag', default='folder', help='prefix of the annotation files (default: folder)')
+    parser.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
+    parser.set_defaults(run=_convert_folder)
+
+
+def _convert_folder(**options: Any) -> None:
+    from ssal3d.data.folder.converter import convert_folder
+
+    _print_summary(convert_folder(**options))
+
+
 def _convert_kitti(*, root_path: Path, image_size: list[int] | None, **options: Any) -> None:
     from ssal3d.data.kitti_converter import convert_kitti
 
@@ -65,20 +127,43 @@ def _convert_kitti(*, root_path: Path, image_size: list[int] | None, **options: 
 
 
 def _print_summary(summaries: 'list[SplitSummary]') -> None:
-    from ssal3d.data.kitti_format import CLASSES
-
-    shown = [name for name in CLASSES if any(summary.boxes[name] for summary in summaries)]
     print_table(
         'converted',
-        ('split', 'frames', 'quarantined', 'points', 'in view', 'not finite', *shown),
+        ('split', 'frames', 'labelled', 'quarantined', 'points', 'in view', 'not finite'),
         [
-            (
-                *(s.name, s.frames, s.quarantined, s.points, s.kept, s.not_finite),
-                *(s.boxes[name] if s.labelled else '' for name in shown),
-            )
+            (s.name, s.frames, s.labelled_frames, s.quarantined, s.points, _percent(s.kept, s.points), s.not_finite)
             for s in summaries
         ],
     )
+    rows = [
+        (s.name, name, boxes, empty, _percent(empty, boxes), '' if outside is None else _percent(outside, boxes))
+        for s in summaries
+        for name, boxes, empty, outside in s.table
+    ]
+    if rows:
+        print_table('labelled boxes', ('split', 'class', 'boxes', 'without points', '', 'outside the image'), rows)
     for summary in summaries:
-        if not summary.labelled:
-            console.print(f'{summary.name}: no labels, so its annotation file has none', highlight=False)
+        for note in _notes(summary):
+            console.print(f'{summary.name}: {note}', highlight=False, soft_wrap=True, markup=False)
+
+
+def _notes(summary: 'SplitSummary') -> Iterator[str]:
+    from ssal3d.data.scans import USUAL_INTENSITY
+
+    if not summary.labelled:
+        yield 'no labels, so its annotation file has none'
+    elif summary.labelled_frames < summary.frames:
+        yield (
+            f'{summary.labelled_frames} of {summary.frames} frames have a label file; the others count as unlabelled, '
+            'not as empty'
+        )
+    if summary.label_state:
+        yield f"what is labelled stands in {summary.label_state}; start from it with initial=dict(labels='...')"
+    low, high = summary.intensity or (0.0, 0.0)
+    if low < 0 or high > USUAL_INTENSITY:
+        yield f'intensities reach from {low:g} to {high:g} and stay so; --intensity-max {high:g} would divide them'
+    yield from (f'accepted although implausible: {fault}' for fault in summary.faults)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f'{100 * part / whole:.0f} %' if whole else ''

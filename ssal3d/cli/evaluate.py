@@ -3,12 +3,17 @@ r"""Evaluate saved detections.
 Example:
     ssal3d evaluate kitti --detections results/data --labels data/kitti/training/label_2 \
         --split data/kitti/ImageSets/val.txt --out metrics.json --iou Car:bev=0.5
+    ssal3d evaluate waymo --detections predictions.bin --ground-truth gt.bin --out metrics.json
+    ssal3d evaluate calibration --predictions normal=predictions_normal cpsp=predictions_cpsp \
+        --labels data/kitti/kitti_infos_train.pkl --out calibration.json --plots plots
 """
 
 import argparse
 from pathlib import Path
 
 from ssal3d.cli.arguments import Words, add_kind, make_parser
+from ssal3d.cli.evaluate_calibration import add_calibration
+from ssal3d.cli.evaluate_waymo import add_waymo
 from ssal3d.errors import UserError, command
 from ssal3d.fileio import SCHEMA, write_json
 from ssal3d.terminal import console, print_table
@@ -20,6 +25,11 @@ def main(argv: Words = None) -> None:
     parser = make_parser('evaluate', __doc__)
     kinds = parser.add_subparsers(required=True, metavar='KIND')
     _add_kitti(add_kind(kinds, 'kitti', "KITTI's AP of result files: image, BEV and 3D, R40 and R11", parser))
+    add_waymo(
+        add_kind(kinds, 'waymo', "Waymo's AP and APH of the official .bin files, by type, range and level", parser)
+    )
+    summary = 'How well scores tell how often detections are right: D-ECE, reliability diagrams, ranges of Fig. 7'
+    add_calibration(add_kind(kinds, 'calibration', summary, parser))
     arguments = vars(parser.parse_args(argv))
     arguments.pop('run')(**arguments)
 

@@ -29,7 +29,7 @@ def main(argv: Words = None) -> None:
     from ssal3d.fileio import sha256
     from ssal3d.launch import load_config
     from ssal3d.models.loading import load_detector
-    from ssal3d.predictions.pool_inference import DEFAULT_FIELDS, predict_pool
+    from ssal3d.predictions.pool_inference import predict_pool, usual_fields
     from ssal3d.registry import ACTIVE_SAMPLERS
     from ssal3d.terminal import console
 
@@ -52,8 +52,8 @@ def main(argv: Words = None) -> None:
         frames = str(arguments.frames) if arguments.frames else None
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dataset, labels=labels, frames=frames))
     sampler = ACTIVE_SAMPLERS.build(config.active_sampler) if 'active_sampler' in config else RandomSampler()
-    usual = sampler.labelled_fields if arguments.labelled else (*DEFAULT_FIELDS, *sampler.required_fields)
     model = load_detector(config, arguments.checkpoint)
+    usual = sampler.labelled_fields if arguments.labelled else (*usual_fields(model), *sampler.required_fields)
     timing = predict_pool(
         model,
         view,

@@ -140,12 +140,10 @@ def read_by_frame(path: str) -> Mapping[str, Any]:
 
 
 def show(query: 'Query', path: str) -> None:
-    """Print what was bought."""
-    for warning in query.warnings:
-        console.print(f'warning: {warning}', highlight=False, markup=False)
-    console.print(
-        f'{len(query.frames)} frames, {query.spent} of {query.budget} {query.cost} boxes; written to {path}',
-        highlight=False,
-        markup=False,
-    )
-    print_table('bought', ('class', 'boxes'), query.spent_per_class.items())
+    """Print what was chosen."""
+    from ssal3d.active.query.report import class_table, describe
+
+    for line in describe(query, warnings=len(query.warnings)):
+        console.print(line, highlight=False, markup=False)
+    print_table(*class_table(query))
+    console.print(f'written to {path}', highlight=False, markup=False)

@@ -6,6 +6,7 @@ Example:
 """
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ def _simulate(arguments: argparse.Namespace) -> None:
         workers=arguments.workers,
     )
     _print_summary(summary)
-    console.print(f'next: {as_called("ssal3d create-data")} kitti --root-path {out}', highlight=False, soft_wrap=True)
+    convert = f'{as_called("ssal3d create-data")} kitti --root-path {shlex.quote(str(out))}'
+    console.print(f'next: {convert}', highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

@@ -17,8 +17,9 @@ from ssal3d.errors import UserError
 from ssal3d.ops.ball_query import ball_query, stacked_ball_query
 from ssal3d.ops.grouping import add_rows, gather_points, group_points, grouped_rows, stacked_group_points, stacked_rows
 from ssal3d.ops.point_membership import points_in_boxes_all, points_in_boxes_part
-from ssal3d.ops.rotated_boxes import box_iou_rotated, nms_rotated
+from ssal3d.ops.rotated_boxes import box_iou_rotated, nms_rotated, nms_upright
 from ssal3d.ops.sampling import furthest_point_sample, furthest_point_sample_with_dist
+from ssal3d.ops.scatter import points_to_voxels, points_to_voxels_backward
 from ssal3d.ops.voxelize import dynamic_voxelize, hard_voxelize, hard_voxelize_by_sorting
 
 Kernel = Callable[..., Any]
@@ -133,6 +134,20 @@ def _dynamic_voxelize(points: Tensor, voxel_size: Tensor, point_range: Tensor, r
     result.copy_(dynamic_voxelize(points, voxel_size.tolist(), point_range.tolist()))
 
 
+def _points_to_voxels(features: Tensor, cells: Tensor, reduction: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return points_to_voxels(features, cells, reduction)
+
+
+def _points_to_voxels_backward(
+    result: Tensor, gradients: Tensor, features: Tensor, reduced: Tensor, of_point: Tensor, counts: Tensor, kind: str
+) -> None:
+    result.copy_(points_to_voxels_backward(gradients, features, reduced, of_point, counts, kind))
+
+
+def _nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
+    return nms_upright(boxes, scores, iou_threshold, offset)
+
+
 _MISSING: dict[str, Kernel] = {
     'ball_query_forward': _ball_query,
     'stack_ball_query_forward': _stack_ball_query,
@@ -143,8 +158,11 @@ _MISSING: dict[str, Kernel] = {
     'gather_points_forward': _gather_points,
     'gather_points_backward': _gather_points_backward,
     'furthest_point_sampling_with_dist_forward': _sample_with_dist,
+    'dynamic_point_to_voxel_forward': _points_to_voxels,
+    'dynamic_point_to_voxel_backward': _points_to_voxels_backward,
 }
 _SLOW: dict[str, Kernel] = {
+    'nms': _nms,
     'nms_rotated': _nms_rotated,
     'box_iou_rotated': _box_iou_rotated,
     'hard_voxelize_forward': _hard_voxelize,

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from ssal3d.active.functional.uncertainty import binary_entropy
@@ -90,6 +89,8 @@ def uncertainty(scores: NDArray[np.floating], measure: str) -> NDArray[np.floati
 
 def _lowest_cluster(values: NDArray[np.floating], clusters: int, settings: CPSPSettings) -> NDArray[np.bool_]:
     """Return which values belong to the k-means cluster with the lowest centre."""
+    from sklearn.cluster import KMeans  # takes a second to import
+
     clusters = min(clusters, len(np.unique(values)))
     means = KMeans(clusters, n_init=settings.n_init, random_state=settings.seed)
     with threadpool_limits(1):  # threads would add up in any order, so not to the same last bit

@@ -21,7 +21,8 @@ def annotated_counts(
     Args:
         infos: What `ssal3d.data.infos.read_infos` returns.
         classes: Class names to count.
-        count_policy: ``all`` boxes, or those that hold at least one LiDAR point (``nonempty``).
+        count_policy: ``all`` boxes, those in ``empty_instances`` included, or only boxes that hold at least one LiDAR
+            point (``nonempty``).
 
     Returns:
         Counts by frame id and class name, zeros included. Frames that nobody labelled are missing.
@@ -39,7 +40,7 @@ def annotated_counts(
     """
     categories = infos['metainfo'].get('categories')
     if not isinstance(categories, dict):
-        raise UserError('the infos have no metainfo.categories; convert the data with tools/create_data.py')
+        raise UserError('the infos have no metainfo.categories; convert the data with `ssal3d create-data`')
     for name in classes:
         if name not in categories:
             raise unknown_name('class', name, list(categories))
@@ -57,11 +58,11 @@ def annotated_counts(
 
 def _counted(info: dict[str, Any], count_policy: str) -> list[dict[str, Any]]:
     if count_policy == 'all':
-        return info['instances']
+        return [*info['instances'], *info.get('empty_instances', ())]
     try:
         return [instance for instance in info['instances'] if instance['num_lidar_pts'] > 0]
     except KeyError:
         raise UserError(
             f"frame {frame_id(info)} has no num_lidar_pts, which count_policy 'nonempty' needs; convert the data with "
-            'tools/create_data.py'
+            '`ssal3d create-data`'
         ) from None

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmdet3d.datasets import Det3DDataset, KittiDataset, WaymoDataset
 
+from ssal3d.data.boxes import lidar_boxes
 from ssal3d.data.infos import frame_ids, read_infos
 from ssal3d.data.kitti_format import require_kitti
 from ssal3d.data.scans import check_scan_size
@@ -63,6 +65,24 @@ def parse(dataset: Det3DDataset, infos: dict[str, Any]) -> list[dict[str, Any]]:
     return [dataset.parse_data_info(info) for info in infos['data_list']]
 
 
+def lidar_annotations(dataset: Det3DDataset, info: dict[str, Any]) -> dict[str, Any]:
+    """Parse the annotations of a frame without camera, whose ``bbox_3d`` are gravity-centred LiDAR boxes.
+
+    Args:
+        dataset: Knows the classes.
+        info: A labelled frame.
+
+    Returns:
+        Columns by name, ``gt_bboxes_3d`` among them as MMDetection3D's LiDAR boxes; objects of other classes are left
+        out.
+    """
+    columns = Det3DDataset.parse_ann_info(dataset, info)
+    if columns is None:
+        return {'gt_bboxes_3d': lidar_boxes(np.zeros((0, 7))), 'gt_labels_3d': np.zeros(0, dtype=np.int64)}
+    known = dataset._remove_dontcare(columns)
+    return known | {'gt_bboxes_3d': lidar_boxes(known['gt_bboxes_3d'])}
+
+
 def check_scans(samples: Iterable[dict[str, Any]], backend_args: dict | None = None) -> None:
     """Check that all scans are there, whole, and of the size recorded at conversion, before the first is needed.
 
@@ -80,7 +100,7 @@ def check_scans(samples: Iterable[dict[str, Any]], backend_args: dict | None = N
             size = os.stat(path).st_size
         except FileNotFoundError:
             raise UserError(
-                f'{path}: no such file; check data_root and data_prefix, or run tools/create_data.py again'
+                f'{path}: no such file; check data_root and data_prefix, or run `ssal3d create-data` again'
             ) from None
         if path.endswith('.bin'):
             check_scan_size(path, size, lidar.get('num_pts_feats', 4), lidar.get('num_points'))

@@ -20,7 +20,7 @@ from ssal3d.fileio import atomic_path
 # What a frame's sensors deliver. Everything else in a frame is annotation, or might be.
 SENSOR_KEYS = frozenset(
     {
-        *('sample_idx', 'token', 'timestamp', 'context_name', 'ego2global', 'plane'),
+        *('sample_idx', 'token', 'timestamp', 'sequence', 'context_name', 'ego2global', 'plane'),
         *('images', 'image_sweeps', 'lidar_points', 'lidar_sweeps', 'radar_points'),
     }
 )
@@ -65,7 +65,7 @@ def read_infos(path: str | Path) -> dict[str, Any]:
         content = path.read_bytes()
         infos = json.loads(content) if path.suffix == '.json' else _Unpickler(io.BytesIO(content)).load()
     except FileNotFoundError:
-        raise UserError(f'{path}: no such file; make it with tools/create_data.py') from None
+        raise UserError(f'{path}: no such file; make it with `ssal3d create-data`') from None
     except UserError as error:
         raise UserError(f'{path}: {error}') from None
     except Exception as error:  # a damaged pickle can raise nearly anything
@@ -132,7 +132,7 @@ def _check_layout(path: Path, infos: object) -> None:
     if isinstance(infos, list):
         raise UserError(
             f'{path}: found a bare list, expected metainfo and data_list; this is the format before MMDetection3D 1.1 '
-            '(or OpenPCDet), make the file again with tools/create_data.py'
+            '(or OpenPCDet), make the file again with `ssal3d create-data`'
         )
     if not isinstance(infos, dict) or not {'metainfo', 'data_list'} <= set(infos):
         found = sorted(map(str, infos))[:5] if isinstance(infos, dict) else type(infos).__name__

@@ -5,7 +5,7 @@ from typing import Any
 from mmdet3d.datasets import KittiDataset
 from mmdet3d.registry import DATASETS
 
-from ssal3d.data.frames import check_classes, check_scans, parse, read_dataset_infos
+from ssal3d.data.frames import check_classes, check_scans, lidar_annotations, parse, read_dataset_infos
 from ssal3d.data.infos import frame_id
 from ssal3d.errors import UserError
 
@@ -14,8 +14,9 @@ from ssal3d.errors import UserError
 class KittiFrameDataset(KittiDataset):
     """`KittiDataset` for val and test sets, and inside the views.
 
-    It differs in four ways: annotation files cannot run code, a missing or cut scan is found at the start, frames that
-    nobody labelled are legal in test mode (their ``eval_ann_info`` is None), and samples carry their ``frame_id``.
+    It differs in five ways: annotation files cannot run code, a missing or cut scan is found at the start, frames that
+    nobody labelled are legal in test mode (their ``eval_ann_info`` is None), labelled frames need no camera (their boxes
+    are then in the LiDAR frame), and samples carry their ``frame_id``.
 
     Args:
         metainfo: As in `KittiDataset`; a misspelt class is a `UserError`.
@@ -51,7 +52,7 @@ class KittiFrameDataset(KittiDataset):
             UserError: If such a frame is to be trained on.
         """
         if 'instances' in info:
-            return super().parse_ann_info(info)
+            return super().parse_ann_info(info) if 'images' in info else lidar_annotations(self, info)
         if self.test_mode:
             return None
         raise UserError(

@@ -5,6 +5,7 @@ name says otherwise.
 """
 
 import re
+import shlex
 import struct
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ssal3d.data.kitti_objects import KittiObjects
 from ssal3d.errors import UserError
+from ssal3d.fileio import read_text
 
 Array = NDArray[np.floating]
 
@@ -33,6 +35,8 @@ _IMAGE_SIZES = {
 _SHAPES = {'P0': (3, 4), 'P1': (3, 4), 'P2': (3, 4), 'P3': (3, 4), 'R0_rect': (3, 3)}
 _SHAPES |= {'Tr_velo_to_cam': (3, 4), 'Tr_imu_to_velo': (3, 4)}
 _REQUIRED = ('P2', 'R0_rect', 'Tr_velo_to_cam')
+# The axes of a camera that looks along the x axis of the LiDAR and stands in its place.
+NOMINAL_CAMERA = np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 _FRUSTUM_DEPTH = (0.001, 100.0)  # metres before the camera that MMDetection3D's reduced point clouds keep
 
 
@@ -65,7 +69,7 @@ def read_calibration(path: str | Path) -> Calibration:
     """
     path = Path(path)
     matrices: dict[str, Array] = {}
-    for number, line in enumerate(_read_lines(path, 'download data_object_calib.zip'), 1):
+    for number, line in enumerate(read_text(path, 'download data_object_calib.zip').splitlines(), 1):
         name, _, values = line.partition(':')
         if name.strip() in _SHAPES:
             matrices[name.strip()] = _parse_matrix(f'{path}, line {number}', name.strip(), values)
@@ -91,7 +95,7 @@ def read_plane(path: str | Path) -> list[float] | None:
     path = Path(path)
     if not path.exists():
         return None
-    lines = path.read_text(errors='replace').splitlines()
+    lines = read_text(path).splitlines()
     values = _floats(lines[3]) if len(lines) > 3 else None
     if values is None or len(values) != 4:
         raise UserError(f'{path}: no road plane on line 4, expected four numbers; restore or remove the file')
@@ -107,7 +111,7 @@ def read_split(path: str | Path) -> list[str]:
     path = Path(path)
     where = 'split lists stand in ImageSets, one frame id a line'
     ids: dict[str, int] = {}
-    for number, line in enumerate(_read_lines(path, where), 1):
+    for number, line in enumerate(read_text(path, where).splitlines(), 1):
         name = line.strip()
         if not name:
             continue
@@ -213,6 +217,22 @@ def info_boxes_to_lidar(boxes: Array, lidar_to_camera: Array) -> Array:
     return np.column_stack((centre, length, width, height, yaw))
 
 
+def lidar_boxes_to_info(boxes: Array, lidar_to_camera: Array) -> Array:
+    """Turn LiDAR boxes into boxes as MMDetection3D's KITTI infos hold them; the inverse of `info_boxes_to_lidar`.
+
+    Args:
+        boxes: ``(N, 7)`` (x, y, z, dx, dy, dz, yaw): gravity centre, metres, radians.
+        lidar_to_camera: ``(4, 4)``.
+
+    Returns:
+        ``(N, 7)`` float64 bottom centre, length, height, width, rotation_y in [-pi, pi), in the camera frame.
+    """
+    x, y, z, length, width, height, yaw = np.asarray(boxes, dtype=np.float64).reshape(-1, 7).T
+    bottom = transform(lidar_to_camera, np.column_stack((x, y, z - height / 2)))
+    turn = (-yaw - np.pi / 2 + np.pi) % (2 * np.pi) - np.pi
+    return np.column_stack((bottom, length, height, width, turn))
+
+
 def require_kitti(path: str | Path, infos: str | None = None) -> None:
     """Check that the KITTI data is there, and say how to get it if it is not.
 
@@ -225,7 +245,7 @@ def require_kitti(path: str | Path, infos: str | None = None) -> None:
         UserError: If the folder, the raw data or the annotation file is missing.
     """
     path = Path(path)
-    command = f'python tools/create_data.py kitti --root-path {path}'
+    command = f'ssal3d create-data kitti --root-path {shlex.quote(str(path))}'
     if infos is not None and (path / infos).exists():
         return
     if not (path / 'training' / 'velodyne').is_dir():
@@ -249,13 +269,6 @@ def _in_view(points: Array, matrix: Array, width: float, height: float, near: fl
             v = x * matrix[1, 0] + y * matrix[1, 1] + z * matrix[1, 2] + matrix[1, 3]
             inside[i] = 0.0 < u < width * depth and 0.0 < v < height * depth
     return inside
-
-
-def _read_lines(path: Path, remedy: str) -> list[str]:
-    try:
-        return path.read_text(errors='replace').splitlines()
-    except FileNotFoundError:
-        raise UserError(f'{path}: no such file; {remedy}') from None
 
 
 def _parse_matrix(where: str, name: str, text: str) -> Array:

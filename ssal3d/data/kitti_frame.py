@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.data.conversion import FrameResult
+from ssal3d.data.kitti_checks import calibration_fault
 from ssal3d.data.kitti_format import (
     DEFAULT_IMAGE_SIZE,
     Calibration,
@@ -18,13 +20,21 @@ from ssal3d.data.kitti_format import (
     read_calibration,
     read_plane,
 )
-from ssal3d.data.kitti_infos import NUM_POINT_FEATURES, check_objects, frame_info, instance_infos
+from ssal3d.data.kitti_infos import (
+    NUM_POINT_FEATURES,
+    check_objects,
+    frame_info,
+    in_camera_frame,
+    instance_infos,
+)
 from ssal3d.data.kitti_objects import KittiObjects, read_objects
-from ssal3d.data.scans import check_plausible, check_scan_size, read_scan
+from ssal3d.data.scans import check_plausible, check_scan_size, read_scan, scale_intensity
 from ssal3d.errors import UserError
 from ssal3d.fileio import atomic_path
 
 REDUCED = 'velodyne_reduced'
+# Camera frame and bottom centre as KITTI has them; LiDAR frame with the centre of the box, or of its bottom.
+LABEL_FRAMES = ('camera', 'lidar', 'lidar-bottom')
 _STRIDE = 4 * NUM_POINT_FEATURES
 
 
@@ -38,9 +48,12 @@ class FrameTask:
         folder: ``training`` or ``testing``.
         frame_id: File stem.
         split: Name of a split that lists the frame, for messages.
-        labelled: Whether the frame must have a label file; without, a label file is not even opened.
+        labelled: Whether the frame has a label file.
         calibrated: Whether the frame must have a calibration.
         image_size: (width, height) to assume for a frame without image file; None derives it from the calibration.
+        label_frame: How labels are read, one of `LABEL_FRAMES`; None reads them as KITTI's where there is a
+            calibration, else in the LiDAR frame.
+        intensity_max: What intensities are divided by; None keeps them.
         previous: The frame's record in the manifest of an earlier run.
     """
 
@@ -52,6 +65,8 @@ class FrameTask:
     labelled: bool
     calibrated: bool
     image_size: tuple[int, int] | None = None
+    label_frame: str | None = None
+    intensity_max: float | None = None
     previous: dict[str, Any] | None = None
 
     @property
@@ -69,35 +84,17 @@ class FrameTask:
         return self.out / self.folder / REDUCED / f'{self.frame_id}.bin'
 
 
-@dataclass(frozen=True)
-class FrameResult:
-    """What came of it.
-
-    Attributes:
-        key: Of the frame.
-        info: Its annotation entry; None for a bad frame.
-        record: For the manifest; what an earlier run recorded for a bad frame.
-        defect: What is wrong with the frame.
-    """
-
-    key: str
-    info: dict[str, Any] | None
-    record: dict[str, Any] | None
-    defect: str | None = None
-
-
 def convert_frame(task: FrameTask) -> FrameResult:
     """Convert a frame, or say what is wrong with it; never raises a `UserError`."""
     try:
         calibration = read_calibration(_existing(task, 'calib')) if task.calibrated else None
-        objects = _read_labels(task) if task.labelled else None
+        objects = _read_labels(task, calibration) if task.labelled else None
         image = task.source('image_2', '.png')
         has_image = image.exists()
         size = _image_size(task, image if has_image else None, calibration) if calibration else None
         record, points = _reduce(task, calibration, size)
         instances = None
         if objects is not None:
-            assert calibration is not None
             if points is None:
                 points = read_scan(task.reduced) if len(objects) else np.zeros((0, NUM_POINT_FEATURES), np.float32)
             instances = instance_infos(objects, calibration, points)
@@ -107,7 +104,7 @@ def convert_frame(task: FrameTask) -> FrameResult:
             calibration=calibration,
             image_size=size,
             has_image=has_image,
-            plane=read_plane(task.source('planes', '.txt')),
+            plane=read_plane(task.source('planes', '.txt')) if calibration else None,
             instances=instances,
         )
     except UserError as error:
@@ -119,24 +116,22 @@ def _existing(task: FrameTask, kind: str) -> Path:
     """Return the path of a text file that every frame of the split must have."""
     path = task.source(kind, '.txt')
     if not path.exists():
-        empty = 'an empty file means no objects; ' if kind == 'label_2' else ''
         raise UserError(
-            f'{path}: no such file, but other frames of split {task.split} have one; {empty}add it or take '
-            f'{task.frame_id} out of ImageSets/{task.split}.txt'
+            f'{path}: no such file, but other frames of split {task.split} have one; add it or take {task.frame_id} out '
+            f'of ImageSets/{task.split}.txt'
         )
     return path
 
 
-def _read_labels(task: FrameTask) -> KittiObjects:
-    path = _existing(task, 'label_2')
-    if not task.calibrated:
-        raise UserError(
-            f'{task.source("calib", ".txt")}: no such file; a labelled frame needs its calibration, because KITTI '
-            'labels are in the camera frame; download data_object_calib.zip'
-        )
+def _read_labels(task: FrameTask, calibration: Calibration | None) -> KittiObjects:
+    """Return the frame's labels in the camera frame; the nominal one if there is no calibration."""
+    path = task.source('label_2', '.txt')
     objects = read_objects(path)
     check_objects(objects, path)
-    return objects
+    label_frame = task.label_frame or ('lidar' if calibration is None else 'camera')
+    if label_frame == 'camera':
+        return objects
+    return in_camera_frame(objects, calibration, bottom=label_frame == 'lidar-bottom')
 
 
 def _image_size(task: FrameTask, image: Path | None, calibration: Calibration) -> tuple[int, int]:
@@ -163,23 +158,30 @@ def _reduce(
         ) from None
     check_scan_size(path, status.st_size, NUM_POINT_FEATURES)
     record = {'bytes': status.st_size, 'mtime_ns': status.st_mtime_ns, 'view': _view(calibration, image_size)}
+    record['intensity_max'] = task.intensity_max
     if task.previous is not None:
         _check_not_cut(path, status.st_size, task.previous)
         kept = task.previous['kept']
-        unchanged = all(task.previous[key] == value for key, value in record.items())
+        unchanged = all(task.previous.get(key) == value for key, value in record.items())
         if unchanged and task.reduced.exists() and task.reduced.stat().st_size == kept * _STRIDE:
             return task.previous, None
     points = read_scan(path, NUM_POINT_FEATURES)
     finite = check_plausible(points, path)
     good = points if finite.all() else points[finite]
+    lowest, highest = float(good[:, 3].min()), float(good[:, 3].max())
+    if task.intensity_max is not None:
+        good = scale_intensity(good, task.intensity_max, path)
     if calibration is not None and image_size is not None:
         good = good[in_camera_view(good, calibration, image_size)]
     if len(good) == 0:
-        raise UserError(f'{path}: none of {len(points)} points is in the camera view; check the calibration')
+        fault = calibration_fault(calibration) if calibration else None
+        raise UserError(
+            f'{path}: none of {len(points)} points is in the camera view; {fault or "check the calibration"}'
+        )
     with atomic_path(task.reduced) as temporary:
         temporary.write_bytes(good.tobytes())
     counts = {'points': len(points), 'not_finite': int((~finite).sum()), 'kept': len(good)}
-    return record | counts, good
+    return record | counts | {'intensity': [lowest, highest]}, good
 
 
 def _check_not_cut(path: Path, size: int, previous: dict[str, Any]) -> None:

@@ -1,16 +1,35 @@
 """A KITTI frame as MMDetection3D 1.4 wants it in an annotation file."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.data.kitti_format import CLASSES, DONT_CARE, Array, Calibration, camera_boxes_to_lidar, transform
-from ssal3d.data.kitti_objects import MAX_OCCLUSION, MAX_TRUNCATION, MIN_HEIGHT, KittiObjects
-from ssal3d.errors import UserError, unknown_name
+from ssal3d.class_names import unknown_class
+from ssal3d.data.kitti_format import (
+    CLASSES,
+    DONT_CARE,
+    NOMINAL_CAMERA,
+    Array,
+    Calibration,
+    info_boxes_to_lidar,
+    lidar_boxes_to_info,
+    transform,
+)
+from ssal3d.data.kitti_objects import (
+    MAX_OCCLUSION,
+    MAX_TRUNCATION,
+    MIN_HEIGHT,
+    KittiObjects,
+    check_boxes,
+    concatenate,
+)
+from ssal3d.errors import UserError
 from ssal3d.ops.boxes import points_per_box
 
 CATEGORIES = {**{name: label for label, name in enumerate(CLASSES)}, DONT_CARE: -1}
+NAMES = {label: name for name, label in CATEGORIES.items() if label >= 0}
 METAINFO = {'categories': CATEGORIES, 'dataset': 'kitti', 'info_version': '1.1'}
 NUM_POINT_FEATURES = 4
 
@@ -58,48 +77,61 @@ def frame_info(
     return info
 
 
-def instance_infos(objects: KittiObjects, calibration: Calibration, points: Array) -> list[dict[str, Any]]:
+def instance_infos(objects: KittiObjects, calibration: Calibration | None, points: Array) -> list[dict[str, Any]]:
     """Build a labelled frame's ``instances``.
 
     Args:
-        objects: All lines of the label file. DontCare becomes label -1.
-        calibration: Of the frame.
+        objects: All lines of the label file, in the camera frame. DontCare becomes label -1.
+        calibration: Of the frame; without one the camera is a nominal one, `NOMINAL_CAMERA`, and the entries hold
+            nothing of an image: ``bbox_3d`` is a gravity-centred box in the LiDAR frame, and DontCare is left out.
         points: ``(N, >=3)`` points in the camera view; they are counted in every box.
     """
     cared = objects.names != DONT_CARE
-    num_points = np.full(len(objects), -1)
-    num_points[cared] = points_per_box(points, camera_boxes_to_lidar(objects[cared], calibration))
-    index = np.where(cared, np.cumsum(cared) - 1, -1)
-    labels = [CATEGORIES[name] for name in objects.names]
+    if calibration is None:
+        objects, cared = objects[cared], cared[cared]
     height, width, length = objects.dimensions.T
     boxes = np.column_stack((objects.location, length, height, width, objects.rotation_y))
-    centres = objects.location - np.outer(height / 2, (0, 1, 0))
-    pixels = transform(calibration.matrices['P2'], centres)
-    with np.errstate(divide='ignore', invalid='ignore'):
-        pixels[:, :2] /= pixels[:, 2:]
+    lidar_boxes = info_boxes_to_lidar(boxes, NOMINAL_CAMERA if calibration is None else calibration.lidar_to_camera)
+    num_points = np.full(len(objects), -1)
+    num_points[cared] = points_per_box(points, lidar_boxes[cared])
+    labels = [CATEGORIES[name] for name in objects.names]
     columns = {
-        'bbox': objects.bbox,
         'bbox_label': labels,
-        'bbox_3d': boxes,
+        'bbox_3d': lidar_boxes if calibration is None else boxes,
         'bbox_label_3d': labels,
-        'depth': pixels[:, 2],
-        'center_2d': pixels[:, :2],
         'num_lidar_pts': num_points,
-        'difficulty': difficulty(objects),
-        'truncated': objects.truncated,
-        'occluded': objects.occluded,
-        'alpha': objects.alpha,
         'score': np.where(np.isnan(objects.scores), 0.0, objects.scores),
-        'index': index,
+        'index': np.where(cared, np.cumsum(cared) - 1, -1),
         'group_id': np.arange(len(objects)),
     }
+    if calibration is not None:
+        columns = {'bbox': objects.bbox, **columns, **_seen_by_camera(objects, calibration)}
     rows = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
+def in_camera_frame(objects: KittiObjects, calibration: Calibration | None, bottom: bool) -> KittiObjects:
+    """Turn labels that were read from a file in the LiDAR frame into labels in the camera frame.
+
+    Args:
+        objects: ``location`` is in the LiDAR frame, ``rotation_y`` counter-clockwise from its x axis.
+        calibration: Of the frame; None for the nominal camera.
+        bottom: Whether ``location`` is the centre of the bottom face, not of the box.
+    """
+    matrix = NOMINAL_CAMERA if calibration is None else calibration.lidar_to_camera
+    height, width, length = objects.dimensions.T
+    x, y, z = objects.location.T
+    boxes = np.column_stack((x, y, z + height / 2 * bottom, length, width, height, objects.rotation_y))
+    turned = lidar_boxes_to_info(boxes, matrix)
+    return replace(objects, location=turned[:, :3], rotation_y=turned[:, 6])
+
+
 def difficulty(objects: KittiObjects) -> NDArray[np.int64]:
-    """Return KITTI's difficulty of each object: 0 easy, 1 moderate, 2 hard, -1 none of them."""
-    height = objects.bbox[:, 3] - objects.bbox[:, 1]
+    """Return KITTI's difficulty of each object: 0 easy, 1 moderate, 2 hard, -1 none of them.
+
+    An object without image box is tall enough for every difficulty.
+    """
+    height = np.where(objects.has_image_box, objects.bbox[:, 3] - objects.bbox[:, 1], np.inf)
     result = np.full(len(objects), -1)
     for level in (2, 1, 0):
         hidden = (objects.occluded > MAX_OCCLUSION[level]) | (objects.truncated > MAX_TRUNCATION[level])
@@ -115,12 +147,25 @@ def check_objects(objects: KittiObjects, source: object) -> None:
     """
     for name in objects.names:
         if name not in CATEGORIES:
-            raise UserError(f'{source}: {unknown_name("class", name, list(CATEGORIES))}')
-    for row in np.flatnonzero((objects.dimensions <= 0).any(axis=1) & (objects.names != DONT_CARE)):
-        size = ' x '.join(f'{value:g}' for value in objects.dimensions[row])
-        raise UserError(
-            f'{source}: object {row + 1} ({objects.names[row]}) has the size {size} m, expected more than 0'
-        )
+            error = unknown_class(name, CATEGORIES)
+            raise UserError(f'{source}: {error}; for classes of your own see `ssal3d create-data folder`')
+    check_boxes(concatenate([objects]), [str(source)], placeholders=False)
+
+
+def _seen_by_camera(objects: KittiObjects, calibration: Calibration) -> dict[str, Any]:
+    """Return the columns of `instance_infos` that only a camera gives."""
+    centres = objects.location - np.outer(objects.dimensions[:, 0] / 2, (0, 1, 0))
+    pixels = transform(calibration.matrices['P2'], centres)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        pixels[:, :2] /= pixels[:, 2:]
+    return {
+        'depth': pixels[:, 2],
+        'center_2d': pixels[:, :2],
+        'difficulty': difficulty(objects),
+        'truncated': objects.truncated,
+        'occluded': objects.occluded,
+        'alpha': objects.alpha,
+    }
 
 
 def _images(calibration: Calibration, image_size: tuple[int, int]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.errors import UserError
+from ssal3d.fileio import read_text
 
 Array = NDArray[np.floating]
 
@@ -22,6 +23,8 @@ DETECTION_FIELDS = 16
 MIN_HEIGHT = (40, 25, 25)
 MAX_OCCLUSION = (0, 1, 2)
 MAX_TRUNCATION = (0.15, 0.3, 0.5)
+NOWHERE = -1000.0  # a coordinate of what has no 3D box
+FARTHEST_OBJECT = 1e4  # metres; a coordinate beyond it is no measurement
 _OCCLUDED = 1  # its column after the name has been cut off
 
 
@@ -56,6 +59,20 @@ class KittiObjects:
 
     def __getitem__(self, rows: slice | NDArray) -> 'KittiObjects':
         return KittiObjects(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    @property
+    def has_image_box(self) -> NDArray[np.bool_]:
+        """``(N,)`` False where the image box is NaN or a placeholder without height, such as -1 -1 -1 -1 or 0 0 0 0."""
+        return np.abs(self.bbox[:, 3] - self.bbox[:, 1]) > 0
+
+    @property
+    def has_3d_box(self) -> NDArray[np.bool_]:
+        """``(N,)`` False where the 3D fields are placeholders of an object that was seen in the image only.
+
+        The development kit fills them with -1 -1 -1 -1000 -1000 -1000, some tools with zeros.
+        """
+        unknown = (self.dimensions == -1).all(axis=1) | (self.location == NOWHERE).all(axis=1)
+        return ~(unknown | ((self.dimensions == 0).all(axis=1) & (self.location == 0).all(axis=1)))
 
     def upright_boxes(self) -> Array:
         """Return ``(N, 7)`` gravity-centre boxes for `ssal3d.ops.boxes`, in the right-handed frame (x, z, -y).
@@ -106,7 +123,7 @@ def read_objects(path: str | Path, *, allowed: Sequence[int] = (15, 16)) -> Kitt
     Raises:
         UserError: If the file is missing, is not text, or has a bad line.
     """
-    return parse_objects(_read_text(Path(path), 'check the path'), path, allowed=allowed)
+    return parse_objects(read_text(path), path, allowed=allowed)
 
 
 def read_frames(folder: str | Path, frame_ids: Iterable[str], *, detections: bool = False) -> KittiFrames:
@@ -118,7 +135,7 @@ def read_frames(folder: str | Path, frame_ids: Iterable[str], *, detections: boo
         detections: Whether every line must have a score.
 
     Raises:
-        UserError: If a frame has no file (an empty file means no objects) or a line is bad.
+        UserError: If a frame has no file (an empty file means no objects), a line is bad or a 3D box cannot be one.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -126,9 +143,38 @@ def read_frames(folder: str | Path, frame_ids: Iterable[str], *, detections: boo
     kind = 'detection' if detections else 'label'
     paths = {frame: folder / f'{frame}.txt' for frame in frame_ids}
     remedy = f'frame {{}} has no {kind} file; write an empty file if it has no {kind}s, or take it out of the split'
-    texts = [_read_text(path, remedy.format(frame)) for frame, path in paths.items()]
+    texts = [read_text(path, remedy.format(frame)) for frame, path in paths.items()]
     allowed = (DETECTION_FIELDS,) if detections else (LABEL_FIELDS, DETECTION_FIELDS)
-    return _parse_frames(texts, list(paths.values()), allowed)
+    frames = _parse_frames(texts, list(paths.values()), allowed)
+    check_boxes(frames, list(paths.values()))
+    return frames
+
+
+def check_boxes(frames: KittiFrames, sources: Sequence[str | Path], placeholders: bool = True) -> None:
+    """Check that 3D boxes can be boxes; DontCare regions have none.
+
+    Args:
+        frames: Objects of F frames.
+        sources: F files or names of frames, for the message.
+        placeholders: Whether objects may have no 3D box, see `KittiObjects.has_3d_box`.
+
+    Raises:
+        UserError: If a size is not positive or a place is further than 10 km; names source and object.
+    """
+    objects = frames.objects
+    judged: NDArray[np.bool_] = np.char.lower(objects.names) != 'dontcare'
+    if placeholders:
+        judged &= objects.has_3d_box
+    flat = np.logical_or.reduce(objects.dimensions <= 0, axis=1)
+    away = np.logical_or.reduce(np.abs(objects.location) > FARTHEST_OBJECT, axis=1)
+    for row in np.flatnonzero(judged & (flat | away))[:1]:
+        frame = int(np.searchsorted(frames.offsets, row, side='right')) - 1
+        where = f'{sources[frame]}: object {row - frames.offsets[frame] + 1} ({objects.names[row]})'
+        if flat[row]:
+            size = ' x '.join(f'{value:g}' for value in objects.dimensions[row])
+            raise UserError(f'{where} has the size {size} m, expected more than 0; correct or remove it')
+        place = ', '.join(f'{value:g}' for value in objects.location[row])
+        raise UserError(f'{where} is at {place}, expected metres up to {FARTHEST_OBJECT:g}; correct or remove it')
 
 
 def concatenate(frames: Sequence[KittiObjects]) -> KittiFrames:
@@ -138,8 +184,13 @@ def concatenate(frames: Sequence[KittiObjects]) -> KittiFrames:
     return KittiFrames(KittiObjects(*columns), np.cumsum([0, *map(len, frames)]))
 
 
-def format_objects(objects: KittiObjects) -> str:
-    """Return objects as KITTI lines: 15 fields for labels, 16 where there is a score; unknown image boxes as -1."""
+def format_objects(objects: KittiObjects, decimals: int = 4) -> str:
+    """Return objects as KITTI lines: 15 fields for labels, 16 where there is a score; unknown image boxes as -1.
+
+    Args:
+        objects: The objects.
+        decimals: Of every length, angle and pixel.
+    """
     boxes = np.where(np.isnan(objects.bbox), -1.0, objects.bbox)
     numbers = np.column_stack((objects.alpha, boxes, objects.dimensions, objects.location, objects.rotation_y))
     lines = []
@@ -147,18 +198,10 @@ def format_objects(objects: KittiObjects) -> str:
         objects.names, objects.truncated, objects.occluded, numbers.tolist(), objects.scores.tolist(), strict=True
     ):
         ending = '' if np.isnan(score) else f' {score:.9g}'
-        lines.append(f'{name} {truncated:.4g} {occluded} ' + ' '.join(f'{value:.4f}' for value in row) + ending + '\n')
+        lines.append(
+            f'{name} {truncated:.4g} {occluded} ' + ' '.join(f'{value:.{decimals}f}' for value in row) + ending + '\n'
+        )
     return ''.join(lines)
-
-
-def _read_text(path: Path, remedy: str) -> str:
-    try:
-        with open(path, 'rb') as file:  # half the time of Path.read_text, over thousands of small files
-            return file.read().decode()
-    except FileNotFoundError:
-        raise UserError(f'{path}: no such file; {remedy}') from None
-    except UnicodeDecodeError as error:
-        raise UserError(f'{path}: not a text file ({error}); expected KITTI object lines') from None
 
 
 def _parse_frames(texts: Sequence[str], sources: Sequence[str | Path], allowed: Sequence[int]) -> KittiFrames:

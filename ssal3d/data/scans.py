@@ -6,11 +6,11 @@ import numpy as np
 from mmengine import fileio
 from numpy.typing import NDArray
 
+from ssal3d.data.scan_layout import FARTHEST_POINT, STRAY_SHARE, foreign_format, likely_width, probable_layout
 from ssal3d.errors import UserError
 
-FARTHEST_POINT = 300.0  # metres; no automotive LiDAR measures farther
-HIGHEST_INTENSITY = 255.0
-STRAY_SHARE = 0.01  # share of implausible points that is put down to noise
+USUAL_INTENSITY = 255.0  # what most sensors give at most; others are told apart from garbage
+HIGHEST_INTENSITY = 1e6
 
 
 def check_scan_size(path: str | Path, size: int, num_features: int, expected_points: int | None = None) -> None:
@@ -36,7 +36,7 @@ def check_scan_size(path: str | Path, size: int, num_features: int, expected_poi
     if expected_points is not None and size != expected_points * stride:
         raise UserError(
             f'{path}: found {size // stride} points, expected {expected_points} as recorded when the data was '
-            'converted; the file is cut or was replaced; restore it or run tools/create_data.py again'
+            'converted; the file is cut or was replaced; restore it or run `ssal3d create-data` again'
         )
 
 
@@ -63,17 +63,18 @@ def check_plausible(points: NDArray[np.float32], path: str | Path) -> NDArray[np
     """Find the points that are numbers, and refuse a scan whose numbers cannot be a LiDAR's.
 
     A file with another number of values a point reads without any error, as garbage: coordinates in the place of
-    intensities and the other way round. A few stray points are tolerated, more than one in a hundred are not.
+    intensities and the other way round. A few stray points are tolerated, more than one in a hundred are not. An
+    unusual scale of intensities is tolerated where the columns are clearly quantities of their own.
 
     Args:
-        points: ``(N, >=3)`` x, y, z in metres and, if there is a fourth column, intensity in [0, 255].
+        points: ``(N, >=3)`` x, y, z in metres and, if there is a fourth column, intensity.
         path: Of the scan, for the message.
 
     Returns:
         ``(N,)`` True for points without NaN or infinity.
 
     Raises:
-        UserError: If no point is finite, or the values are out of range.
+        UserError: If no point is finite, or the values are out of range; the message names the likely cause.
     """
     # Column by column: NumPy reduces many short rows far more slowly.
     finite = np.logical_and.reduce([np.isfinite(column) for column in points.T])
@@ -81,18 +82,41 @@ def check_plausible(points: NDArray[np.float32], path: str | Path) -> NDArray[np
     if count == 0:
         raise UserError(f'{path}: none of {len(points)} points is finite; restore the scan or leave the frame out')
     good = points if count == len(points) else points[finite]
+    if foreign_format(points):
+        raise UserError(f'{path}: {probable_layout(points)}; expected x, y, z, intensity as float32, convert it')
     far = np.logical_or.reduce([np.abs(column) > FARTHEST_POINT for column in good.T[:3]])
-    _check_share(path, far, f'lie beyond {FARTHEST_POINT:.0f} m')
+    if far.mean() > STRAY_SHARE:
+        raise _implausible(path, points, far, f'lie beyond {FARTHEST_POINT:.0f} m')
     if points.shape[1] > 3:
-        outside = (good[:, 3] < 0) | (good[:, 3] > HIGHEST_INTENSITY)
-        _check_share(path, outside, f'have an intensity outside [0, {HIGHEST_INTENSITY:.0f}]')
+        unusual = (good[:, 3] < 0) | (good[:, 3] > USUAL_INTENSITY)
+        absurd = np.abs(good[:, 3]) > HIGHEST_INTENSITY
+        if unusual.mean() > STRAY_SHARE and (absurd.mean() > STRAY_SHARE or likely_width(points) != points.shape[1]):
+            raise _implausible(path, points, unusual, f'have an intensity outside [0, {USUAL_INTENSITY:.0f}]')
     return finite
 
 
-def _check_share(path: str | Path, implausible: NDArray[np.bool_], what: str) -> None:
-    share = float(implausible.mean())
-    if share > STRAY_SHARE:
+def scale_intensity(points: NDArray[np.float32], highest: float, path: str | Path) -> NDArray[np.float32]:
+    """Divide the intensities of a scan, so that they lie in [0, 1].
+
+    Args:
+        points: ``(N, >=4)`` finite points.
+        highest: Greatest intensity of the sensor.
+        path: Of the scan, for the message.
+
+    Raises:
+        UserError: If more than one point in a hundred has an intensity outside [0, highest].
+    """
+    outside = (points[:, 3] < 0) | (points[:, 3] > highest)
+    if outside.mean() > STRAY_SHARE:
         raise UserError(
-            f'{path}: {100 * share:.0f} % of the points {what}, expected at most {100 * STRAY_SHARE:.0f} %; the file '
-            'probably has another number of values a point (x, y, z, intensity as float32 expected)'
+            f'{path}: {100 * outside.mean():.0f} % of the points have an intensity outside [0, {highest:g}] (from '
+            f'{points[:, 3].min():g} to {points[:, 3].max():g}); give another --intensity-max'
         )
+    scaled = points.copy()
+    scaled[:, 3] = np.clip(points[:, 3] / np.float32(highest), 0, 1)
+    return scaled
+
+
+def _implausible(path: str | Path, points: NDArray[np.float32], bad: NDArray[np.bool_], what: str) -> UserError:
+    expected = f'{100 * bad.mean():.0f} % of the points {what}, expected at most {100 * STRAY_SHARE:.0f} %'
+    return UserError(f'{path}: {expected}; {probable_layout(points)} (x, y, z, intensity as float32 expected)')

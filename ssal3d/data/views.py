@@ -14,7 +14,6 @@ import numpy as np
 from mmdet3d.datasets import Det3DDataset
 from mmdet3d.registry import DATASETS
 from mmengine.dataset import Compose
-from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
@@ -23,8 +22,11 @@ from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.frames import check_classes, fill, read_dataset_infos
 from ssal3d.data.infos import frame_id, frame_ids, without_annotations
 from ssal3d.data.label_state import LabelState
+from ssal3d.data.labelled import check_counts
 from ssal3d.data.scans import read_scan
 from ssal3d.errors import UserError
+from ssal3d.fileio import read_text
+from ssal3d.log import tell
 
 Infos = dict[str, Any]
 
@@ -81,7 +83,9 @@ class FrameView(Dataset):
         self._frame_ids = [frame_id(info) for info in frames]
         fill(self.dataset, {'metainfo': infos['metainfo'], 'data_list': frames})
         self._fully_initialized = True
-        print_log(f'{type(self).__name__}: {len(frames)} of {len(infos["data_list"])} frames{self._note()}', 'current')
+        tell(
+            f'  {type(self).__name__}: {len(frames)} of {len(infos["data_list"])} frames{self._note()}', terminal=False
+        )
 
     def get_data_info(self, index: int) -> dict[str, Any]:
         """Return a sample as the pipeline gets it; changing it changes nothing in the view."""
@@ -129,7 +133,8 @@ class LabelledView(FrameView):
     """Exactly the labelled frames of a pool, with their annotations, in the order of the data set.
 
     A labelled frame without objects stays: it is training data, and whatever the data set says of ``filter_empty_gt``
-    does not apply.
+    does not apply. The annotation file must hold the boxes that the label state counts: a frame whose labels came after
+    the conversion would otherwise be learnt as empty.
 
     Args:
         dataset: Config of a `Det3DDataset` (or one that is built) for the whole pool.
@@ -164,7 +169,8 @@ class LabelledView(FrameView):
             yield name, boxes, names[annotations['gt_labels_3d']], usable
 
     def _choose(self, infos: Infos) -> list[dict[str, Any]]:
-        bought = _bought(self._labels, infos)
+        state = _state(self._labels, infos)
+        bought = set(state.frame_ids)
         chosen = [info for info in infos['data_list'] if frame_id(info) in bought]
         for info in chosen:
             if 'instances' not in info:
@@ -172,6 +178,7 @@ class LabelledView(FrameView):
                     f'{self.dataset.ann_file}: frame {frame_id(info)} is in the label state but has no annotations; '
                     'convert the data again with its label file'
                 )
+        check_counts(state, {**infos, 'data_list': chosen}, self.dataset.ann_file)
         return chosen
 
     def _note(self) -> str:
@@ -225,8 +232,8 @@ class UnlabelledView(FrameView):
     def _choose(self, infos: Infos) -> list[dict[str, Any]]:
         chosen = _wanted(self._frames, infos)
         if self._labels is not None:
-            bought = _bought(self._labels, infos)
-            chosen = chosen if self._include_labelled else chosen - bought
+            state = _state(self._labels, infos)
+            chosen = chosen if self._include_labelled else chosen - set(state.frame_ids)
         return [without_annotations(info, self._keep) for info in infos['data_list'] if frame_id(info) in chosen]
 
 
@@ -265,15 +272,16 @@ def _build_lazily(dataset: dict | Det3DDataset) -> Det3DDataset:
     return built
 
 
-def _bought(labels: str | Path | LabelState, infos: Infos) -> set[str]:
-    """Return the labelled frame ids after checking that they belong to the pool."""
+def _state(labels: str | Path | LabelState, infos: Infos) -> LabelState:
+    """Return the label state after checking that it belongs to the pool."""
     state = labels if isinstance(labels, LabelState) else LabelState.read(labels)
-    pool = frame_ids(infos)
+    source, pool = 'label state' if state is labels else str(labels), frame_ids(infos)
     try:
         state.check_pool(pool)
     except UserError as error:
-        raise UserError(f'{"label state" if state is labels else labels}: {error}') from None
-    return _known(state.frame_ids, pool, 'label state' if state is labels else str(labels))
+        raise UserError(f'{source}: {error}') from None
+    _known(state.frame_ids, pool, source)
+    return state
 
 
 def _wanted(frames: str | Path | tuple[str, ...] | None, infos: Infos) -> set[str]:
@@ -282,10 +290,7 @@ def _wanted(frames: str | Path | tuple[str, ...] | None, infos: Infos) -> set[st
         return set(pool)
     if isinstance(frames, tuple):
         return _known(frames, pool, 'frames')
-    try:
-        return _known(Path(frames).read_text().split(), pool, str(frames))
-    except FileNotFoundError:
-        raise UserError(f'{frames}: no such file; expected frame ids, one a line') from None
+    return _known(read_text(frames, 'expected frame ids, one a line').split(), pool, str(frames))
 
 
 def _known(frames: Iterable[str], pool: list[str], source: str) -> set[str]:

@@ -13,7 +13,7 @@ The rules are those of the official development kit (Geiger et al., CVPR 2012; 4
   last 40 positions, R11 every fourth of the 41.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from ssal3d.data.kitti_objects import (
     parse_objects,
 )
 from ssal3d.errors import UserError, unknown_name
+from ssal3d.evaluation.kitti_checks import check_input, without_3d
 from ssal3d.evaluation.kitti_matching import (
     METRICS,
     RECALL_POSITIONS,
@@ -44,6 +45,8 @@ NEIGHBOUR = {'Car': 'Van', 'Pedestrian': 'Person_sitting'}
 IOU_THRESHOLDS = {'Car': 0.7, 'Pedestrian': 0.5, 'Cyclist': 0.5}
 POSITIONS = {'R40': slice(1, None), 'R11': slice(None, None, 4)}
 SUMMARY_HEADER = ('class', 'metric', 'IoU', *(f'{sampling} {key}' for sampling in POSITIONS for key in DIFFICULTIES))
+
+_UNDEFINED: dict[str, dict[str, float | None]] = {key: dict.fromkeys(DIFFICULTIES) for key in POSITIONS}
 
 Thresholds = Mapping[str, float | Mapping[str, float]]
 
@@ -71,28 +74,34 @@ def evaluate_kitti(
     Returns:
         ``{class: {'3d' | 'bev' | '2d': {'R40' | 'R11': {'easy' | 'moderate' | 'hard': AP}}}, 'mean': the same, averaged
         over the classes that have a value, 'frames': F, 'settings': thresholds and numbers of counted ground truths,
-        'warnings': list of lines}``. AP is None where no ground truth counts, and everywhere in ``2d`` if an object
-        has no image box (NaN); such objects are tall enough for every difficulty.
+                'warnings': list of lines}``. AP is None where no ground truth counts, everywhere in ``2d`` if an object has no
+        image box (NaN; such objects are tall enough for every difficulty), and in ``bev`` and ``3d`` of a class whose
+        labels or detections have placeholders for 3D boxes.
 
     Raises:
-        UserError: If a class has no threshold, a threshold is out of range, the frames differ in number, or all image
-            boxes are empty.
+        UserError: If a class has no threshold, a threshold is out of range, the frames differ in number, a size is not
+            positive, detections have a class that nobody knows, or more than a tenth of the image boxes are empty.
     """
     thresholds = iou_thresholds_by_metric(classes, iou_thresholds)
+    warnings = check_input(truth, detections, list(thresholds))
     scene = _prepare(truth, detections, list(thresholds))
     counted: dict[str, dict[str, int]] = {}
     result: dict[str, Any] = {}
     for name in thresholds:
         states = [_states(scene, name, level) for level in range(len(DIFFICULTIES))]
         counted[name] = {key: int((state == 0).sum()) for key, (state, _) in zip(DIFFICULTIES, states, strict=True)}
+        flat, notes = without_3d(truth.objects, detections.objects, name)
+        warnings += notes
         result[name] = {
-            metric: _average_precision(scene, metric, states, thresholds[name][metric], small_sets)
+            metric: _UNDEFINED
+            if flat and metric != '2d'
+            else _average_precision(scene, metric, states, thresholds[name][metric], small_sets)
             for metric in reversed(METRICS)
         }
     result['mean'] = _mean([result[name] for name in thresholds])
     result['frames'] = len(truth)
     result['settings'] = {'iou_thresholds': thresholds, 'ground_truths': counted, 'small_sets': small_sets}
-    result['warnings'] = list(_warnings(counted, small_sets))
+    result['warnings'] = [*warnings, *_warnings(counted, _detected(scene, thresholds), small_sets)]
     return result
 
 
@@ -163,13 +172,9 @@ class _Scene:
 
 
 def _prepare(truth: KittiFrames, detections: KittiFrames, classes: Sequence[str]) -> _Scene:
-    if len(truth) != len(detections):
-        raise UserError(f'found {len(detections)} frames of detections, expected {len(truth)} as in the ground truth')
     names, detected = (np.char.lower(frames.objects.names) for frames in (truth, detections))
     involved = [name.lower() for c in classes for name in (c, NEIGHBOUR.get(c, c))]
     wanted, dont_care = np.isin(names, involved), names == 'dontcare'
-    _check_image_boxes(truth.objects[wanted].bbox, 'ground truth of the evaluated classes')
-    _check_image_boxes(detections.objects.bbox, 'detections')
     pairs = overlapping_pairs(truth, detections, wanted | dont_care)
     return _Scene(
         truth=truth.objects,
@@ -181,15 +186,6 @@ def _prepare(truth: KittiFrames, detections: KittiFrames, classes: Sequence[str]
         excused=pairs.largest_cover(dont_care, len(detected)),
         in_image=not (np.isnan(truth.objects.bbox[wanted]).any() or np.isnan(detections.objects.bbox).any()),
     )
-
-
-def _check_image_boxes(bbox: NDArray[np.floating], what: str) -> None:
-    # KITTI ignores what is not tall in the image; without this check, LiDAR-only data would silently score 0.
-    if len(bbox) and (bbox[:, 3] == bbox[:, 1]).all():
-        raise UserError(
-            f'{what}: none of {len(bbox)} image boxes has a height, but KITTI ignores what is not at least 25 pixels '
-            'tall; add image boxes, or evaluate without the image (--no-image, without_image_boxes)'
-        )
 
 
 def _states(scene: _Scene, name: str, level: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
@@ -242,11 +238,17 @@ def _mean(by_class: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _warnings(counted: Mapping[str, Mapping[str, int]], small_sets: bool) -> Iterator[str]:
+def _detected(scene: _Scene, classes: Iterable[str]) -> dict[str, int]:
+    return {name: int((scene.detected == name.lower()).sum()) for name in classes}
+
+
+def _warnings(counted: Mapping[str, Mapping[str, int]], detected: Mapping[str, int], small_sets: bool) -> Iterator[str]:
     for name, by_difficulty in counted.items():
         numbers = ', '.join(f'{number} {key}' for key, number in by_difficulty.items())
         if not all(by_difficulty.values()):
             yield f'{name}: a difficulty without ground truth has no AP and is left out of the mean ({numbers})'
+        if not detected[name] and any(by_difficulty.values()):
+            yield f'{name}: no detection is of this class'
         few = [number for number in by_difficulty.values() if 0 < number < RECALL_POSITIONS]
         if few and not small_sets:
             yield (

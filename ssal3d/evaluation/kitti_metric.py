@@ -2,31 +2,31 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmdet3d.registry import METRICS
-from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 
-from ssal3d.data.boxes import gravity_centred
-from ssal3d.data.infos import frame_ids, read_infos
-from ssal3d.data.kitti_objects import KittiObjects, concatenate, format_objects
-from ssal3d.errors import UserError, unknown_name
+from ssal3d.data.kitti_objects import KittiObjects, check_boxes, concatenate, format_objects
+from ssal3d.errors import unknown_name
+from ssal3d.evaluation.frame_metric import FrameMetric
 from ssal3d.evaluation.kitti_ap import SUMMARY_HEADER, Thresholds, evaluate_kitti, iou_thresholds_by_metric, summary
-from ssal3d.evaluation.kitti_results import annotated_objects, camera_view, detected_objects
+from ssal3d.evaluation.kitti_checks import MOST_WITHOUT_IMAGE
+from ssal3d.evaluation.kitti_results import CameraView, annotated_objects, camera_view, detected_objects
 from ssal3d.fileio import SCHEMA, atomic_path, write_json
+from ssal3d.log import tell
 
 
 @METRICS.register_module()
-class KittiAPMetric(BaseMetric):
+class KittiAPMetric(FrameMetric):
     """AP in percent as ``kitti/<class>_<metric>_<sampling>_<difficulty>``, e.g. ``kitti/Car_bev_R40_moderate``.
 
     The mean over the classes is ``kitti/mean_...``. What has no counted ground truth has no key. Boxes outside the
     image are dropped, as KITTI's result files want it. Frames without a camera are evaluated in BEV and 3D; see
-    `ssal3d.evaluation.kitti_results`.
+    `ssal3d.evaluation.kitti_results`. So are all frames if more than a tenth of the labels have no image box.
 
     Args:
         ann_file: The data set's annotation file (infos, format v2).
@@ -53,8 +53,7 @@ class KittiAPMetric(BaseMetric):
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
-        self.ann_file = ann_file
+        super().__init__(ann_file, collect_device=collect_device, prefix=prefix)
         self.classes = classes
         self.iou_thresholds = iou_thresholds
         self.small_sets = small_sets
@@ -75,30 +74,26 @@ class KittiAPMetric(BaseMetric):
         iou_thresholds_by_metric(self.classes or known, self.iou_thresholds)
         self._dataset_meta = meta
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what evaluation needs of every frame's prediction: small arrays that can travel between processes."""
-        del data_batch
-        for sample in data_samples:
-            predicted = sample['pred_instances_3d']
-            self.results.append(
-                {
-                    'frame': Path(sample['lidar_path']).stem if 'lidar_path' in sample else sample['sample_idx'],
-                    'boxes': gravity_centred(predicted['bboxes_3d']),
-                    'scores': predicted['scores_3d'].detach().cpu().numpy(),
-                    'labels': predicted['labels_3d'].detach().cpu().numpy(),
-                }
-            )
+    def check_labels(self, frames: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+        """Check labels and return lines of warning.
+
+        Args:
+            frames: Ids and entries of the frames that will be evaluated.
+
+        Raises:
+            UserError: If a 3D box cannot be one.
+        """
+        return self._look_at({name: self._truth(info, camera=True)[1] for name, info in frames})[1]
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Return the AP of all frames in ``results`` by key.
 
         Raises:
-            UserError: If a frame is not in the annotation file, or a class has no IoU threshold.
+            UserError: If a frame is not in the annotation file or not labelled, or a class has no IoU threshold.
         """
         assert self.dataset_meta is not None
         classes = list(self.dataset_meta['classes'])
-        predicted = {result['frame']: result for result in results}  # a padded last batch repeats frames
-        truth, detections = self._objects(predicted, np.array(classes, dtype=np.str_))
+        truth, detections = self._objects(results, np.array(classes, dtype=np.str_))
         metrics = evaluate_kitti(
             concatenate(list(truth.values())),
             concatenate(list(detections.values())),
@@ -106,40 +101,61 @@ class KittiAPMetric(BaseMetric):
             self.iou_thresholds,
             small_sets=self.small_sets,
         )
-        print_log(as_text(metrics), logger='current')
+        tell(as_text(metrics), terminal=False)
         for warning in metrics['warnings']:
-            print_log(warning, logger='current', level=logging.WARNING)
+            tell(warning, logging.WARNING)
         if self.result_dir:
             write_results(self.result_dir, detections, metrics)
         return flat_scalars(metrics)
 
     def _objects(
-        self, predicted: dict[str | int, dict], classes: NDArray[np.str_]
+        self, results: list[dict], classes: NDArray[np.str_]
     ) -> tuple[dict[str, KittiObjects], dict[str, KittiObjects]]:
         """Return ground truth and detections by frame id."""
-        infos = read_infos(self.ann_file)
-        names = {label: name for name, label in infos['metainfo']['categories'].items()}
-        ids = frame_ids(infos, self.ann_file)
-        position = {frame: index for index, frame in enumerate(ids)}
-        if len(predicted) < len(ids):
-            print_log(f'evaluating {len(predicted)} of the {len(ids)} frames in {self.ann_file}', logger='current')
+        _, frames = self.annotated_frames(results)
+        camera = self._look_at({name: self._truth(info, camera=True)[1] for name, info, _ in frames})[0]
         truth, detections = {}, {}
-        for frame, result in predicted.items():
-            index = frame if isinstance(frame, int) else position.get(frame, -1)
-            if not 0 <= index < len(ids):
-                raise UserError(
-                    f'{self.ann_file}: no frame {frame}; the metric needs the annotation file of the data set'
-                )
-            info, name = infos['data_list'][index], ids[index]
-            if 'instances' not in info:
-                raise UserError(f'{self.ann_file}: frame {name} has no labels; evaluate on a labelled split')
-            view = camera_view(info, self.camera)
-            good = _finite_boxes(name, result)
-            truth[name] = annotated_objects(info, names, view)
-            detections[name] = detected_objects(
-                result['boxes'][good], result['scores'][good], classes[result['labels'][good]], view
-            )
+        for name, info, result in frames:
+            view, truth[name] = self._truth(info, camera)
+            detections[name] = detected_objects(result['boxes'], result['scores'], classes[result['labels']], view)
         return truth, detections
+
+    def _truth(self, info: dict[str, Any], camera: bool) -> tuple[CameraView | None, KittiObjects]:
+        """Return a frame's view and labels.
+
+        Args:
+            info: Its entry in the annotation file.
+            camera: Whether the image counts.
+        """
+        view = camera_view(info, self.camera)
+        if view is not None and not camera:
+            view = replace(view, projection=None)
+        names = {label: name for name, label in self.frames.metainfo['categories'].items()}
+        return view, annotated_objects(info, names, view)
+
+    def _look_at(self, truth: Mapping[str, KittiObjects]) -> tuple[bool, list[str]]:
+        """Return whether the labels have image boxes, and what is to be said about the labels."""
+        assert self.dataset_meta is not None
+        frames = concatenate(list(truth.values()))
+        check_boxes(frames, [f'{self.frames.ann_file}, frame {name}' for name in truth])
+        wanted = np.isin(np.char.lower(frames.objects.names), [name.lower() for name in self._evaluated()])
+        objects = frames.objects[wanted]
+        if not len(objects):
+            return True, [
+                f'{self.frames.ann_file}: no object of the classes {", ".join(self._evaluated())} in {len(truth)} frames, '
+                'so nothing can be measured'
+            ]
+        missing = ~objects.has_image_box & ~np.isnan(objects.bbox).any(axis=1)
+        if missing.mean() <= MOST_WITHOUT_IMAGE:
+            return True, []
+        return False, [
+            f'{self.frames.ann_file}: {missing.sum()} of {len(objects)} labels have no image box, so BEV and 3D are '
+            "evaluated without KITTI's image rules: no object is too small or hidden"
+        ]
+
+    def _evaluated(self) -> Sequence[str]:
+        assert self.dataset_meta is not None
+        return self.classes or list(self.dataset_meta['classes'])
 
 
 def flat_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -175,15 +191,3 @@ def as_text(metrics: Mapping[str, Any]) -> str:
             f'{what:24}' + ''.join(f'{"-" if value is None else format(value, ".2f"):>14}' for value in values)
         )
     return '\n'.join(lines)
-
-
-def _finite_boxes(frame: str, result: Mapping[str, NDArray]) -> NDArray[np.bool_]:
-    good = np.isfinite(result['boxes']).all(axis=1) & np.isfinite(result['scores'])
-    if not good.all():
-        print_log(
-            f'frame {frame}: {(~good).sum()} of {len(good)} predicted boxes are not finite and left out; the training '
-            'may have diverged',
-            logger='current',
-            level=logging.WARNING,
-        )
-    return good

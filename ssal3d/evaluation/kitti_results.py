@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.data.kitti_format import DONT_CARE, transform
+from ssal3d.data.kitti_format import DONT_CARE, NOMINAL_CAMERA, transform
 from ssal3d.data.kitti_objects import KittiObjects
 from ssal3d.errors import UserError
 from ssal3d.ops.box_geometry import corners_3d
 
 Array = NDArray[np.floating]
 
-NOMINAL_CAMERA = np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 NEAREST = 0.1  # metres; what is closer to the camera's plane cannot be projected
 _EDGES = np.array(
     [(i + level, (i + 1) % 4 + level) for level in (0, 4) for i in range(4)] + [(i, i + 4) for i in range(4)]
@@ -69,7 +68,7 @@ def detected_objects(
     Returns:
         At most N objects; image boxes are clipped to the image.
     """
-    objects = _in_camera(boxes, np.asarray(names, dtype=np.str_), view)
+    objects = camera_objects(boxes, np.asarray(names, dtype=np.str_), view)
     objects = replace(objects, scores=np.asarray(scores, dtype=np.float64))
     if view is None or view.projection is None:
         return objects
@@ -104,7 +103,7 @@ def annotated_objects(info: Mapping[str, Any], names: Mapping[int, str], view: C
     if view is None:
         # Without height and truncation, the occlusion alone decides, and its levels are those of the difficulty.
         level = column('difficulty', 0)
-        return replace(_in_camera(boxes, known, None), occluded=np.where(level < 0, 3, level).astype(np.int64))
+        return replace(camera_objects(boxes, known, None), occluded=np.where(level < 0, 3, level).astype(np.int64))
     return KittiObjects(
         names=known,
         truncated=column('truncated', 0),
@@ -153,8 +152,14 @@ def _name(label: int, names: Mapping[int, str]) -> str:
     return names[label]
 
 
-def _in_camera(boxes: Array, names: NDArray[np.str_], view: CameraView | None) -> KittiObjects:
-    """Turn ``(N, 7)`` gravity-centre LiDAR boxes into objects without image boxes."""
+def camera_objects(boxes: Array, names: NDArray[np.str_], view: CameraView | None) -> KittiObjects:
+    """Turn LiDAR boxes into KITTI objects without image boxes; none is dropped.
+
+    Args:
+        boxes: ``(N, 7)`` gravity-centre boxes in the LiDAR frame, m and rad.
+        names: ``(N,)`` class names.
+        view: The frame's camera; None puts a nominal one at the LiDAR.
+    """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 7)
     bottom = boxes[:, :3] - np.outer(boxes[:, 5] / 2, (0, 0, 1))
     location = transform(NOMINAL_CAMERA if view is None else view.lidar_to_camera, bottom)

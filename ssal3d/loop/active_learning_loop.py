@@ -1,9 +1,12 @@
 """The experiment as an mmengine loop: initial frames, rounds of pre-training and querying, final training."""
 
+import logging
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +20,26 @@ from torch import nn
 from ssal3d.active import ActiveSampler, RandomSampler
 from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import exclusive, sha256
+from ssal3d.fileio import exclusive, remove, sha256
+from ssal3d.log import tell
+from ssal3d.loop.abilities import check_abilities
+from ssal3d.loop.card import write_card
 from ssal3d.loop.chains import Chains, Place, plan
-from ssal3d.loop.journal import Journal
-from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames
+from ssal3d.loop.digests import differences, digest, file_digest, neutral, training_content
+from ssal3d.loop.journal import FinishedSteps, Journal, take_over
+from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames, query_reads, take_labels
+from ssal3d.loop.score_calibration import calibrate_predictions, check_settings
+from ssal3d.loop.story import metrics_line, stage_line
 from ssal3d.loop.summary import summarise
-from ssal3d.models.loading import load_detector
+from ssal3d.models.loading import load_detector, newest_checkpoint
 from ssal3d.predictions.pool_inference import predict_pool
+from ssal3d.predictions.reader import find_parts
 from ssal3d.registry import STAGES
-from ssal3d.stages.run import train_stage
+from ssal3d.stages.run import train_stage, write_config
 from ssal3d.stages.supervised import FrameBoxes, StageInputs, SupervisedStage, labelled_test_view, pool_view
+
+# What the length of a training decides in its config; the one-cycle schedule depends on it from the first step.
+LENGTH_KEYS = ('training.train_cfg.', 'training.param_scheduler')
 
 
 @dataclass
@@ -37,9 +50,10 @@ class TrainedModel:
         name: Step of the journal, e.g. ``'round_1/normal'``.
         checkpoint: Its last checkpoint.
         predictions: Its predictions on the frames that were unlabelled when it was trained, if anybody needs them.
-        labelled: Its predictions on the frames that it was trained on, if the sampler compares with them.
+        labelled: Its predictions on the frames that it was trained on, if the sampler or the calibration wants them.
         ends: Whether a chain of stages ends with it.
         inputs: What the stage was given.
+        calibrated: Its predictions with calibrated scores, if the query is to see those.
     """
 
     name: str
@@ -48,6 +62,7 @@ class TrainedModel:
     inputs: StageInputs
     predictions: Path | None = None
     labelled: Path | None = None
+    calibrated: Path | None = None
 
 
 @LOOPS.register_module()
@@ -62,15 +77,19 @@ class ActiveLearningLoop(BaseLoop):
     Args:
         runner: The runner that drives the experiment.
         dataloader: Data loader config of the stages; nothing is loaded from it here.
-        initial: ``sampler`` and ``budget`` of the random start.
+        initial: ``sampler`` and ``budget`` of the random start; or ``labels``, a label state of what is labelled already,
+            and nothing is bought.
         rounds: One dict per query: ``pretrain`` (stage names) and, where they differ from the config's
             ``active_sampler`` and ``budget``, ``sampler`` and ``budget``.
         final: Stage names of the final training: one chain, or several to compare,
             e.g. ``[['supervised', 'semi'], ['supervised', 'hssda']]``.
         annotator: Config of who reveals labels.
         prediction: Arguments of `predict_pool`, ``batch_size``, ``num_workers``, ``frames_per_part``.
+        reuse: Work dirs of other experiments; a finished step that read the same there is taken over, not done again.
         held_out_report: Measure the first model, the final ones and their pseudo labels on the frames that stay
             unlabelled. Needs their ground truth, so it is for simulations; nothing is learnt or chosen from it.
+        score_calibration: Calibrate the scores that a query sees on the labelled frames, e.g. ``dict(method='isotonic')``;
+            see `ssal3d.loop.score_calibration`.
     """
 
     max_epochs = max_iters = 1
@@ -85,7 +104,9 @@ class ActiveLearningLoop(BaseLoop):
         final: Chains,
         annotator: Mapping[str, Any],
         prediction: Mapping[str, Any] | None = None,
+        reuse: str | Sequence[str] = (),
         held_out_report: bool = False,
+        score_calibration: Mapping[str, Any] | None = None,
     ) -> None:
         self._runner = runner
         self.dataloader = dataloader
@@ -97,9 +118,12 @@ class ActiveLearningLoop(BaseLoop):
         self.annotator = annotator
         self.prediction = dict(prediction or {})
         self.held_out_report = held_out_report
+        check_settings(score_calibration)
+        self.score_calibration = score_calibration
         self.stages = self._build_stages()
-        identity = {key: self.config.get(key) for key in ('train_cfg', 'stages', 'model', 'randomness', 'pool_dataset')}
-        self.journal = Journal(self.work_dir / 'journal.json', identity)
+        check_abilities(self.config, self.rounds, self.stages)
+        self.journal = Journal(self.work_dir)
+        self.finished = FinishedSteps((reuse,) if isinstance(reuse, str) else tuple(reuse))
         if self.journal.steps and not self.config.get('resume'):
             raise UserError(
                 f'{self.work_dir}: holds an experiment; add --resume to go on, or choose another --work-dir'
@@ -116,12 +140,17 @@ class ActiveLearningLoop(BaseLoop):
         return self.runner.model
 
     def _run(self) -> None:
-        labels = self._path(self._step('initial', self._buy_initial)['labels'])
+        if is_main_process():
+            write_card(self.config, self.work_dir, sys.argv)
+        labels = self._path(self._step('initial', self._query_reads(0, self.initial), self._buy_initial)['labels'])
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
             sampler = build_sampler(self.config, entry)
             models = self._train(f'round_{number}', [entry['pretrain']], labels, sampler)
-            step = self._step(f'round_{number}/query', lambda: self._buy(number, entry, models, labels))  # noqa: B023
+            if self.score_calibration:
+                self._calibrate(models)
+            reads = self._query_reads(number, entry, labels, models)
+            step = self._step(f'round_{number}/query', reads, partial(self._buy, number, entry, models, labels))
             labels = self._path(step['labels'])
             trained += models
         final = self._train('final', self.final, labels, RandomSampler(), predict_ends=self.held_out_report)
@@ -162,13 +191,21 @@ class ActiveLearningLoop(BaseLoop):
             stage = self.stages[place.name]
             config = stage.build_config(self.config, inputs)
             name = f'{group}/{place.name}'
-            step = self._step(name, lambda: self._train_stage(stage, config, name))  # noqa: B023
+            step = self._step(
+                name,
+                self._stage_reads(config, inputs),
+                partial(self._train_stage, stage, config, name, inputs, place.previous),
+            )
+            if 'taken_from' in step:
+                write_config(config)  # for reruns by hand: the other experiment's names its own folders
             config = stage.detector_config(config)
             model = models[place.name] = TrainedModel(name, self._path(step['checkpoint']), place.ends, inputs)
             columns = self._columns_to_predict(group, place, sampler, predict_ends)
             if columns is not None:
                 model.predictions = self._predict(model, config, pool_view(config, inputs), sampler, columns)
-            if place.ends and sampler.needs_labelled:
+            compared = place.ends or (place.previous is None and sampler.uses_reference)
+            calibrated = compared and self.score_calibration is not None and group != 'final'
+            if calibrated or (place.ends and sampler.needs_labelled):
                 view = labelled_test_view(config, inputs)
                 model.labelled = self._predict(model, config, view, sampler, sampler.labelled_fields, 'labelled')
         return list(models.values())
@@ -187,7 +224,29 @@ class ActiveLearningLoop(BaseLoop):
         columns = [*(sampler.reference_fields if compared else ()), *(sampler.fields_to_read() if queried else ())]
         return list(dict.fromkeys((*columns, *(field for stage in readers for field in stage.prediction_fields))))
 
+    def _calibrate(self, models: Sequence[TrainedModel]) -> None:
+        """Let the query see calibrated scores of every model whose predictions it may read."""
+        settings = self.score_calibration
+        assert settings is not None
+        for model in models:
+            if model.predictions is None or model.labelled is None:
+                continue
+            stage = self.work_dir / model.name
+            folder, given = stage.with_name(f'calibrated_{stage.name}'), (model.predictions, model.labelled)
+            reads = {
+                'settings': neutral(settings, {}),
+                'predictions': [self._predictions_digest(path) for path in given],
+                'pool': neutral(dict(self.config.pool_dataset, pipeline=[]), {}),
+            }
+            work = partial(calibrate_predictions, self.config, settings, *given, folder)
+            self._step(str(folder.relative_to(self.work_dir)), reads, work)
+            model.calibrated = folder
+
     def _buy_initial(self) -> dict[str, Any]:
+        if self.initial.get('labels'):
+            return take_labels(
+                self.config, self.initial['labels'], self.annotator if self.rounds else None, self.work_dir
+            )
         return buy_initial_frames(self.config, self.initial, self.annotator, self.work_dir)
 
     def _buy(
@@ -201,13 +260,48 @@ class ActiveLearningLoop(BaseLoop):
             self.annotator,
             self.work_dir,
             labels,
-            predictions=models[-1].predictions,
-            reference=models[0].predictions if len(models) > 1 else None,
+            predictions=models[-1].calibrated or models[-1].predictions,
+            reference=(models[0].calibrated or models[0].predictions) if len(models) > 1 else None,
             labelled=models[-1].labelled,
         )
 
-    def _train_stage(self, stage: SupervisedStage, config: Config, name: str) -> dict[str, Any]:
+    def _stage_reads(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
+        """Return what the training of a stage depends on."""
+        folders = {inputs.work_dir: '<stage>'}
+        if inputs.predictions:
+            folders[inputs.predictions] = '<predictions>'
+        return {
+            'training': training_content(config, folders),
+            'weights': file_digest(inputs.load_from) if inputs.load_from else None,
+            'predictions': self._predictions_digest(inputs.predictions),
+        }
+
+    def _query_reads(
+        self,
+        number: int,
+        entry: Mapping[str, Any],
+        labels: Path | None = None,
+        models: Sequence[TrainedModel] = (),
+    ) -> dict[str, Any]:
+        """Return what a query depends on."""
+        predictions = [path for model in models for path in (model.calibrated or model.predictions, model.labelled)]
+        return {
+            'round': number,
+            **query_reads(self.config, entry, self.annotator),
+            'labels': file_digest(labels) if labels else None,
+            'predictions': [self._predictions_digest(path) for path in predictions],
+        }
+
+    def _predictions_digest(self, folder: Path | None) -> str | None:
+        return digest({path.name: file_digest(path) for path in find_parts(folder)}) if folder else None
+
+    def _train_stage(
+        self, stage: SupervisedStage, config: Config, name: str, inputs: StageInputs, start: str | None
+    ) -> dict[str, Any]:
+        tell(stage_line(name, type(stage).__name__, inputs.labels, start))
         metrics = train_stage(config, f'{self.runner.experiment_name}/{name}')
+        if line := metrics_line(metrics, config.pool_dataset.metainfo['classes']):
+            tell(f'{name}: {line}')
         return {'files': {'checkpoint': stage.result(config)}, 'metrics': metrics}
 
     def _predict(
@@ -235,26 +329,73 @@ class ActiveLearningLoop(BaseLoop):
                 description=f'predicting {name}',
                 **self.prediction,
             )
-            self.runner.logger.info(f'{name}: {timing}')
-            return {'files': {}, 'timing': vars(timing)}
+            tell(f'{name}: {timing}')
+            return {'files': {'predictions': find_parts(folder)}, 'timing': vars(timing)}
 
-        self._step(name, work)
+        reads = {
+            'model': neutral(config.model, {}),
+            'weights': file_digest(model.checkpoint),
+            'view': neutral(view, {}),
+            'columns': list(columns),
+            'extraction': neutral(sampler.extraction, {}),
+        }
+        self._step(name, reads, work)
         return folder
 
-    def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Do a step unless the journal has it, and record it: ``files`` by role, and further facts."""
+    def _step(self, name: str, reads: Mapping[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Do a step unless this journal has it or one of another experiment; record ``files`` by role, and facts."""
         barrier()
-        entry = self.journal.find(name)
+        entry = self.journal.find(name, reads)
+        if entry is None and (found := self.finished.find(name, reads)):
+            return self._take_over(name, reads, *found)
         if entry is None:
-            self.runner.logger.info(f'--- {name}')
+            self._check_started(name, reads)
             start = time.monotonic()
             facts = work()
             barrier()
-            entry = self.journal.record(
-                name, seconds=round(time.monotonic() - start, 1), write=is_main_process(), **facts
-            )
-            barrier()
+            entry = self._record(name, reads, seconds=round(time.monotonic() - start, 1), **facts)
         return entry
+
+    def _record(self, name: str, reads: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
+        entry = self.journal.record(name, reads, write=is_main_process(), **facts)
+        barrier()
+        return entry
+
+    def _take_over(self, name: str, reads: Mapping[str, Any], source: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Bring a step of another experiment here and record where it comes from."""
+        tell(f'{name}: taken from {source}, where it read the same')
+        if is_main_process():
+            self.journal.begin(name, reads)
+            take_over(source, entry, self.work_dir)
+        barrier()
+        facts = {key: value for key, value in entry.items() if key not in ('step', 'digest', 'files')}
+        files = {
+            role: find_parts(self._path(path)) if self._path(path).is_dir() else self._path(path)
+            for role, path in facts.items()
+            if isinstance(path, str) and any(file == path or file.startswith(f'{path}/') for file in entry['files'])
+        }
+        facts = {key: value for key, value in facts.items() if key not in files}
+        return self._record(name, reads, files=files, **{**facts, 'taken_from': str(source)})
+
+    def _check_started(self, name: str, reads: Mapping[str, Any]) -> None:
+        """Compare with what an unfinished step was started with; a training of another length begins again.
+
+        Raises:
+            UserError: If a stage has checkpoints of a training with other settings.
+        """
+        begun, folder = self.journal.begun(name), self.work_dir / name
+        trained = folder.is_dir() and newest_checkpoint(folder) is not None
+        changed = list(differences(begun, reads)) if begun and trained else []
+        if any(not key.startswith(LENGTH_KEYS) for key, _, _ in changed):
+            raise self.journal.changed(name, reads, 'has started')
+        barrier()  # every process has looked
+        if is_main_process():
+            if changed:
+                key, old, new = changed[0]
+                tell(f'{name}: {key} was {old}, now it is {new}; the stage begins again', logging.WARNING)
+                remove(folder)
+            self.journal.begin(name, reads)
+        barrier()
 
     def _path(self, relative: str) -> Path:
         return self.work_dir / relative

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,10 @@ class Annotator(ABC):
     @abstractmethod
     def annotate(self, frame_id: str) -> Mapping[str, int]:
         """Label a frame and return its number of boxes by class name."""
+
+    def check(self, frame_ids: Sequence[str]) -> None:
+        """Check before anything is trained that these frames can be labelled when a query asks for them."""
+        return
 
     def dontcare_regions(self) -> Mapping[str, list[list[float]]] | None:
         """Return DontCare rectangles of unlabelled frames for samplers that leave such frames out; None if unknown."""
@@ -56,16 +60,33 @@ class SimulatedAnnotator(Annotator):
         """Return the number of boxes of a frame by class and log the purchase.
 
         Raises:
-            UserError: If the pool has no such frame.
+            UserError: If the pool has no such frame, or nobody labelled it.
         """
         if frame_id not in self._counts:
-            raise UserError(f'{self._source}: no frame {frame_id}; predictions and data belong to different pools')
+            raise UserError(
+                f'{self._source}: no labels of frame {frame_id}; predictions and data belong to different pools, or nobody '
+                'labelled the frame'
+            )
         counts = self._counts[frame_id]
         if self._log:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open('a') as file:
                 file.write(json.dumps({'frame_id': frame_id, 'boxes': dict(counts)}) + '\n')
         return counts
+
+    def check(self, frame_ids: Sequence[str]) -> None:
+        """Check that there are labels to reveal.
+
+        Raises:
+            UserError: If some frames have none.
+        """
+        unlabelled = [frame for frame in frame_ids if frame not in self._counts]
+        if unlabelled:
+            raise UserError(
+                f'{self._source}: {len(unlabelled)} of {len(frame_ids)} frames that a query may ask for have no labels, '
+                f'for instance {unlabelled[0]}, and the simulated annotator only reveals labels that exist; train on what '
+                'is labelled with rounds=[] and select frames with tools/al_select.py'
+            )
 
     def dontcare_regions(self) -> Mapping[str, list[list[float]]] | None:
         """Return the DontCare rectangles ``[x1, y1, x2, y2]`` in pixels by frame id, if they may be known."""

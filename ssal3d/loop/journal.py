@@ -1,77 +1,188 @@
 """The journal of an experiment: what finished, in order. Resume trusts nothing else."""
 
-import hashlib
-import json
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ssal3d.errors import UserError
-from ssal3d.fileio import SCHEMA, read_json, sha256, write_json
+from ssal3d.fileio import SCHEMA, atomic_path, read_json, sha256, write_json
+from ssal3d.loop.digests import differences, digest
 
-
-def config_digest(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a JSON-like configuration."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+NAME = 'journal.json'
+READS = 'reads'  # folder of what each step reads, beside the journal
+CONFIG = 'config.py'  # of a stage; it names the folders of its experiment
+SHOWN = 80  # characters of a value in a message
 
 
 class Journal:
     """An append-only list of finished steps in ``journal.json``, replaced atomically at every step.
 
-    Args:
-        path: The file.
-        config: What defines the experiment; a resumed run must have the same.
+    Every step carries the digest of what it read. The content behind the digest stands in ``reads/<step>.json``, so that
+    a difference can be named.
 
-    Raises:
-        UserError: If the file belongs to an experiment with another config.
+    Args:
+        folder: The experiment's folder.
     """
 
-    def __init__(self, path: str | Path, config: Mapping[str, Any]) -> None:
-        self.path = Path(path)
-        self.folder = self.path.parent
-        self.config_sha256 = config_digest(config)
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / NAME
         self.steps: list[dict[str, Any]] = []
         if self.path.exists():
-            content = read_json(self.path, required=('config_sha256', 'steps'))
-            self.steps = content['steps']
-            if content['config_sha256'] != self.config_sha256:
-                raise UserError(
-                    f'{self.path}: this experiment was started with another train_cfg, model or seed; resume it with '
-                    'the config it was started with, or choose another --work-dir'
-                )
+            self.steps = read_json(self.path, required=('steps',))['steps']
 
-    def find(self, name: str) -> dict[str, Any] | None:
-        """Return the entry of a finished step after checking that its files are unchanged, or None.
-
-        Raises:
-            UserError: If a file of the step is missing or was changed.
-        """
-        for entry in self.steps:
-            if entry['step'] == name:
-                for file, digest in entry['files'].items():
-                    self._check(name, self.folder / file, digest)
-                return entry
-        return None
-
-    def record(self, name: str, files: Mapping[str, Path], write: bool = True, **facts: Any) -> dict[str, Any]:
-        """Append a finished step.
+    def find(self, name: str, reads: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the entry of a finished step after checking that it is still what would be done now, or None.
 
         Args:
             name: Step name, e.g. ``'round_1/normal'``.
-            files: Results by role; their hashes are kept. Files only, inside the experiment's folder.
+            reads: What the step would read now.
+
+        Raises:
+            UserError: If the step read something else, or a file of it is missing or was changed.
+        """
+        for entry in self.steps:
+            if entry['step'] == name:
+                if entry.get('digest') != digest(reads):
+                    raise self.changed(name, reads, 'is finished')
+                for file, expected in entry['files'].items():
+                    self._check(name, self.folder / file, expected)
+                return entry
+        return None
+
+    def record(
+        self,
+        name: str,
+        reads: Mapping[str, Any],
+        files: Mapping[str, Path | Sequence[Path]],
+        write: bool = True,
+        **facts: Any,
+    ) -> dict[str, Any]:
+        """Append a finished step.
+
+        Args:
+            name: Step name.
+            reads: What it read.
+            files: Results by role: a file, or all files of a folder; inside the experiment's folder. Their hashes are kept.
             write: Whether this process writes the file; the others only remember.
             **facts: Anything else worth knowing: seconds, metrics, counts.
         """
-        hashes = {str(path.relative_to(self.folder)): sha256(path) for path in files.values()}
-        roles = {role: str(path.relative_to(self.folder)) for role, path in files.items()}
-        entry = {'step': name, **roles, **facts, 'files': hashes}
+        roles: dict[str, str] = {}
+        hashes: dict[str, str] = {}
+        for role, found in files.items():
+            paths = [found] if isinstance(found, Path) else list(found)
+            roles[role] = str((found if isinstance(found, Path) else paths[0].parent).relative_to(self.folder))
+            hashes |= {str(path.relative_to(self.folder)): sha256(path) for path in paths}
+        entry = {'step': name, 'digest': digest(reads), **roles, **facts, 'files': hashes}
         self.steps.append(entry)
         if write:
-            write_json(self.path, {'schema': SCHEMA, 'config_sha256': self.config_sha256, 'steps': self.steps})
+            write_json(self.path, {'schema': SCHEMA, 'steps': self.steps})
         return entry
 
-    def _check(self, name: str, path: Path, digest: str) -> None:
+    def begin(self, name: str, reads: Mapping[str, Any]) -> None:
+        """Write down what a step reads before it starts."""
+        write_json(self._reads_path(name), reads)
+
+    def begun(self, name: str) -> dict[str, Any] | None:
+        """Return what an unfinished step was started with; None if it was not."""
+        path = self._reads_path(name)
+        return read_json(path, schema=False) if path.exists() else None
+
+    def changed(self, name: str, reads: Mapping[str, Any], state: str) -> UserError:
+        """Build the error for a step that was done, or started, with something else.
+
+        Args:
+            name: Step name.
+            reads: What it would read now.
+            state: ``'is finished'`` or ``'has started'``.
+        """
+        found = list(differences(self.begun(name) or {}, reads))
+        key, old, new = found[0] if found else ('what it reads', 'something else', 'this')
+        more = f' ({len(found) - 1} more keys differ)' if len(found) > 1 else ''
+        return UserError(
+            f'{self.path}: step {name} {state} with {key} = {_short(old)}, now it is {_short(new)}{more}; resume with the '
+            'config that it was started with, or choose another --work-dir'
+        )
+
+    def _reads_path(self, name: str) -> Path:
+        return self.folder / READS / f'{name}.json'
+
+    def _check(self, name: str, path: Path, expected: str) -> None:
         if not path.exists():
             raise UserError(f'{self.path}: step {name} is finished but {path} is missing; restore it or start afresh')
-        if sha256(path) != digest:
+        if sha256(path) != expected:
             raise UserError(f'{self.path}: {path} was changed after step {name} finished; restore it or start afresh')
+
+
+class FinishedSteps:
+    """Finished steps of other experiments, found by what they read.
+
+    Args:
+        folders: Work dirs of these experiments.
+
+    Raises:
+        UserError: If a folder holds no experiment.
+    """
+
+    def __init__(self, folders: tuple[str | Path, ...]) -> None:
+        self.journals = []
+        for folder in folders:
+            if not (Path(folder) / NAME).exists():
+                raise UserError(f'reuse: {folder} holds no {NAME}; give the work dirs of experiments')
+            self.journals.append(Journal(folder))
+
+    def find(self, name: str, reads: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
+        """Return folder and entry of a step of this name that read the same, or None."""
+        wanted = digest(reads)
+        for journal in self.journals:
+            for entry in journal.steps:
+                if entry.get('digest') == wanted and entry['step'] == name:
+                    return journal.folder, entry
+        return None
+
+
+def take_over(source: Path, entry: Mapping[str, Any], target: Path) -> None:
+    """Bring the results of a finished step into another experiment: by hard link, by copy across file systems.
+
+    Args:
+        source: Folder of the experiment that did the step.
+        entry: The step in its journal.
+        target: Folder of the experiment that takes it over.
+
+    Raises:
+        UserError: If a file is missing there or is not what the journal says.
+    """
+    for name, expected in entry['files'].items():
+        path = source / name
+        if not path.exists() or sha256(path) != expected:
+            problem = 'was changed' if path.exists() else 'is missing'
+            raise UserError(
+                f'reuse: {path} {problem} after step {entry["step"]} finished; restore it or leave out {source}'
+            )
+    for path in _files_of(source, entry):
+        place = target / path.relative_to(source)
+        if not place.exists():
+            with atomic_path(place) as temporary:
+                try:
+                    os.link(path, temporary)
+                except OSError:
+                    shutil.copy2(path, temporary)
+
+
+def _files_of(source: Path, entry: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the recorded files and whatever else lies in the step's own folder (bank, logs), but for its config."""
+    yield from (source / name for name in entry['files'])
+    folder = source / entry['step']
+    if folder.is_dir():
+        yield from (
+            path
+            for path in sorted(folder.rglob('*'))
+            if path.is_file() and path.name != CONFIG and not path.name.startswith('.')
+        )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f'{text[: SHOWN - 3]}...'

@@ -1,5 +1,6 @@
 """The steps of an experiment in which labels are bought."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,20 @@ from mmdet3d.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from ssal3d.active.query.report import class_table, describe
 from ssal3d.active.query.selection import Query, pool_of_ids, select
 from ssal3d.active.sampler import ActiveSampler
+from ssal3d.data.frames import read_dataset_infos
+from ssal3d.data.infos import frame_ids
 from ssal3d.data.label_state import LabelState
+from ssal3d.data.labelled import state_of
 from ssal3d.errors import UserError
-from ssal3d.loop.annotators import build_annotator
+from ssal3d.log import tell
+from ssal3d.loop.annotators import Annotator, build_annotator
+from ssal3d.loop.digests import file_digest, neutral
 from ssal3d.predictions import PoolPredictions, read_predictions
 from ssal3d.registry import ACTIVE_SAMPLERS
+from ssal3d.terminal import print_table
 
 
 def build_sampler(config: Config, entry: Mapping[str, Any]) -> ActiveSampler:
@@ -23,6 +31,28 @@ def build_sampler(config: Config, entry: Mapping[str, Any]) -> ActiveSampler:
     if sampler is None:
         raise UserError('train_cfg: a round has no sampler; set its sampler, or active_sampler for all rounds')
     return ACTIVE_SAMPLERS.build(dict(sampler))
+
+
+def query_reads(config: Config, entry: Mapping[str, Any], annotator: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a query depends on beside labels and predictions; see `ssal3d.loop.digests`.
+
+    Args:
+        config: The experiment's config.
+        entry: The query's entry in ``initial`` or ``rounds``.
+        annotator: The annotator's config.
+    """
+    pool = neutral(dict(config.pool_dataset, pipeline=[]), {})
+    if entry.get('labels'):
+        LabelState.read(entry['labels'])  # a file that is not there, or no label state, is one line
+        return {'given': file_digest(entry['labels']), 'pool': pool}
+    query = {key: entry.get(key, config.get(key)) for key in ('budget', 'stop_rule', 'empty_cost')}
+    return {
+        'sampler': neutral(build_sampler(config, entry).config, {}),
+        'query': neutral(query, {}),
+        'seed': config.randomness.seed,
+        'annotator': neutral(annotator, {}),
+        'pool': pool,
+    }
 
 
 def buy_initial_frames(
@@ -43,6 +73,49 @@ def buy_initial_frames(
     classes = view.metainfo['classes']
     state = LabelState.empty(classes, Path(config.pool_dataset.ann_file).stem, view.frame_ids)
     return _buy(config, entry, annotator, work_dir, state, 0, pool_of_ids(view.frame_ids, classes))
+
+
+def take_labels(
+    config: Config, path: str | Path, annotator: Mapping[str, Any] | None, work_dir: Path
+) -> dict[str, Any]:
+    """Begin with what is labelled already instead of buying frames.
+
+    Args:
+        config: The experiment's config.
+        path: A label state of the pool, e.g. the one that `tools/create_data.py` writes of a partly labelled pool.
+        annotator: The annotator's config if frames will be bought later.
+        work_dir: The experiment's folder.
+
+    Returns:
+        Facts for the journal, the label state among its ``files``.
+
+    Raises:
+        UserError: If the state belongs to another pool, is empty, disagrees with the annotation file, or the annotator
+            cannot label the other frames.
+    """
+    data = config.pool_dataset
+    given = LabelState.read(path)
+    if not given.frames:
+        raise UserError(f'{path}: no labelled frame in it; label some, or buy them with a sampler and a budget')
+    view = DATASETS.build(dict(type='LabelledView', dataset=dict(data, pipeline=[]), labels=str(path)))
+    infos = read_dataset_infos(view.dataset)
+    view.full_init()
+    classes = view.metainfo['classes']
+    state = state_of(infos, classes, Path(data.ann_file).stem, given.frame_ids)
+    if annotator is not None:
+        rest = sorted(set(frame_ids(infos)) - set(given.frame_ids))
+        _annotator(config, annotator, state, work_dir).check(rest)
+    labels = work_dir / 'labels' / 'round_0.json'
+    if is_main_process():
+        state.write(labels)
+    return {
+        'files': {'labels': labels} if is_main_process() else {},
+        **({} if is_main_process() else {'labels': str(labels.relative_to(work_dir))}),
+        'frames': len(state.frames),
+        'spent': sum(state.counts.values()),
+        'spent_per_class': state.counts,
+        'stopped': 'given',
+    }
 
 
 def buy_frames(
@@ -95,13 +168,7 @@ def _buy(
     files = {'labels': work_dir / 'labels' / f'round_{number}.json', 'query': folder / 'query.json'}
     if not is_main_process():
         return {'files': {}, **{role: str(path.relative_to(work_dir)) for role, path in files.items()}}
-    data = config.pool_dataset
-    oracle = build_annotator(
-        annotator,
-        ann_file=Path(data.data_root) / data.ann_file,
-        classes=state.classes,
-        log=work_dir / 'annotations.jsonl',
-    )
+    oracle = _annotator(config, annotator, state, work_dir)
     sampler = build_sampler(config, entry)
     query: Query = select(
         sampler,
@@ -118,6 +185,7 @@ def _buy(
         round_number=number,
     )
     query.write(files['query'])
+    _tell(query)
     state.buy(number, query.purchases).write(files['labels'])
     return {
         'files': files,
@@ -126,3 +194,20 @@ def _buy(
         'spent_per_class': dict(query.spent_per_class),
         'stopped': query.stopped,
     }
+
+
+def _tell(query: Query) -> None:
+    """Say on the terminal and in the log what was chosen and why."""
+    for line in describe(query):
+        tell(line.removeprefix('warning: '), logging.WARNING if line.startswith('warning: ') else logging.INFO)
+    print_table(*class_table(query))
+
+
+def _annotator(config: Config, annotator: Mapping[str, Any], state: LabelState, work_dir: Path) -> Annotator:
+    data = config.pool_dataset
+    return build_annotator(
+        annotator,
+        ann_file=Path(data.data_root) / data.ann_file,
+        classes=state.classes,
+        log=work_dir / 'annotations.jsonl',
+    )

@@ -13,7 +13,11 @@ from ssal3d.loop.journal import Journal
 from ssal3d.stages.supervised import FrameBoxes
 from ssal3d.terminal import console, print_table
 
-SHOWN = ('bev_R40_moderate', '3d_R40_moderate')
+# What each metric's table shows, by the prefix of its keys: title, and the end of the keys by the name of the column.
+SHOWN = {
+    'kitti': ('AP (R40, moderate, %)', {'bev': 'bev_R40_moderate', '3d': '3d_R40_moderate'}),
+    'lidar': ('AP (%) by centre distance and by 3D overlap', {'centre': 'centre', '3d': '3d'}),
+}
 
 
 def summarise(
@@ -41,11 +45,13 @@ def summarise(
     names = [*config.pool_dataset.metainfo['classes'], 'mean']
     stages = {step['step']: step for step in journal.steps if 'metrics' in step}
     purchases = {step['step']: step for step in journal.steps if 'spent_per_class' in step}
-    header = ('stage', 'minutes', *(f'{name} {metric.split("_")[0]}' for metric in SHOWN for name in names))
+    prefix = next((key.partition('/')[0] for step in stages.values() for key in step['metrics']), 'kitti')
+    title, shown = SHOWN.get(prefix, SHOWN['kitti'])
+    header = ('stage', 'minutes', *(f'{name} {column}' for column in shown for name in names))
     print_table(
-        'AP (R40, moderate, %) on the val split',
+        f'{title} on the val split',
         header,
-        [(name, step['seconds'] / 60, *_row(step['metrics'], names)) for name, step in stages.items()],
+        [(name, step['seconds'] / 60, *_row(step['metrics'], names, shown)) for name, step in stages.items()],
     )
     print_table(
         f'labels: {len(state.frames)} of {state.pool_size} frames',
@@ -64,9 +70,9 @@ def summarise(
     if held_out:
         content['held_out'] = measure_predictions(config, state, held_out)
         print_table(
-            'AP (R40, moderate, %) on the frames of the pool that nobody labelled',
+            f'{title} on the frames of the pool that nobody labelled',
             ('model', *header[2:]),
-            [(name, *_row(metrics, names)) for name, metrics in content['held_out'].items()],
+            [(name, *_row(metrics, names, shown)) for name, metrics in content['held_out'].items()],
         )
     if pseudo_labels:
         content['pseudo_labels'] = measured = measure_pseudo_labels(config, state, pseudo_labels)
@@ -80,6 +86,6 @@ def summarise(
     return content
 
 
-def _row(metrics: Mapping[str, float], names: Sequence[str]) -> list[float | None]:
-    flat = {key.removeprefix('kitti/'): value for key, value in metrics.items()}
-    return [flat.get(f'{name}_{metric}') for metric in SHOWN for name in names]
+def _row(metrics: Mapping[str, float], names: Sequence[str], shown: Mapping[str, str]) -> list[float | None]:
+    flat = {key.rpartition('/')[2]: value for key, value in metrics.items()}
+    return [flat.get(f'{name}_{metric}') for metric in shown.values() for name in names]

@@ -6,8 +6,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from ssal3d.errors import UserError, unknown_name
+from ssal3d.predictions.schema import REQUIRED
 
 GRADIENT_LAYERS = ('shared_fc', 'roi_cls', 'rpn_conv_cls')
+# Columns that need nothing of a detector but its boxes.
+COMPUTED_FOR_ALL = frozenset((*REQUIRED, 'num_points', 'lidar2img', 'image_shape'))
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,38 @@ class Extraction:
         if self.wants_gradient:
             found |= {'gradient_layer': self.gradient, 'gradient_projection': self.projection}
         return found
+
+
+def provided_columns(detector: type) -> frozenset[str] | None:
+    """Return the columns of the contract that a detector's class can fill; None if the class does not say."""
+    provides = getattr(detector, 'provides', None)
+    return None if provides is None else provides | COMPUTED_FOR_ALL
+
+
+def check_extraction(detector: type, extraction: Extraction) -> None:
+    """Refuse what a detector cannot compute; classes that do not say what they can are found out by the first frame.
+
+    Args:
+        detector: Class of the detector.
+        extraction: What is wanted.
+
+    Raises:
+        UserError: If a column or a gradient's layer cannot be given.
+    """
+    provided = provided_columns(detector)
+    if provided is None:
+        return
+    for name in sorted(extraction.columns - provided):
+        raise UserError(
+            f"{detector.__name__} gives no column '{name}'; it gives {', '.join(sorted(provided))}. Choose a sampler "
+            'that reads those, or a detector with RoIs such as ActivePointVoxelRCNN'
+        )
+    layers = getattr(detector, 'gradient_layers', GRADIENT_LAYERS)
+    if extraction.wants_gradient and extraction.gradient not in layers:
+        raise UserError(
+            f"{detector.__name__} gives no column 'gradient' of the layer {extraction.gradient!r}, it has "
+            f'{", ".join(layers)}; choose a sampler that reads it, e.g. BADGESampler with layer={layers[0]!r}'
+        )
 
 
 @contextmanager

@@ -55,6 +55,14 @@ def outer_product_sums(
     return torch.stack([(derivatives[rows].T @ inputs[rows]).flatten() for rows in groups])
 
 
+def project_gradient(gradient: Tensor, projection: int | None = None, seed: int = 0) -> Tensor:
+    """Return an ``(O, I)`` gradient with both sides projected as `outer_product_sums` projects them."""
+    if not projection:
+        return gradient
+    left = gaussian_projection(gradient.shape[0], projection, seed).to(gradient)
+    return left.T @ gradient @ gaussian_projection(gradient.shape[1], projection, seed + 1).to(gradient)
+
+
 def gaussian_projection(width: int, size: int, seed: int) -> Tensor:
     """Return a ``(width, size)`` Gaussian matrix scaled by ``1 / sqrt(size)``, or the identity where that is smaller."""
     if width <= size:

@@ -35,7 +35,7 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
     init_default_scope(config.get('default_scope', 'mmdet3d'))
     model = MODELS.build(config.model)
     try:
-        load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
+        load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True, logger='silent')
     except RuntimeError as error:
         raise UserError(
             f'{checkpoint}: does not fit the model of the config ({str(error).splitlines()[-1].strip()}); use the '

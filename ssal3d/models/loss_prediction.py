@@ -117,6 +117,8 @@ class LossPredictingPVRCNN(ActivePointVoxelRCNN):
         loss_net: The net.
     """
 
+    provides = ActivePointVoxelRCNN.provides | {'predicted_loss'}
+
     def __init__(self, *args: Any, loss_net: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.requires_grad_(False)

@@ -7,7 +7,6 @@ and boxes need single precision: at 70 m, float16 knows steps of 6 cm.
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,8 +18,6 @@ from ssal3d.errors import UserError, unknown_name
 from ssal3d.models.wrapping import unwrapped
 
 TYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
-CPU_INFO = Path('/proc/cpuinfo')
-FAST_ON_CPU = ('avx512_bf16', 'amx_bf16')  # flags of processors that multiply bfloat16 themselves
 
 _dense_type: ContextVar[torch.dtype | None] = ContextVar('dense_type', default=None)
 
@@ -67,13 +64,17 @@ def fastest_type(device: torch.device) -> torch.dtype:
     if device.type == 'cuda':
         major, _ = torch.cuda.get_device_capability(device)
         return torch.bfloat16 if major >= 8 else torch.float16  # older cards only emulate bfloat16
-    flags = set(CPU_INFO.read_text().split()) if CPU_INFO.exists() else set()
-    if not flags.intersection(FAST_ON_CPU):
+    if not has_fast_bfloat16():
         raise UserError(
-            f'mixed precision: this processor has none of the instructions {", ".join(FAST_ON_CPU)}, so it would be '
-            'slower; leave --amp out'
+            'mixed precision: this processor does not multiply bfloat16 (AVX512-BF16 or AMX), so it would be slower; '
+            'leave --amp out'
         )
     return torch.bfloat16
+
+
+def has_fast_bfloat16() -> bool:
+    """Return whether the processor multiplies bfloat16 natively."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 @OPTIM_WRAPPERS.register_module()

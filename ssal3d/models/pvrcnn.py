@@ -272,9 +272,19 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
 
 @MODELS.register_module()
 class ActivePointVoxelRCNN(PointVoxelRCNN):
-    """PV-RCNN that fills the prediction contract: frame-level extras stand in ``data_sample.frame_predictions``."""
+    """PV-RCNN that fills the prediction contract: frame-level extras stand in ``data_sample.frame_predictions``.
+
+    Attributes:
+        provides: Columns of the contract that the detector computes.
+    """
 
     marks_dense_part = True
+    provides = frozenset(
+        (
+            *('class_logits', 'box_features', 'roi_index', 'roi_features', 'roi_valid', 'mc_scores', 'mc_residuals'),
+            *('gradient', 'roi_scores_target', 'roi_residuals_target'),
+        )
+    )
     _anchor_gradients: Tensor | None = None
 
     @property

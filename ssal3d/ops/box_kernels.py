@@ -11,7 +11,23 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def overlap_area(a: Any, b: Any) -> Any:
-    """Area of the intersection of two BEV rectangles: a's corners, in b's frame, clipped by b's four sides."""
+    """Area of the intersection of two BEV rectangles, to the last bit the same for (a, b) and (b, a).
+
+    A rectangle whose length or width is not positive has no area.
+    """
+    if not (a[3] > 0.0 and a[4] > 0.0 and b[3] > 0.0 and b[4] > 0.0):
+        return 0.0
+    for axis in (0, 1, 3, 4, 6):
+        if a[axis] < b[axis]:
+            return _clipped_area(a, b)
+        if b[axis] < a[axis]:
+            return _clipped_area(b, a)
+    return _clipped_area(a, b)
+
+
+@njit(cache=True, nogil=True)
+def _clipped_area(a: Any, b: Any) -> Any:
+    """Area of the intersection: a's corners, in b's frame, clipped by b's four sides."""
     dx, dy = a[0] - b[0], a[1] - b[1]
     reach = 0.5 * (np.sqrt(a[3] * a[3] + a[4] * a[4]) + np.sqrt(b[3] * b[3] + b[4] * b[4]))
     if dx * dx + dy * dy >= reach * reach:

@@ -53,6 +53,22 @@ def nms_rotated(boxes: Tensor, scores: Tensor, threshold: float, max_kept: int |
     return order[torch.from_numpy(kept)]
 
 
+def nms_upright(corners: Tensor, scores: Tensor, threshold: float, offset: int = 0) -> Tensor:
+    """Keep the axis-aligned boxes that no better box overlaps.
+
+    Args:
+        corners: ``(N, 4)`` boxes as x1, y1, x2, y2.
+        scores: ``(N,)`` scores.
+        threshold: IoU above which the box with the lower score is dropped.
+        offset: 1 where the last pixel belongs to the box, so that a width is x2 - x1 + 1; else 0.
+
+    Returns:
+        ``(K,)`` int64 indices of the kept boxes, best first; see `nms_rotated`.
+    """
+    low, size = corners[:, :2], corners[:, 2:4] - corners[:, :2] + offset
+    return nms_rotated(torch.cat((low + size / 2, size, torch.zeros_like(size[:, :1])), 1), scores, threshold)
+
+
 def _table(boxes: Tensor) -> NDArray[np.float64]:
     """Return the boxes as float64 ``(N, 7)`` rows of the layout of ssal3d.ops.boxes."""
     values = boxes.detach().double().numpy()

@@ -12,6 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from ssal3d.errors import EXTRAS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -24,6 +26,8 @@ def modules_to_warm_up() -> list[str]:
 def warm_up(names: Sequence[str] | None = None, jobs: int = 1) -> list[str]:
     """Compile the kernels of modules and return the modules' names.
 
+    Modules that need a package of an extra which is not installed are passed over: a light install has no torch.
+
     Args:
         names: Modules with a ``_warm_up``; all of the package without it.
         jobs: Compile in so many processes.
@@ -31,11 +35,20 @@ def warm_up(names: Sequence[str] | None = None, jobs: int = 1) -> list[str]:
     names = modules_to_warm_up() if names is None else list(names)
     if jobs > 1:
         with ProcessPoolExecutor(jobs, mp_context=get_context('spawn')) as pool:
-            list(pool.map(warm_up, [[name] for name in names]))
-    else:
-        for name in names:
-            importlib.import_module(name)._warm_up()
-    return names
+            return [name for warmed in pool.map(warm_up, [[name] for name in names]) for name in warmed]
+    return [name for name in names if _warm_up_one(name)]
+
+
+def _warm_up_one(name: str) -> bool:
+    """Compile the kernels of one module; return False if it needs a package that is not installed."""
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or '').partition('.')[0] not in EXTRAS:
+            raise
+        return False
+    module._warm_up()
+    return True
 
 
 def main() -> None:

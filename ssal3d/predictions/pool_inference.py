@@ -22,7 +22,13 @@ from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.label_state import pool_digest
 from ssal3d.distributed import barrier, from_rank_0
 from ssal3d.errors import UserError
-from ssal3d.models.extraction import Extraction, extracting
+from ssal3d.models.extraction import (
+    COMPUTED_FOR_ALL,
+    Extraction,
+    check_extraction,
+    extracting,
+    provided_columns,
+)
 from ssal3d.models.wrapping import unwrapped
 from ssal3d.predictions.part_files import WITHOUT_MODEL, PartFiles, part_name
 from ssal3d.predictions.reader import read_metadata
@@ -30,7 +36,8 @@ from ssal3d.predictions.schema import REQUIRED, Layout, column
 from ssal3d.predictions.writer import write_part
 from ssal3d.terminal import track
 
-DEFAULT_FIELDS = ('class_logits', 'box_features', 'num_points', 'roi_index', 'lidar2img', 'image_shape')
+# Columns that are written by default, those of them that the detector can fill.
+USUAL_FIELDS = ('class_logits', 'box_features', 'num_points', 'roi_index', 'lidar2img', 'image_shape')
 # What identifies a pass; parts written under other values must not be mixed.
 IDENTITY = (
     'classes',
@@ -85,7 +92,7 @@ def predict_pool(
     view: Any,
     out: str | Path,
     *,
-    fields: Sequence[str] = DEFAULT_FIELDS,
+    fields: Sequence[str] | None = None,
     extraction: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
     batch_size: int = 1,
@@ -99,7 +106,7 @@ def predict_pool(
         model: A detector; its training mode and parameters are left as they were.
         view: A dataset view with ``frame_ids``, ``get_data_info(i)`` and a test pipeline.
         out: Folder of the parts. Finished parts of the same model and pool are kept.
-        fields: Columns beyond boxes, scores and labels.
+        fields: Columns beyond boxes, scores and labels; None for `usual_fields`.
         extraction: How the detector computes them: `ActiveSampler.extraction`.
         metadata: Facts for the files, e.g. ``checkpoint_sha256``.
         batch_size: Frames per forward.
@@ -108,9 +115,11 @@ def predict_pool(
         description: Shown beside the progress bar.
 
     Raises:
-        UserError: If the folder holds predictions of another model, pool or layout.
+        UserError: If the folder holds predictions of another model, pool or layout, or the detector cannot fill a column.
     """
     out = Path(out)
+    network: Any = unwrapped(model)
+    fields = usual_fields(network) if fields is None else tuple(fields)
     frames_per_part = -(-frames_per_part // batch_size) * batch_size
     metadata = {
         'classes': list(view.metainfo['classes']),
@@ -121,12 +130,12 @@ def predict_pool(
         'batch_size': batch_size,
         **(metadata or {}),
     }
-    network: Any = unwrapped(model)
     wanted = Extraction.of(fields, extraction or {})
+    check_extraction(type(network), wanted)
     with extracting(network, wanted):
         if hasattr(network, 'prediction_metadata'):
             metadata = {**network.prediction_metadata(metadata['classes']), **metadata}
-        return _predict(network, view, out, tuple(fields), metadata, num_workers, description)
+        return _predict(network, view, out, fields, metadata, num_workers, description)
 
 
 def _predict(
@@ -167,6 +176,12 @@ def _predict(
             f'{out}: parts are missing although all processes have written theirs; choose a folder that all machines share'
         )
     return _over_ranks(timing)
+
+
+def usual_fields(model: nn.Module) -> tuple[str, ...]:
+    """Return the columns of `USUAL_FIELDS` that a detector can fill; stock ones give boxes, scores and labels alone."""
+    provided = provided_columns(type(unwrapped(model)))
+    return tuple(name for name in USUAL_FIELDS if name in (COMPUTED_FOR_ALL if provided is None else provided))
 
 
 def _missing_parts(out: Path, frames: int, size: int, metadata: Mapping[str, Any]) -> list[range]:

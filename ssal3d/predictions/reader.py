@@ -31,7 +31,7 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
     """
     parts = find_parts(folder)
     if not parts:
-        raise UserError(f'{folder}: no part-*.parquet found; write predictions with tools/predict_pool.py first')
+        raise UserError(f'{folder}: no part-*.parquet found; write them with `ssal3d predict` or PredictionWriter')
     names = list(dict.fromkeys((*REQUIRED, *fields)))
     for name in names:
         column(name)

@@ -119,6 +119,28 @@ def write_predictions(pool: PoolPredictions, folder: str | Path, frames_per_part
             )
 
 
+def write_scans(pool: PoolPredictions, folder: str | Path, seed: int = 3, per_box: int = 20) -> None:
+    """Write made-up scans to go with predictions: points inside the boxes and on a plain around them.
+
+    Args:
+        pool: The predictions.
+        folder: Where ``<frame id>.bin`` go, float32 x, y, z in metres and intensity in [0, 1].
+        seed: Seed.
+        per_box: Points in each box.
+    """
+    rng = np.random.default_rng(seed)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for frame, frame_id in enumerate(pool.frame_ids.tolist()):
+        boxes = np.repeat(pool.boxes[pool.boxes_of(frame)], per_box, axis=0)
+        local = rng.uniform(-0.45, 0.45, (len(boxes), 3)) * boxes[:, 3:6]
+        cos, sin = np.cos(boxes[:, 6]), np.sin(boxes[:, 6])
+        x, y = local[:, 0] * cos - local[:, 1] * sin, local[:, 0] * sin + local[:, 1] * cos
+        ground = np.column_stack((rng.uniform(-50, 75, (2000, 2)), np.full(2000, -1.8)))
+        points = np.concatenate((np.column_stack((x, y, local[:, 2])) + boxes[:, :3], ground))
+        np.column_stack((points, rng.random(len(points)))).astype('<f4').tofile(folder / f'{frame_id}.bin')
+
+
 def _of_frame(name: str, values: Any, frame: int, boxes: slice) -> NDArray[Any]:
     if isinstance(values, Ragged):
         return values.of(frame)

@@ -41,6 +41,8 @@ class SemiStage(SupervisedStage):
         **kwargs: As for `SupervisedStage`.
     """
 
+    needs_rois = True
+
     def __init__(
         self,
         method: Mapping[str, Any],

@@ -29,6 +29,9 @@ class LossNetStage(SupervisedStage):
         options: Anything of the run's config to change, merged last.
     """
 
+    needs_rois = True
+    leaves = 'LossPredictingPVRCNN'
+
     def __init__(
         self,
         epochs: int = 10,
@@ -60,7 +63,7 @@ class LossNetStage(SupervisedStage):
                 "pretrain=['normal', 'loss_net']"
             )
         config = super().build_config(experiment, inputs)
-        config.model.type = 'LossPredictingPVRCNN'
+        config.model.type = self.leaves
         # Nothing of the detector's optimiser is kept but the precision; merging would mix two optimisers' arguments.
         precision = {key: config.optim_wrapper[key] for key in ('type', 'dtype') if key in config.optim_wrapper}
         config.optim_wrapper = dict(**precision, optimizer=dict(type='Adam', lr=self.lr))

@@ -44,7 +44,7 @@ def train_stage(config: Config, name: str) -> dict[str, Any]:
 
 
 def write_config(config: Config) -> Path:
-    """Write a stage's config where ``tools/train.py`` can run it again."""
+    """Write a stage's config where ``ssal3d train`` can run it again."""
     path = Path(config.work_dir) / CONFIG_NAME
     if is_main_process():
         with atomic_path(path) as temporary:

@@ -54,8 +54,12 @@ class SupervisedStage:
     Attributes:
         uses_predictions: Whether the stage starts from the previous stage's predictions of the pool.
         prediction_fields: Columns of them that it reads beyond boxes, scores and labels.
+        needs_rois: Whether it learns from the RoIs of a PV-RCNN.
+        leaves: Type of the detector that it leaves, if that is another one than the experiment's.
     """
 
+    needs_rois: bool = False
+    leaves: str | None = None
     uses_predictions = False
     prediction_fields: tuple[str, ...] = ()
 
@@ -74,7 +78,7 @@ class SupervisedStage:
         self.options = dict(options or {})
 
     def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
-        """Return the complete config of the run; ``tools/train.py`` can run it alone.
+        """Return the complete config of the run; ``ssal3d train`` can run it alone.
 
         Args:
             experiment: The experiment's config.

@@ -17,7 +17,11 @@ from ssal3d.version import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = {entry.script: name for name, entry in commands.COMMANDS.items() if entry.script}
-KINDS = {'evaluate': ['kitti'], 'create-data': ['kitti']}
+KINDS = {
+    'evaluate': ['kitti', 'waymo', 'calibration'],
+    'create-data': ['kitti', 'waymo'],
+    'labels': ['init', 'export', 'import', 'status', 'check'],
+}
 EVERY = [[name, *kind] for name in commands.COMMANDS for kind in ([], *([kind] for kind in KINDS.get(name, [])))]
 
 

@@ -23,6 +23,8 @@ import torch
 import ssal3d  # noqa: F401 - without it, mmcv-lite cannot be imported at all
 from tests.helpers.operator_inputs import renumbered
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 torch.set_num_threads(1)
 rng = np.random.default_rng(0)
 

@@ -3,13 +3,6 @@
 _base_ = ['../../configs/ssal/pvrcnn_kitti_mini.py']
 
 near = [0, -6.4, -3, 12.8, 6.4, 1]
-metainfo = dict(classes=['Pedestrian', 'Cyclist', 'Car'])
-
-
-def _in_range(pipeline):
-    return [dict(s, point_cloud_range=near) if 'point_cloud_range' in s else dict(s) for s in pipeline]
-
-
 model = dict(
     data_preprocessor=dict(voxel_layer=dict(point_cloud_range=near)),
     middle_encoder=dict(sparse_shape=[41, 128, 128]),

@@ -154,7 +154,7 @@ def test_cut_array_bytes_are_refused(tmp_path):
 
 def test_other_formats_are_named(tmp_path):
     (tmp_path / 'v1.pkl').write_bytes(pickle.dumps([{'image': {}}]))
-    with pytest.raises(UserError, match=r'bare list.*create_data'):
+    with pytest.raises(UserError, match=r'bare list.*create-data'):
         read_infos(tmp_path / 'v1.pkl')
     (tmp_path / 'coco.json').write_text('{"images": []}')
     with pytest.raises(UserError, match='images'):

@@ -70,6 +70,9 @@ def test_malformed_calibrations_are_named(kitti_folder, old, new, message):
 def test_an_empty_or_missing_calibration_is_named(kitti_folder):
     path = kitti_folder.path('calib', '000001')
     path.write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(UserError, match='not a text file'):
+        read_calibration(path)
+    path.write_text('')
     with pytest.raises(UserError, match='no matrix P2'):
         read_calibration(path)
     with pytest.raises(UserError, match='no such file'):
@@ -212,10 +215,10 @@ def test_split_lists(tmp_path):
 
 
 def test_missing_data_says_what_to_do(tmp_path, kitti_folder):
-    with pytest.raises(UserError, match=r'velodyne, label_2, calib .*create_data\.py kitti --root-path .*nowhere'):
+    with pytest.raises(UserError, match=r'velodyne, label_2, calib .*ssal3d create-data kitti --root-path .*nowhere'):
         require_kitti(tmp_path / 'nowhere')
     require_kitti(kitti_folder.root)
-    with pytest.raises(UserError, match=r'kitti_infos_train\.pkl.*not converted.*create_data'):
+    with pytest.raises(UserError, match=r'kitti_infos_train\.pkl.*not converted.*create-data'):
         require_kitti(kitti_folder.root, 'kitti_infos_train.pkl')
     (tmp_path / 'converted').mkdir()
     (tmp_path / 'converted' / 'kitti_infos_train.pkl').touch()

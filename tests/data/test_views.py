@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 import ssal3d.data.kitti_dataset
 import ssal3d.data.views  # noqa: F401
-from ssal3d.data.infos import read_infos, write_infos
+from ssal3d.data.counts import annotated_counts
+from ssal3d.data.infos import frame_id, frame_ids, read_infos, write_infos
 from ssal3d.data.kitti_converter import convert_kitti
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
@@ -25,6 +26,7 @@ TRAIN_PIPELINE = [
     dict(type='Pack3DDetInputs', keys=['points', 'gt_bboxes_3d', 'gt_labels_3d']),
 ]
 TEST_PIPELINE = [TRAIN_PIPELINE[0], dict(type='Pack3DDetInputs', keys=['points'])]
+CLASSES = ('Car', 'Pedestrian', 'Cyclist')
 POOL = ['000000', '000001', '000002', '000003']
 
 
@@ -49,8 +51,9 @@ def config(root, pipeline=(), ann_file='kitti_infos_train.pkl', kind='KittiFrame
 
 
 def state(*frames, pool=POOL) -> LabelState:
+    """Every frame of the small pool has a car and a pedestrian, but for 000003."""
     empty = LabelState.empty(('Car', 'Pedestrian', 'Cyclist'), 'pool', pool)
-    return empty.buy(0, [(frame, {'Car': 1}) for frame in frames])
+    return empty.buy(0, [(frame, {} if frame == '000003' else {'Car': 1, 'Pedestrian': 1}) for frame in frames])
 
 
 def labelled(root, *frames, pipeline=TRAIN_PIPELINE, **options):
@@ -229,9 +232,10 @@ def everything(root, ann_file, kind, bought, built):
         rest_of = config(root, TEST_PIPELINE, ann_file, kind, test_mode=True)
         if built:
             inner, rest_of = (DATASETS.build(dict(entry, lazy_init=True)) for entry in (inner, rest_of))
-        bought = state(
-            *bought, pool=[info['lidar_points']['lidar_path'][:-4] for info in read_infos(root / ann_file)['data_list']]
-        )
+        infos = read_infos(root / ann_file)
+        own = {**infos, 'data_list': [info for info in infos['data_list'] if frame_id(info) in bought]}
+        empty = LabelState.empty(CLASSES, 'pool', frame_ids(infos))
+        bought = empty.buy(0, list(annotated_counts(own, CLASSES).items()))
         views = [
             DATASETS.build(dict(type='LabelledView', dataset=inner, labels=bought)),
             DATASETS.build(dict(type='UnlabelledView', dataset=rest_of, labels=bought)),
@@ -356,9 +360,9 @@ def test_a_labelled_frame_without_annotations(root):
 
 
 def test_missing_data_says_how_to_get_it(root, tmp_path):
-    with pytest.raises(UserError, match=r'download velodyne, label_2, calib .*tools/create_data\.py kitti'):
+    with pytest.raises(UserError, match=r'download velodyne, label_2, calib .*ssal3d create-data kitti'):
         len(unlabelled(tmp_path / 'nowhere'))
-    with pytest.raises(UserError, match=r'kitti_infos_trian\.pkl: no such file; .*create_data'):
+    with pytest.raises(UserError, match=r'kitti_infos_trian\.pkl: no such file; .*create-data'):
         len(unlabelled(root, dataset=config(root, ann_file='kitti_infos_trian.pkl')))
     (root / 'kitti_infos_train.pkl').write_bytes(b'\x80\x04cposix\nsystem\n.')
     with pytest.raises(UserError, match=r'kitti_infos_train\.pkl.*posix\.system'):
@@ -388,3 +392,26 @@ def test_misspelt_classes_and_wrong_inner_datasets(root):
         len(unlabelled(root, dataset=repeated))
     with pytest.raises(UserError, match='found a LabelledView in a view'):
         len(unlabelled(root, dataset=labelled(root, '000000')))
+
+
+# ---------------------------------------------------------------- label state and annotation file
+
+
+def test_boxes_that_the_annotation_file_lacks_are_not_learnt_as_empty(root):
+    counted = LabelState.empty(CLASSES, 'pool', POOL).buy(
+        0, [('000001', {'Car': 1, 'Pedestrian': 1}), ('000003', {'Car': 7})]
+    )
+    view = DATASETS.build(dict(type='LabelledView', dataset=config(root), labels=counted))
+    with pytest.raises(
+        UserError,
+        match=r'frame 000003 holds no box, the label state counts 7 Car \(1 of 2 frames differ, 2 against 9 boxes\)',
+    ):
+        view.full_init()
+
+
+def test_counts_of_boxes_with_points_agree_too(root):
+    infos = read_infos(root / 'kitti_infos_train.pkl')
+    counts = annotated_counts(infos, CLASSES, 'nonempty')
+    assert counts != annotated_counts(infos, CLASSES), 'some pedestrian holds no point'
+    nonempty = LabelState.empty(CLASSES, 'pool', POOL).buy(0, list(counts.items()))
+    assert len(DATASETS.build(dict(type='LabelledView', dataset=config(root), labels=nonempty))) == 4

@@ -540,9 +540,9 @@ def test_flat_image_boxes_are_refused_instead_of_scoring_zero():
     flat = (0, 0, 0, 0)
     truth = frames([line(bbox=flat, x=6.0 * i) for i in range(45)])
     detections = frames([line(bbox=flat, x=6.0 * i, score=0.5) for i in range(45)])
-    with pytest.raises(UserError, match=r'ground truth.* 45 image boxes has a height.*--no-image'):
+    with pytest.raises(UserError, match=r'ground truth.*: 45 of 45 image boxes have no height.*--no-image'):
         evaluate_kitti(truth, detections, ['Car'])
-    with pytest.raises(UserError, match=r'detections.* 45 image boxes has a height'):
+    with pytest.raises(UserError, match='detections: 45 of 45 image boxes have no height'):
         evaluate_kitti(frames(row_of('Car', 45, scored=False)), detections, ['Car'])
     metrics = evaluate_kitti(without_image_boxes(truth), without_image_boxes(detections), ['Car'])
     assert metrics['Car']['2d']['R40'] == dict.fromkeys(DIFFICULTIES)

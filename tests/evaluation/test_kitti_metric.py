@@ -3,6 +3,7 @@
 import copy
 import json
 import multiprocessing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,10 +18,11 @@ from ssal3d.data.kitti_format import camera_boxes_to_lidar, camera_image_size, r
 from ssal3d.data.kitti_infos import frame_info, instance_infos
 from ssal3d.data.kitti_objects import KittiObjects, concatenate, parse_objects, read_frames, read_objects
 from ssal3d.errors import UserError
-from ssal3d.evaluation import kitti_metric
+from ssal3d.evaluation import frame_metric
 from ssal3d.evaluation.kitti_ap import evaluate_kitti
 from ssal3d.evaluation.kitti_metric import KittiAPMetric, flat_scalars
 from ssal3d.evaluation.kitti_results import NEAREST, annotated_objects, camera_view, detected_objects, image_boxes
+from ssal3d.runner import check_evaluation
 
 CATEGORIES = {
     **dict(Pedestrian=0, Cyclist=1, Car=2, Van=3, Truck=4, Person_sitting=5, Tram=6, Misc=7),
@@ -237,7 +239,7 @@ def test_no_predictions_score_zero(ann_file):
 
 def test_boxes_that_are_not_finite_are_left_out_and_named(ann_file, monkeypatch):
     logged = []
-    monkeypatch.setattr(kitti_metric, 'print_log', lambda text, **_: logged.append(text))
+    monkeypatch.setattr(frame_metric, 'print_log', lambda text, **_: logged.append(text))
     samples = [sample(index) for index in range(FRAMES)]
     samples[3]['pred_instances_3d']['bboxes_3d'].tensor[0, 0] = float('nan')
     samples[3]['pred_instances_3d']['scores_3d'][1] = float('inf')
@@ -300,6 +302,83 @@ def test_lidar_only_frames_take_the_difficulty_of_the_file(tmp_path):
     scalars = evaluate(write(tmp_path / 'd.pkl', infos), missed, small_sets=True)
     assert scalars['kitti/Car_3d_R40_easy'] == scalars['kitti/Car_3d_R40_moderate'] == 100
     assert 50 < scalars['kitti/Car_3d_R40_hard'] < 80
+
+
+# --- before training --------------------------------------------------------------------------------------------------
+
+
+def ready(ann_file, **options):
+    metric = KittiAPMetric(ann_file, **options)
+    metric.dataset_meta = {'classes': CLASSES}
+    return metric
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    lines = []
+    monkeypatch.setattr(frame_metric, 'print_log', lambda text, **_: lines.append(text))
+    return lines
+
+
+def test_good_labels_pass_without_a_word(ann_file, logged):
+    ready(ann_file).check_frames(None)
+    ready(ann_file).check_frames(['000101', '000104'])
+    assert logged == []
+
+
+def test_unlabelled_frames_are_found_before_training(tmp_path):
+    infos = [frame(index) for index in range(FRAMES)]
+    del infos[2]['instances'], infos[4]['instances']
+    path = write(tmp_path / 'val.pkl', infos)
+    with pytest.raises(UserError, match='2 of 6 frames to evaluate have no labels, the first is 000102'):
+        ready(path).check_frames(None)
+    ready(path).check_frames(['000100', '000101'])
+    with pytest.raises(UserError, match='no frame 000999'):
+        ready(path).check_frames(['000999'])
+
+
+def test_labels_of_size_zero_are_found_before_training(tmp_path):
+    info = frame(0)
+    info['instances'][1]['bbox_3d'][4] = 0.0
+    with pytest.raises(UserError, match=r'val\.pkl, frame 000100: object 2 .* expected more than 0'):
+        ready(write(tmp_path / 'val.pkl', [info])).check_frames(None)
+
+
+def test_nothing_to_measure_is_said_before_training(tmp_path, logged):
+    infos = [frame(0), frame(1)]
+    for info in infos:
+        info['instances'] = [row for row in info['instances'] if row['bbox_label'] == CATEGORIES['Cyclist']]
+    ready(write(tmp_path / 'val.pkl', infos), classes=['Car']).check_frames(None)
+    assert len(logged) == 1
+    assert 'no object of the classes Car in 2 frames, so nothing can be measured' in logged[0]
+
+
+@pytest.mark.parametrize('frames_without', [FRAMES, 3])
+def test_labels_without_image_boxes_are_evaluated_in_bev_and_3d(tmp_path, logged, frames_without):
+    infos = [frame(index) for index in range(FRAMES)]
+    for info in infos[:frames_without]:
+        for row in info['instances']:
+            row['bbox'] = [0.0, 0.0, 0.0, 0.0]
+    path = write(tmp_path / 'val.pkl', infos)
+    ready(path).check_frames(None)
+    assert f'{24 * frames_without} of {24 * FRAMES} labels have no image box' in logged[0]
+    scalars = evaluate(path, [sample(index) for index in range(FRAMES)])
+    assert {key.split('_')[1] for key in scalars} == {'bev', '3d'}
+    assert set(scalars.values()) == {100.0}
+
+
+def test_the_runner_asks_its_metrics_before_it_trains(tmp_path):
+    asked = []
+
+    class Metric:
+        def check_frames(self, frames):
+            asked.append(frames)
+
+    dataset = SimpleNamespace(frame_ids=['a', 'b'])
+    evaluator = SimpleNamespace(metrics=[Metric(), object()])
+    check_evaluation(SimpleNamespace(dataloader=SimpleNamespace(dataset=dataset), evaluator=evaluator))
+    check_evaluation(SimpleNamespace(dataloader=SimpleNamespace(dataset=object()), evaluator=evaluator))
+    assert asked == [['a', 'b'], None]
 
 
 # --- conversion -------------------------------------------------------------------------------------------------------

@@ -42,9 +42,9 @@ def counted(owner, name, label, before=True):
 def follow_steps(loop):
     original = loop._step
 
-    def step(self, name, work):
+    def step(self, name, reads, work):
         current['step'] = name
-        return original(self, name, work)
+        return original(self, name, reads, work)
 
     loop._step = step
 

@@ -11,7 +11,7 @@ import torch
 from ssal3d.data.infos import read_infos, write_infos
 from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import exclusive, read_json
-from tests.helpers.experiments import train
+from tests.helpers.experiments import train, variant
 
 STEPS = [
     'initial',
@@ -181,7 +181,32 @@ def test_two_runs_in_one_folder_are_refused(street, finished):
 def test_resuming_with_another_config_is_refused(street, finished):
     result = train(street, finished[0], '--resume', '--cfg-options', 'stages.normal.epochs=3')
     assert result.returncode == 2
-    assert 'another train_cfg, model or seed' in result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert 'step round_1/normal is finished with training.train_cfg.max_epochs = 2, now it is 3' in last
+
+
+def test_moved_data_and_other_workers_are_no_change(street, finished, tmp_path):
+    moved = tmp_path / 'elsewhere'
+    moved.symlink_to(street)
+    result = train(f'{moved}/', finished[0], '--resume', '--cfg-options', 'train_dataloader.num_workers=0')
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert [step['step'] for step in read_json(finished[0] / 'journal.json')['steps']] == STEPS
+
+
+def test_another_sampler_shares_everything_before_its_query(street, finished, tmp_path):
+    config = variant(tmp_path / 'rival.py', sampler='RandomSampler')
+    result = train(street, tmp_path / 'run', '--cfg-options', f'train_cfg.reuse={finished[0]}', config=config)
+    assert result.returncode == 0, result.stderr[-3000:]
+    steps = {step['step']: step for step in read_json(tmp_path / 'run' / 'journal.json')['steps']}
+    taken = [name for name, step in steps.items() if 'taken_from' in step]
+    assert taken == [name for name in STEPS if name in ('initial', 'round_1/normal', 'round_1/cpsp') or (
+        name.startswith('round_1/predictions') and name in taken)]  # fmt: skip
+    assert 'round_1/normal' in taken
+    assert 'round_1/query' not in taken
+    ours, theirs = (folder / steps['round_1/normal']['checkpoint'] for folder in (tmp_path / 'run', finished[0]))
+    assert ours.samefile(theirs)
+    again = train(street, tmp_path / 'run', '--resume', config=config)  # what is here needs no other experiment
+    assert again.returncode == 0, again.stderr[-3000:]
 
 
 def test_without_data_one_line_says_what_to_do(tmp_path):
@@ -189,4 +214,4 @@ def test_without_data_one_line_says_what_to_do(tmp_path):
     assert result.returncode == 2
     assert 'Traceback' not in result.stderr
     message = result.stderr.strip().splitlines()[-1]
-    assert all(part in message for part in ('velodyne', 'label_2', 'calib', 'tools/create_data.py kitti'))
+    assert all(part in message for part in ('velodyne', 'label_2', 'calib', 'ssal3d create-data kitti'))

@@ -88,3 +88,20 @@ def test_points_in_boxes_follow_the_definition():
     assert (points_in_boxes(points, boxes)[clear] == expected[clear]).all()
     assert clear.mean() > 0.95
     assert points_per_box(points[clear], boxes).tolist() == inside[clear].sum(0).tolist()
+
+
+def test_overlap_does_not_depend_on_the_order_whatever_the_input():
+    rng = np.random.default_rng(3)
+    boxes = random_boxes(rng, 60)
+    strange = [0.0, -1.0, -4.0, 1e-9, 1e30, -1e30, np.inf, -np.inf, np.nan]
+    rows, columns = rng.integers(0, 60, 40), rng.integers(0, 7, 40)
+    boxes[rows, columns] = rng.choice(strange, 40)
+    for overlap in (bev_iou, iou_3d):
+        found = overlap(boxes, boxes)
+        np.testing.assert_array_equal(found, found.T)
+        assert np.isfinite(found).all()
+        assert (found >= 0).all()
+        assert (found <= 1 + 1e-6).all()
+    flat = (boxes[:, 3:5] <= 0).any(axis=1)
+    assert flat.any()
+    assert bev_iou(boxes[flat], boxes).max() == 0, 'also with itself'

@@ -130,3 +130,24 @@ def test_the_operators_of_mmcv_use_these_kernels():
     assert torch.equal(kept, nms_rotated(some, scores, 0.2))
     assert torch.equal(detections, torch.cat((some, scores[:, None]), 1)[kept])
     assert torch.equal(mmcv_nms_rotated(some, scores, 0.2, labels=torch.zeros(40))[1], kept)
+
+
+@pytest.mark.parametrize('offset', [0, 1])
+def test_upright_boxes_are_suppressed_by_definition(offset):
+    from mmcv.ops import nms
+
+    from ssal3d import compat
+
+    compat.apply_all()
+    generator = torch.Generator().manual_seed(3)
+    low, scores = torch.rand(80, 2, generator=generator) * 10, torch.rand(80, generator=generator)
+    corners = torch.cat((low, low + 1 + torch.rand(80, 2, generator=generator) * 4), 1)
+    shared = torch.minimum(corners[:, None, 2:], corners[:, 2:]) - torch.maximum(corners[:, None, :2], corners[:, :2])
+    shared = (shared + offset).clamp(min=0).prod(-1)
+    area = (corners[:, 2:] - corners[:, :2] + offset).prod(-1)
+    overlap = shared / (area[:, None] + area - shared)
+    kept = []
+    for index in scores.argsort(descending=True).tolist():
+        if all(overlap[other, index] <= 0.4 for other in kept):
+            kept.append(index)
+    assert nms(corners, scores, 0.4, offset=offset)[1].tolist() == kept

@@ -12,7 +12,8 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
-from ssal3d.data.label_state import LabelState
+from ssal3d.data.frames import read_dataset_infos
+from ssal3d.data.labelled import state_of
 from ssal3d.predictions import PredictionWriter
 from ssal3d.registry import STAGES
 from ssal3d.stages.supervised import StageInputs
@@ -36,8 +37,8 @@ def make(street, tmp_path, monkeypatch):
     def build(name, **method):
         config = Config.fromfile(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
-        labels = LabelState.empty(view.metainfo['classes'], 'tiny', view.frame_ids)
-        labels.buy(0, [(frame, {}) for frame in view.frame_ids[:4]]).write(tmp_path / 'labels.json')
+        infos = read_dataset_infos(view.dataset)
+        state_of(infos, view.metainfo['classes'], 'tiny', view.frame_ids[:4]).write(tmp_path / 'labels.json')
         predicted = tmp_path / 'predictions'
         if not predicted.exists():
             with PredictionWriter(predicted, view.metainfo['classes'], ['num_points']) as writer:

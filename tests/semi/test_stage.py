@@ -15,8 +15,10 @@ from mmengine.registry import FUNCTIONS, HOOKS, init_default_scope
 from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
+from ssal3d.data.frames import read_dataset_infos
 from ssal3d.data.infos import read_infos, write_infos
 from ssal3d.data.label_state import LabelState
+from ssal3d.data.labelled import state_of
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
 from ssal3d.predictions import PredictionWriter
@@ -40,9 +42,9 @@ def make(street, tmp_path, monkeypatch):
     def build(name, folder=None, **changes):
         config = Config.fromfile(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
-        labels = LabelState.empty(view.metainfo['classes'], 'tiny', view.frame_ids)
         bought = view.frame_ids[:4]
-        labels.buy(0, [(frame, {}) for frame in bought]).write(tmp_path / 'labels.json')
+        infos = read_dataset_infos(view.dataset)
+        state_of(infos, view.metainfo['classes'], 'tiny', bought).write(tmp_path / 'labels.json')
         stage = STAGES.build({**config.stages[name], **changes})
         predicted = tmp_path / 'predictions'
         if not predicted.exists():

@@ -18,8 +18,9 @@ from mmengine.runner import set_random_seed
 import ssal3d.register  # noqa: F401
 from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.generation import SOURCES
+from ssal3d.data.infos import read_infos
 from ssal3d.data.kitti_converter import convert_kitti
-from ssal3d.data.label_state import LabelState
+from ssal3d.data.labelled import state_of
 from ssal3d.models.loading import load_detector
 from ssal3d.predictions import PoolPredictions, read_predictions
 from ssal3d.predictions.pool_inference import predict_pool
@@ -67,8 +68,8 @@ def drive(kitti_mini, tmp_path_factory):
         environment.setenv('SSAL3D_KITTI', str(folder / 'data'))
         init_default_scope('mmdet3d')
         config = Config.fromfile(CONFIGS / 'few_frames.py')
-        labels = LabelState.empty(config.metainfo.classes, 'drive', [*LABELLED, *UNLABELLED])
-        labels.buy(0, [(frame, {}) for frame in LABELLED]).write(folder / 'labels.json')
+        infos = read_infos(folder / 'data' / 'kitti_infos_train.pkl')
+        state_of(infos, config.pool_dataset.metainfo.classes, 'drive', LABELLED).write(folder / 'labels.json')
         set_random_seed(0)
         detector = MODELS.build(config.model)
         detector.init_weights()

@@ -44,8 +44,11 @@ def test_it_converts_and_says_what_it_did(folder):
     assert result.returncode == 0, result.stderr
     assert 'converting: 3/3' in result.stdout
     row = next(line for line in result.stdout.splitlines() if 'train' in line).replace('│', ' ').split()
-    assert row[:4] == ['train', '3', '0', '900']
-    assert row[5:] == ['0', '3']  # not finite, Car
+    assert row[:5] == ['train', '3', '3', '0', '900']
+    assert row[6:] == ['%', '0'], 'share in view, not finite'
+    boxes = result.stdout.split('labelled boxes')[1]
+    row = next(line for line in boxes.splitlines() if 'train' in line).replace('│', ' ').split()
+    assert row[:3] == ['train', 'Car', '3']
     infos = mmengine.load(folder / 'out' / 'mine_infos_train.pkl')
     assert [info['sample_idx'] for info in infos['data_list']] == [0, 1, 2]
     assert infos['data_list'][0]['images']['CAM2']['width'] == 1242, 'an unknown camera gets the usual size'

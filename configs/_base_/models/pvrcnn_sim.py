@@ -15,7 +15,7 @@ model = dict(
         voxel_size=voxel_size,
         point_cloud_range=model_range,
     ),
-    neck=dict(upsample_strides=[2, 4]),  # anchors every 0.8 m
+    neck=dict(upsample_strides=[4, 8]),  # anchors every 0.4 m: at 0.8 m half of the pedestrians and cyclists have none
     rpn_head=dict(
         anchor_generator=dict(
             ranges=[

@@ -1,6 +1,6 @@
 """Which frames to label next: a sampler, a pool of predictions and a budget make a `Query`.
 
-Used by ``tools/al_select.py`` and by the active-learning loop; needs no files, no models and no MMDetection3D.
+Used by ``ssal3d select`` and by the active-learning loop; needs no files, no models and no MMDetection3D.
 """
 
 import math

@@ -15,7 +15,8 @@ from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
 from ssal3d.data.boxes import lidar_boxes, raised
-from ssal3d.data.label_state import LabelState
+from ssal3d.data.frames import read_dataset_infos
+from ssal3d.data.labelled import state_of
 from ssal3d.errors import UserError
 from ssal3d.models.frame_losses import _roi_targets, _sample
 from ssal3d.registry import STAGES
@@ -48,8 +49,8 @@ def make(street, tmp_path, monkeypatch):
     def build(**method):
         config = Config.fromfile(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
-        labels = LabelState.empty(view.metainfo['classes'], 'tiny', view.frame_ids)
-        labels.buy(0, [(frame, {}) for frame in view.frame_ids[:4]]).write(tmp_path / 'labels.json')
+        infos = read_dataset_infos(view.dataset)
+        state_of(infos, view.metainfo['classes'], 'tiny', view.frame_ids[:4]).write(tmp_path / 'labels.json')
         stage = STAGES.build({**config.stages['hssda'], 'method': dict(type='HSSDA', **method)})
         return stage, stage.build_config(config, StageInputs(tmp_path / 'run', tmp_path / 'labels.json'))
 

@@ -14,7 +14,8 @@ from mmengine.registry import HOOKS, init_default_scope
 
 import ssal3d.register  # noqa: F401
 from ssal3d.bank.box_bank import BoxBank
-from ssal3d.data.label_state import LabelState
+from ssal3d.data.frames import read_dataset_infos
+from ssal3d.data.labelled import state_of
 from ssal3d.errors import UserError
 from ssal3d.registry import STAGES
 from ssal3d.semi.hssda.detector import HSSDA
@@ -182,8 +183,8 @@ def run(street, tmp_path, monkeypatch):
     def build(name, stop=None, epochs=3, interval=1, **method):
         config = Config.fromfile(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
-        labels = LabelState.empty(view.metainfo['classes'], 'tiny', view.frame_ids)
-        labels.buy(0, [(frame, {}) for frame in view.frame_ids[:4]]).write(tmp_path / 'labels.json')
+        infos = read_dataset_infos(view.dataset)
+        state_of(infos, view.metainfo['classes'], 'tiny', view.frame_ids[:4]).write(tmp_path / 'labels.json')
         mining = dict(interval=interval, defaults=READY)
         options = {**config.stages['hssda'], 'epochs': epochs, 'mining': mining}
         stage = STAGES.build({**options, 'method': {**options['method'], **method}})

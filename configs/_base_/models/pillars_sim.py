@@ -1,0 +1,78 @@
+"""A pillar detector for simulated streets that trains in minutes on CPUs: 0.2 m pillars, anchors every 0.4 m.
+
+Its range holds 98 % of the cars, 100 % of the pedestrians and 98 % of the cyclists that KITTI's moderate level counts.
+"""
+
+voxel_size = [0.2, 0.2, 4]  # m
+model_range = [0, -25.6, -3, 44.8, 25.6, 1]  # m; the data set's point_cloud_range must agree
+anchor_assigner = dict(type='Max3DIoUAssigner', iou_calculator=dict(type='BboxOverlapsNearest3D'), ignore_iof_thr=-1)
+
+model = dict(
+    type='ActiveVoxelNet',
+    feature_grid=1,  # points along each side of a box at which its features are read; 1: its centre
+    dense_cpu_dtype='auto',  # of backbone and neck on CPUs: bfloat16 where it is fast; or 'float32', 'bfloat16'
+    data_preprocessor=dict(
+        type='Det3DDataPreprocessor',
+        voxel=True,
+        voxel_layer=dict(
+            max_num_points=8,  # points kept per pillar
+            point_cloud_range=model_range,
+            voxel_size=voxel_size,
+            max_voxels=(10000, 10000),  # training, testing
+        ),
+    ),
+    voxel_encoder=dict(
+        type='PillarFeatureNet',
+        in_channels=4,
+        feat_channels=[16],
+        with_distance=False,
+        voxel_size=voxel_size,
+        point_cloud_range=model_range,
+    ),
+    middle_encoder=dict(type='PointPillarsScatter', in_channels=16, output_shape=[256, 224]),
+    backbone=dict(
+        type='SECOND', in_channels=16, layer_nums=[2, 3, 3], layer_strides=[2, 2, 2], out_channels=[16, 32, 64]
+    ),
+    neck=dict(type='SECONDFPN', in_channels=[16, 32, 64], upsample_strides=[1, 2, 4], out_channels=[16, 16, 16]),
+    bbox_head=dict(
+        type='ActiveAnchor3DHead',
+        num_classes=3,
+        in_channels=48,
+        feat_channels=48,
+        use_direction_classifier=True,
+        assign_per_class=True,
+        dir_offset=0.78539,
+        anchor_generator=dict(
+            type='AlignedAnchor3DRangeGenerator',
+            # Pedestrian, Cyclist, Car: bottom of the anchors (z), here on the road, and sizes (dx, dy, dz), m
+            ranges=[[0, -25.6, -1.55, 44.8, 25.6, -1.55]] * 3,
+            sizes=[[0.8, 0.6, 1.73], [1.76, 0.6, 1.73], [3.9, 1.6, 1.56]],
+            rotations=[0, 1.57],
+            reshape_out=False,
+        ),
+        diff_rad_by_sin=True,
+        bbox_coder=dict(type='DeltaXYZWLHRBBoxCoder'),
+        loss_cls=dict(type='mmdet.FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
+        loss_bbox=dict(type='mmdet.SmoothL1Loss', beta=1.0 / 9.0, loss_weight=2.0),
+        loss_dir=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False, loss_weight=0.2),
+    ),
+    train_cfg=dict(
+        assigner=[
+            dict(anchor_assigner, pos_iou_thr=0.5, neg_iou_thr=0.35, min_pos_iou=0.35),  # Pedestrian
+            dict(anchor_assigner, pos_iou_thr=0.5, neg_iou_thr=0.35, min_pos_iou=0.35),  # Cyclist
+            dict(anchor_assigner, pos_iou_thr=0.6, neg_iou_thr=0.45, min_pos_iou=0.45),  # Car
+        ],
+        allowed_border=0,
+        pos_weight=-1,
+        debug=False,
+    ),
+    test_cfg=dict(
+        use_rotate_nms=True,
+        nms_across_levels=False,
+        nms_thr=0.01,  # BEV IoU above which the lower score of a class is dropped
+        score_thr=0.1,
+        min_bbox_size=0,
+        nms_pre=512,
+        max_num=50,
+    ),
+)

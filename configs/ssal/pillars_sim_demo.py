@@ -1,0 +1,17 @@
+"""S-SSAL in four minutes on two CPU cores: `pillars_sim` with a thinner backbone, more labels and fewer steps.
+
+Run: make demo
+"""
+
+_base_ = './pillars_sim.py'
+
+model = dict(backbone=dict(layer_nums=[1, 2, 2]))
+budget = 200  # boxes per query
+fine_tuning = dict(max_lr=0.005)  # as many steps as the demo has; at 0.01 a stage forgets the one before
+stages = dict(
+    normal=dict(epochs=3, repeat=6),
+    cpsp=dict(epochs=2, repeat=6, interval=1, schedule=fine_tuning),
+    supervised=dict(epochs=3, repeat=4),
+    semi=dict(epochs=2, repeat=4, interval=1, schedule=fine_tuning),
+)
+train_cfg = dict(initial=dict(budget=400))

@@ -1,0 +1,66 @@
+"""A query in words: what it buys, and what a reader should know about it."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ssal3d.active.query.query_file import Query
+
+
+class QueryTable(NamedTuple):
+    """A table of a query.
+
+    Attributes:
+        title: What it shows.
+        header: Names of the columns.
+        rows: One for each class, and one for all.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str | int, ...]]
+
+
+def summary_line(query: Query) -> str:
+    """Return what a query bought, in one line.
+
+    Args:
+        query: A finished query.
+    """
+    relaxed = sum(frame.relax_level > 0 for frame in query.frames)
+    share = f'; {relaxed} of them passed only relaxed limits' if relaxed else ''
+    return (
+        f'{query.sampler["type"]} chose {len(query.frames)} of {query.pool.get("size", "?")} frames: {query.spent} of '
+        f'{query.budget} {query.cost} boxes{share}'
+    )
+
+
+def class_table(query: Query) -> QueryTable:
+    """Return predicted and annotated boxes of the chosen frames by class.
+
+    Args:
+        query: A finished query.
+    """
+    annotated = query.cost == 'annotated'
+    rows: list[tuple[str | int, ...]] = []
+    for name in query.spent_per_class:
+        counts = [sum(frame.predicted_boxes.get(name, 0) for frame in query.frames)]
+        if annotated:
+            counts.append(query.spent_per_class[name])
+        rows.append((name, *counts))
+    rows.append(('all', *(sum(int(row[column]) for row in rows) for column in range(1, 3 if annotated else 2))))
+    header = ('class', 'predicted', *(('annotated',) if annotated else ()))
+    return QueryTable('boxes in the chosen frames', header, rows)
+
+
+def describe(query: Query, warnings: int = 8) -> Iterator[str]:
+    """Yield the lines that tell the story of a query; its table comes from `class_table`.
+
+    Args:
+        query: A finished query.
+        warnings: Show at most so many warnings; all of them stand in ``query.json``.
+    """
+    yield summary_line(query)
+    for warning in query.warnings[:warnings]:
+        yield f'warning: {warning}'
+    if len(query.warnings) > warnings:
+        yield f'{len(query.warnings) - warnings} more warnings stand in query.json'

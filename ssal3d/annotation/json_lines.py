@@ -1,0 +1,119 @@
+"""JSON whose objects know their line, so that a message about a wrong box can say where it stands."""
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Mapping
+from json import decoder, scanner
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from ssal3d.errors import UserError
+
+
+class Located(dict):
+    """A JSON object that remembers where it begins.
+
+    Attributes:
+        where: File and line.
+    """
+
+    where: str = ''
+
+
+class _Decoder(json.JSONDecoder):
+    """Decodes objects as `Located`; the scanner in C calls no method for them, so that in Python is used."""
+
+    def __init__(self, text: str, source: str) -> None:
+        super().__init__()
+        starts = [0, *(match.end() for match in re.finditer('\n', text))]
+
+        def parse_object(text_and_end: tuple[str, int], *rest: Any) -> tuple[Located, int]:
+            found, end = decoder.JSONObject(text_and_end, *rest)  # type: ignore[attr-defined]
+            located = Located(found)
+            located.where = f'{source}, line {bisect_right(starts, text_and_end[1] - 1)}'
+            return located, end
+
+        self.parse_object = parse_object
+        self.scan_once = scanner.py_make_scanner(self)  # type: ignore[attr-defined]
+
+
+def read_located_json(path: str | Path) -> Any:
+    """Read a JSON file whose objects know their line.
+
+    Raises:
+        UserError: If the file is missing or is no JSON; names the line.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding='utf-8-sig')
+        return _Decoder(text, str(path)).decode(text)
+    except FileNotFoundError:
+        raise UserError(f'{path}: no such file; check the path') from None
+    except json.JSONDecodeError as error:
+        raise UserError(f'{path}, line {error.lineno}: not valid JSON ({error.msg}); export it again') from None
+    except (UnicodeDecodeError, RecursionError, OSError) as error:
+        raise UserError(f'{path}: not readable as JSON ({type(error).__name__}: {error}); export it again') from None
+
+
+def where(entry: object, default: str = '') -> str:
+    """Return where a located object begins."""
+    return getattr(entry, 'where', '') or default
+
+
+def member(entry: object, *keys: str, source: str = '') -> Any:
+    """Return ``entry[key][key]...`` of nested JSON objects.
+
+    Raises:
+        UserError: If a key is missing; names file, line and key.
+    """
+    found: Any = entry
+    for depth, key in enumerate(keys):
+        if not isinstance(found, Mapping) or key not in found:
+            shown = sorted(map(str, found))[:8] if isinstance(found, Mapping) else type(found).__name__
+            path = '.'.join(keys[: depth + 1])
+            raise UserError(
+                f"{where(found, where(entry, source))}: '{path}' is missing, found {shown}; export it again"
+            )
+        found = found[key]
+    return found
+
+
+def numbers(entry: object, keys: str, *path: str, source: str = '') -> list[float]:
+    """Return the finite numbers ``entry[path][key]`` for every letter or word of ``keys``.
+
+    Args:
+        entry: A JSON object.
+        keys: Separated by blanks, e.g. ``'x y z'``.
+        path: Keys of the objects that hold them.
+        source: For messages about objects that do not know their line.
+
+    Raises:
+        UserError: If one is missing or is no finite number.
+    """
+    holder = member(entry, *path, source=source) if path else entry
+    place = where(holder, where(entry, source))
+    return [number(member(holder, key, source=place), '.'.join((*path, key)), place) for key in keys.split()]
+
+
+def number(value: object, name: str, place: str) -> float:
+    """Return a finite number.
+
+    Raises:
+        UserError: If it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise UserError(f'{place}: found {name} {value!r}, expected a finite number')
+    return float(value)
+
+
+def listed(value: object, name: str, place: str) -> list:
+    """Return a JSON list.
+
+    Raises:
+        UserError: If it is none.
+    """
+    if not isinstance(value, list):
+        raise UserError(f'{place}: found {type(value).__name__} as {name}, expected a list; export it again')
+    return value

@@ -1,0 +1,155 @@
+"""``ssal3d_export.json``: where an export came from and which boxes it held, without trusting a tool to keep either."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssal3d.annotation.model import Cuboid
+from ssal3d.errors import UserError
+from ssal3d.fileio import SCHEMA, read_json, write_json
+from ssal3d.version import __version__
+
+NAME = 'ssal3d_export.json'
+
+
+@dataclass(frozen=True)
+class ExportedFrame:
+    """What the annotators got of one frame.
+
+    Attributes:
+        frame_id: Its id in the pool.
+        prelabels: With the class names of the pool.
+        file: Its scan.
+        load_dim: float32 values a point in a ``.bin`` scan.
+        points: Number of points that the annotators see.
+        label_sha256: Of the file that holds its boxes, as exported; tells a file that nobody saved.
+        facts: Why the query chose it.
+    """
+
+    frame_id: str
+    prelabels: tuple[Cuboid, ...]
+    file: str
+    load_dim: int = 4
+    points: int = 0
+    label_sha256: str = ''
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A batch that was exported.
+
+    Attributes:
+        tool: Name of the format.
+        options: Of the format.
+        batch: Name of the batch.
+        created: ISO 8601, UTC.
+        round: Round of the query.
+        classes: Class names of the pool.
+        class_map: Names in the tool, where they differ.
+        frames: In the order of the query, by frame id.
+        pool: Name, size and SHA-256 of the pool.
+        query_sha256: Of ``query.json``; empty without one.
+        checkpoint_sha256: Of the query model; empty if the predictions do not say.
+        source: Folders, thresholds and versions, for people.
+    """
+
+    tool: str
+    options: Mapping[str, Any]
+    batch: str
+    created: str
+    round: int
+    classes: tuple[str, ...]
+    class_map: Mapping[str, str]
+    frames: Mapping[str, ExportedFrame]
+    pool: Mapping[str, Any]
+    query_sha256: str = ''
+    checkpoint_sha256: str = ''
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write ``ssal3d_export.json`` into a folder."""
+        write_json(
+            folder / NAME,
+            {
+                'schema': SCHEMA,
+                'tool': self.tool,
+                'options': dict(self.options),
+                'batch': self.batch,
+                'created': self.created,
+                'round': self.round,
+                'query_sha256': self.query_sha256,
+                'checkpoint_sha256': self.checkpoint_sha256,
+                'source': dict(self.source),
+                'pool': dict(self.pool),
+                'classes': list(self.classes),
+                'class_map': dict(self.class_map),
+                'box': 'gravity_center_xyz_dxdydz_yaw',
+                'frames': {frame_id: _frame_json(frame) for frame_id, frame in self.frames.items()},
+            },
+        )
+
+    @classmethod
+    def read(cls, folder: str | Path) -> 'Export':
+        """Read ``ssal3d_export.json`` of a folder.
+
+        Raises:
+            UserError: If it is missing or malformed.
+        """
+        path = Path(folder) / NAME
+        keys = ('tool', 'options', 'batch', 'created', 'round', 'pool', 'classes', 'class_map', 'frames')
+        content = read_json(path, required=keys)
+        try:
+            frames = {str(key): _read_frame(str(key), entry) for key, entry in content['frames'].items()}
+            unsafe = [name for name in frames if Path(name).name != name]
+            if unsafe:
+                raise ValueError(f'frame id {unsafe[0]!r} is no file name')
+            return cls(
+                **{key: content[key] for key in keys if key not in ('classes', 'frames')},
+                classes=tuple(content['classes']),
+                frames=frames,
+                query_sha256=content.get('query_sha256', ''),
+                checkpoint_sha256=content.get('checkpoint_sha256', ''),
+                source=content.get('source', {}),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f'{path}: malformed ({type(error).__name__}: {error}); export the query again') from None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that an export is made with."""
+    return {'ssal3d': __version__, 'python': platform.python_version(), 'numpy': np.__version__}
+
+
+def _frame_json(frame: ExportedFrame) -> dict[str, Any]:
+    return {
+        'file': frame.file,
+        'load_dim': frame.load_dim,
+        'points': frame.points,
+        'label_sha256': frame.label_sha256,
+        **({'query': dict(frame.facts)} if frame.facts else {}),
+        'prelabels': [
+            {'id': cuboid.id, 'class': cuboid.class_name, 'score': cuboid.score, 'box': list(cuboid.box)}
+            for cuboid in frame.prelabels
+        ],
+    }
+
+
+def _read_frame(frame_id: str, entry: Mapping[str, Any]) -> ExportedFrame:
+    prelabels = tuple(
+        Cuboid(row['class'], tuple(float(value) for value in row['box']), str(row['id']), score=row['score'])
+        for row in entry['prelabels']
+    )
+    return ExportedFrame(
+        frame_id,
+        prelabels,
+        str(entry['file']),
+        int(entry.get('load_dim', 4)),
+        int(entry['points']),
+        entry.get('label_sha256', ''),
+        entry.get('query', {}),
+    )

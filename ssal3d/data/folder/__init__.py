@@ -1,0 +1,1 @@
+"""Own data: a folder of scans in any common format, labelled in part, with or without cameras."""

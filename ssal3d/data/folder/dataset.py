@@ -1,0 +1,83 @@
+"""A data set of own classes for MMDetection3D: its annotation file says which classes there are."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mmdet3d.datasets import Det3DDataset
+from mmdet3d.registry import DATASETS
+
+from ssal3d.class_names import unknown_class
+from ssal3d.data.frames import check_scans, lidar_annotations, parse, read_dataset_infos
+from ssal3d.data.infos import frame_id, read_infos
+from ssal3d.errors import UserError
+
+
+@DATASETS.register_module()
+class FolderDataset(Det3DDataset):
+    """Frames whose boxes are in the LiDAR frame, of any classes; what `ssal3d create-data folder` writes.
+
+    Args:
+        data_root: Folder of the annotation file.
+        ann_file: Annotation file; its ``metainfo.categories`` are all classes that were labelled.
+        metainfo: ``classes`` are those to train on, by default all.
+        **kwargs: Of `Det3DDataset`.
+    """
+
+    def __init__(
+        self, data_root: str | None = None, ann_file: str = '', metainfo: dict | None = None, **kwargs: Any
+    ) -> None:
+        path = Path(data_root or '', ann_file)
+        categories = _categories(str(path), path.stat().st_mtime_ns if path.exists() else 0)
+        chosen = (metainfo or {}).get('classes', categories)
+        for name in chosen:
+            if name not in categories:
+                raise unknown_class(name, categories)
+        self.METAINFO = {'classes': categories}  # of this file; the base class maps labels by it
+        super().__init__(data_root, ann_file, metainfo={**(metainfo or {}), 'classes': tuple(chosen)}, **kwargs)
+
+    @property
+    def frame_ids(self) -> list[str]:
+        """Ids of all frames in the order of the data set."""
+        return [self.get_data_info(index)['frame_id'] for index in range(len(self))]
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Read and parse the annotation file."""
+        infos = read_dataset_infos(self)
+        self._indices = None  # applied by read_dataset_infos
+        samples = parse(self, infos)
+        check_scans(samples, self.backend_args)
+        return samples
+
+    def parse_data_info(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Parse a frame and add its id."""
+        name = frame_id(info)
+        return super().parse_data_info(info) | {'frame_id': name}
+
+    def parse_ann_info(self, info: dict[str, Any]) -> dict[str, Any] | None:
+        """Parse the annotations; None for a frame that nobody labelled.
+
+        Raises:
+            UserError: If such a frame is to be trained on.
+        """
+        if 'instances' in info:
+            return lidar_annotations(self, info)
+        if self.test_mode:
+            return None
+        raise UserError(
+            f'{self.ann_file}: frame {frame_id(info)} has no labels and cannot be trained on; wrap the data set in a '
+            'LabelledView or an UnlabelledView'
+        )
+
+
+@lru_cache(maxsize=16)
+def _categories(path: str, changed: int) -> tuple[str, ...]:
+    """Return the class names of an annotation file in the order of their labels; read again when it changed."""
+    del changed
+    categories = read_infos(path)['metainfo'].get('categories')
+    if not isinstance(categories, dict):
+        raise UserError(f'{path}: no metainfo.categories; convert the data with `ssal3d create-data folder`')
+    known = sorted((label, name) for name, label in categories.items() if label >= 0)
+    if [label for label, _ in known] != list(range(len(known))):
+        raise UserError(f'{path}: found the labels {[label for label, _ in known]}, expected 0, 1, 2, ...')
+    return tuple(name for _, name in known)

@@ -1,0 +1,222 @@
+"""Labels of own data: JSON, CSV, KITTI lines and MMDetection3D's lines, each read into names and boxes.
+
+Boxes are ``x y z length width height yaw``: gravity centre in metres, LiDAR frame (x forward, y left, z up), yaw in
+radians counter-clockwise from x. A frame without an entry is unlabelled; an empty entry is a frame without objects.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssal3d.data.kitti_objects import KittiObjects, parse_objects
+from ssal3d.errors import UserError
+from ssal3d.fileio import read_text
+
+BOX = ('x', 'y', 'z', 'length', 'width', 'height', 'yaw')
+_LINE = len(BOX) + 1  # values of a line of MMDetection3D's and OpenPCDet's own data sets: box and class
+USUAL_PLACES = ('labels', 'label_2', 'labels.json', 'labels.csv')
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """Labels of a frame.
+
+    Attributes:
+        names: ``(M,)`` class names.
+        boxes: ``(M, 7)`` LiDAR boxes, as read: the yaw is not wrapped.
+        kitti: KITTI objects in place of boxes, if the file holds KITTI lines.
+        source: Where they stand, for messages.
+    """
+
+    names: tuple[str, ...]
+    boxes: NDArray[np.float64]
+    source: str
+    kitti: KittiObjects | None = None
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Where the labels of a data set are.
+
+    Attributes:
+        files: Label file by frame id.
+        table: Labels by frame id, if one file holds all of them.
+    """
+
+    files: Mapping[str, Path]
+    table: Mapping[str, FrameLabels]
+
+    @property
+    def frames(self) -> set[str]:
+        """Ids of the labelled frames."""
+        return {*self.files, *self.table}
+
+
+def find_labels(root: Path, given: Path | None, frames: Mapping[str, str]) -> LabelSource:
+    """Find the labels.
+
+    Args:
+        root: The data's folder.
+        given: A folder with a file for each labelled frame, or one ``.json`` or ``.csv`` file for all of them; by default
+            one of `USUAL_PLACES` in the root, if it is there.
+        frames: Stem of the scan by frame id.
+
+    Raises:
+        UserError: If ``given`` is missing, a label belongs to no scan, or a frame has two files.
+    """
+    path = given or next((root / name for name in USUAL_PLACES if (root / name).exists()), None)
+    if path is None:
+        return LabelSource({}, {})
+    if not path.exists():
+        raise UserError(f'{path}: no such file or folder; expected labels in it')
+    if path.is_file():
+        table = read_table(path)
+        strangers = [frame for frame in table if frame not in frames]
+        if strangers:
+            raise UserError(
+                f'{path}: {len(strangers)} of {len(table)} labelled frames have no scan, for instance {strangers[0]}; '
+                f'frames are named like {next(iter(frames))}'
+            )
+        return LabelSource({}, table)
+    return LabelSource(_files(path, frames), {})
+
+
+def read_labels(path: Path) -> FrameLabels:
+    """Read the labels of one frame.
+
+    Raises:
+        UserError: If the file is malformed; names line or object.
+    """
+    text, suffix = read_text(path), path.suffix.lower()
+    if suffix == '.json':
+        content = _parse_json(text, path)
+        objects = content.get('objects') if isinstance(content, dict) else content
+        return _from_objects(objects, str(path))
+    if suffix == '.csv':
+        rows = list(_csv_rows(text, path, ('class', *BOX)))
+        return _from_rows(rows, str(path))
+    first = next((line.split() for line in text.splitlines() if line.strip()), [])
+    if len(first) == _LINE:
+        return _from_lines(text, path)
+    kitti = parse_objects(text, path)
+    return FrameLabels(tuple(kitti.names.tolist()), np.zeros((len(kitti), 7)), str(path), kitti)
+
+
+def read_table(path: Path) -> dict[str, FrameLabels]:
+    """Read one file with the labels of many frames.
+
+    Args:
+        path: ``{"frames": {"<id>": [{"class": ..., "box": [7 numbers]}, ...]}}``, or CSV with the columns ``frame``,
+            ``class`` and `BOX`; a row without class is a labelled frame without objects.
+
+    Raises:
+        UserError: If the file is malformed.
+    """
+    if path.suffix.lower() == '.json':
+        content = _parse_json(read_text(path), path)
+        frames = content.get('frames') if isinstance(content, dict) else None
+        if not isinstance(frames, dict):
+            raise UserError(f'{path}: found no object "frames", expected {{"frames": {{"<frame id>": [...]}}}}')
+        return {frame: _from_objects(objects, f'{path}, frame {frame}') for frame, objects in frames.items()}
+    if path.suffix.lower() != '.csv':
+        raise UserError(f'{path}: found a file that is neither .json nor .csv; give one of these, or a folder')
+    rows: dict[str, list[tuple[int, dict[str, str]]]] = {}
+    for number, row in _csv_rows(read_text(path), path, ('frame', 'class', *BOX)):
+        rows.setdefault(row['frame'].strip(), []).append((number, row))
+    return {
+        frame: _from_rows([entry for entry in found if entry[1]['class'].strip()], str(path))
+        for frame, found in rows.items()
+    }
+
+
+def _files(folder: Path, frames: Mapping[str, str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    by_stem: dict[str, list[str]] = {}
+    for frame, stem in frames.items():
+        by_stem.setdefault(stem, []).append(frame)
+    for path in sorted(folder.rglob('*')):
+        if path.suffix.lower() not in ('.json', '.csv', '.txt'):
+            continue
+        relative = path.relative_to(folder).with_suffix('')
+        frame = '__'.join(relative.parts)
+        if frame not in frames:
+            same = by_stem.get(path.stem, [])
+            if len(same) != 1:
+                what = f'{len(same)} scans' if same else 'no scan'
+                raise UserError(f'{path}: {what} of this name; expected labels such as {next(iter(frames))}.json')
+            frame = same[0]
+        if frame in found:
+            raise UserError(f'{path}: frame {frame} has labels in {found[frame]} already; keep one of the files')
+        found[frame] = path
+    return found
+
+
+def _parse_json(text: str, path: Path) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f'{path}: not valid JSON ({error}); write it again') from None
+
+
+def _from_objects(objects: Any, source: str) -> FrameLabels:
+    if not isinstance(objects, list):
+        raise UserError(f'{source}: found no list "objects", expected [{{"class": ..., "box": [7 numbers]}}, ...]')
+    names, boxes = [], []
+    for number, entry in enumerate(objects, 1):
+        if not isinstance(entry, dict) or not {'class', 'box'} <= set(entry):
+            raise UserError(f'{source}: object {number} lacks "class" or "box"; expected both')
+        names.append(str(entry['class']))
+        boxes.append(_box(entry['box'], f'{source}: object {number}'))
+    return _labels(names, boxes, source)
+
+
+def _csv_rows(text: str, path: Path, columns: Sequence[str]) -> Iterable[tuple[int, dict[str, str]]]:
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    if missing:
+        raise UserError(f'{path}: no column {missing[0]!r}; expected the header {",".join(columns)}')
+    for row in reader:
+        if None in row or any(row[name] is None for name in columns):
+            raise UserError(f'{path}, line {reader.line_num}: expected {len(reader.fieldnames or ())} values')
+        yield reader.line_num, row
+
+
+def _from_rows(rows: Sequence[tuple[int, dict[str, str]]], source: str) -> FrameLabels:
+    boxes = [_box([row[name] for name in BOX], f'{source}, line {number}') for number, row in rows]
+    return _labels([row['class'].strip() for _, row in rows], boxes, source)
+
+
+def _from_lines(text: str, path: Path) -> FrameLabels:
+    names, boxes = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != _LINE:
+            raise UserError(f'{path}, line {number}: found {len(words)} values, expected {" ".join(BOX)} class')
+        names.append(words[-1])
+        boxes.append(_box(words[:-1], f'{path}, line {number}'))
+    return _labels(names, boxes, str(path))
+
+
+def _box(values: Any, where: str) -> list[float]:
+    try:
+        box = [float(value) for value in values]
+    except (TypeError, ValueError):
+        box = []
+    if len(box) != len(BOX) or not np.isfinite(box).all():
+        raise UserError(f'{where}: found the box {values!r}, expected seven finite numbers: {" ".join(BOX)}')
+    if min(box[3:6]) <= 0:
+        raise UserError(f'{where}: found the size {" x ".join(f"{v:g}" for v in box[3:6])} m, expected more than 0')
+    return box
+
+
+def _labels(names: Sequence[str], boxes: Sequence[Sequence[float]], source: str) -> FrameLabels:
+    return FrameLabels(tuple(names), np.array(boxes, dtype=np.float64).reshape(-1, 7), source)

@@ -1,0 +1,184 @@
+"""What lies where in a folder of own data: scans, sequences, split lists, poses and times."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ssal3d.data.folder.point_files import SUFFIXES
+from ssal3d.errors import UserError, unknown_name
+from ssal3d.fileio import read_text
+
+SCAN_FOLDERS = ('points', 'velodyne', 'lidar', 'scans', 'pcd', 'clouds')
+LIST_FOLDERS = ('ImageSets', 'splits')
+_OTHER_FOLDERS = {*LIST_FOLDERS, 'labels', 'label_2', 'calib', 'images', 'image_2'}
+JOINT = '__'  # between the parts of a frame's path in its id
+
+
+@dataclass(frozen=True)
+class FoundScan:
+    """A scan and what its place says.
+
+    Attributes:
+        frame_id: Stem of the file, behind its sequence if there are sequences.
+        path: The file.
+        sequence: Folder of the recording; '' without sequences.
+        pose: Sixteen numbers of the ``(4, 4)`` matrix LiDAR to world, row by row.
+        time: Seconds.
+    """
+
+    frame_id: str
+    path: Path
+    sequence: str
+    pose: tuple[float, ...] | None = None
+    time: float | None = None
+
+
+def find_scans(root: Path, out: Path) -> list[FoundScan]:
+    """Find all scans in the order of recording: by sequence, then by the numbers in their names.
+
+    Args:
+        root: Scans lie in it, in one of `SCAN_FOLDERS` in it, or in folders of sequences.
+        out: Where the conversion writes; passed over.
+
+    Raises:
+        UserError: If there is no scan, two files give the same frame, or poses and scans differ in number.
+    """
+    if not root.is_dir():
+        raise UserError(f'{root}: no such folder; expected scans ({", ".join(SUFFIXES)}) in it')
+    found: dict[str, FoundScan] = {}
+    for path in sorted(root.rglob('*')):
+        inside = path.relative_to(root).parts[:-1]
+        if path.suffix.lower() not in SUFFIXES or _OTHER_FOLDERS.intersection(inside) or out in path.parents:
+            continue
+        sequence = JOINT.join(part for part in inside if part not in SCAN_FOLDERS)
+        frame = JOINT.join((sequence, path.stem)) if sequence else path.stem
+        if frame in found:
+            raise UserError(f'{path}: frame {frame} is already {found[frame].path}; keep one of the files')
+        found[frame] = FoundScan(frame, path, sequence)
+    if not found:
+        raise UserError(f'{root}: no scan in it; expected files that end in {", ".join(SUFFIXES)}')
+    by_sequence: dict[str, list[FoundScan]] = defaultdict(list)
+    for scan in sorted(found.values(), key=lambda scan: (natural(scan.sequence), natural(scan.frame_id))):
+        by_sequence[scan.sequence].append(scan)
+    return [scan for scans in by_sequence.values() for scan in _with_poses(root, scans)]
+
+
+def natural(name: str) -> tuple[tuple[int, int | str], ...]:
+    """Return a key that sorts ``scan_10`` behind ``scan_9``."""
+    parts = re.split(r'(\d+)', name)
+    return tuple((1, int(part)) if part.isdecimal() else (0, part) for part in parts if part)
+
+
+def read_lists(root: Path, scans: Sequence[FoundScan], names: Sequence[str] | None) -> dict[str, list[str]]:
+    """Read the split lists; without any, all frames are ``train``.
+
+    Args:
+        root: Lists are ``ImageSets/NAME.txt`` or ``splits/NAME.txt``: a frame id, or the path of a scan, a line.
+        scans: What `find_scans` returns.
+        names: Lists to read; by default all.
+
+    Returns:
+        Frame ids by name, in the order of the list.
+
+    Raises:
+        UserError: If a list is unknown, empty, or names a frame that is not there, or twice.
+    """
+    paths = {path.stem: path for folder in LIST_FOLDERS for path in sorted((root / folder).glob('*.txt'))}
+    if not paths and names:
+        raise UserError(f'{root}: no split lists; expected {LIST_FOLDERS[0]}/{names[0]}.txt with a frame id a line')
+    if not paths:
+        return {'train': [scan.frame_id for scan in scans]}
+    for name in names or ():
+        if name not in paths:
+            raise unknown_name('split', name, list(paths))
+    known = {scan.frame_id: scan.frame_id for scan in scans}
+    for scan in scans:
+        relative = scan.path.relative_to(root)
+        known |= {str(relative): scan.frame_id, str(relative.with_suffix('')): scan.frame_id}
+        known.setdefault(scan.path.name, scan.frame_id)
+    return {name: _read_list(paths[name], known) for name in (names or paths)}
+
+
+def hold_out(scans: Sequence[FoundScan], labelled: set[str], share: float) -> dict[str, list[str]]:
+    """Split frames for which there are no lists: the last labelled ones measure, so that few neighbours are in both.
+
+    Args:
+        scans: All frames in the order of recording.
+        labelled: Ids of the labelled ones; only these can measure.
+        share: Of the labelled frames, in (0, 1).
+
+    Raises:
+        UserError: If nothing would be left to train on or to measure on.
+    """
+    known = [scan for scan in scans if scan.frame_id in labelled]
+    wanted = round(share * len(known))
+    if not 0 < wanted < len(known):
+        raise UserError(
+            f'--val-share: {share:g} of {len(known)} labelled frames are {wanted}, expected some and not all; label more '
+            'frames or give another share'
+        )
+    measured = {scan.frame_id for scan in known[-wanted:]}
+    return {
+        'train': [scan.frame_id for scan in scans if scan.frame_id not in measured],
+        'val': [scan.frame_id for scan in scans if scan.frame_id in measured],
+    }
+
+
+def _read_list(path: Path, known: Mapping[str, str]) -> list[str]:
+    frames: dict[str, int] = {}
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        name = line.strip()
+        if not name:
+            continue
+        if name not in known:
+            raise UserError(f'{path}, line {number}: no scan of frame {name}; expected ids such as {next(iter(known))}')
+        if known[name] in frames:
+            raise UserError(f'{path}: frame {name} stands on lines {frames[known[name]]} and {number}')
+        frames[known[name]] = number
+    if not frames:
+        raise UserError(f'{path}: no frame in it; expected a frame id a line')
+    return list(frames)
+
+
+def _with_poses(root: Path, scans: list[FoundScan]) -> list[FoundScan]:
+    """Give the scans of a sequence what ``poses.txt`` and ``times.txt`` beside them or in a folder above say."""
+    poses = _rows(root, scans, 'poses.txt', (12, 16))
+    times = _rows(root, scans, 'times.txt', (1,))
+    return [
+        FoundScan(
+            *(scan.frame_id, scan.path, scan.sequence),
+            None if poses is None else _matrix(poses[row]),
+            None if times is None else times[row][0],
+        )
+        for row, scan in enumerate(scans)
+    ]
+
+
+def _matrix(numbers: Sequence[float]) -> tuple[float, ...]:
+    return (*numbers[:12], 0.0, 0.0, 0.0, 1.0)
+
+
+def _rows(root: Path, scans: Sequence[FoundScan], name: str, widths: Sequence[int]) -> list[list[float]] | None:
+    folder = scans[0].path.parent
+    while not (folder / name).exists() and folder != root:
+        folder = folder.parent
+    path = folder / name
+    if not path.exists():
+        return None
+    rows = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append([float(value) for value in line.split()])
+        except ValueError:
+            rows.append([])
+        if len(rows[-1]) not in widths or not np.isfinite(rows[-1]).all():
+            raise UserError(f'{path}, line {number}: expected {" or ".join(map(str, widths))} finite numbers')
+    if len(rows) != len(scans):
+        raise UserError(f'{path}: found {len(rows)} lines, expected {len(scans)}, one for each scan of the sequence')
+    return rows

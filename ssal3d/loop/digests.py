@@ -1,0 +1,107 @@
+"""What a step of an experiment reads, without paths: two steps that read the same leave the same results."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ssal3d.fileio import sha256
+
+# What mmengine's Runner trains and measures with; anything else in a config (log, display, launcher) changes no result.
+TRAINING_KEYS = (
+    'model',
+    'train_dataloader',
+    'val_dataloader',
+    'train_cfg',
+    'val_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+    'val_evaluator',
+    'custom_hooks',
+    'randomness',
+    'auto_scale_lr',
+)
+# Keys at any depth that change how fast a step runs, not what it gives.
+WITHOUT_EFFECT = frozenset(('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root'))
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of JSON content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def file_digest(path: str | Path) -> str:
+    """Return the SHA-256 of a file; it is read once while it stays as it is."""
+    status = Path(path).stat()
+    return _file_digest(str(path), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(path: str, changed: int, size: int) -> str:
+    return sha256(path)
+
+
+def training_content(config: Config, folders: Mapping[Path, str]) -> dict[str, Any]:
+    """Return what a training run reads of its config.
+
+    Args:
+        config: The complete config of the run.
+        folders: Names for the folders that may appear in it, e.g. that of the stage.
+    """
+    return {key: neutral(config[key], folders) for key in TRAINING_KEYS if config.get(key) is not None}
+
+
+def neutral(value: Any, folders: Mapping[Path, str], root: Path | None = None) -> Any:
+    """Return config content as JSON without paths.
+
+    A file becomes its SHA-256, a path inside one of the folders the folder's name with the rest of the path; data roots,
+    and what only changes the speed, are left out. Thus data may move.
+
+    Args:
+        value: Anything that a config holds.
+        folders: Names of folders.
+        root: Data root that relative file names belong to.
+
+    >>> neutral({'batch_size': 2, 'num_workers': 4, 'bank': '/run/normal/bank'}, {Path('/run/normal'): '<stage>'})
+    {'batch_size': 2, 'bank': '<stage>/bank'}
+    """
+    if isinstance(value, Mapping):
+        root = Path(value['data_root']) if value.get('data_root') else root
+        return {str(key): neutral(entry, folders, root) for key, entry in value.items() if key not in WITHOUT_EFFECT}
+    if isinstance(value, str | Path):
+        return _neutral_text(str(value), folders, root)
+    if isinstance(value, Sequence | set | frozenset):
+        return [neutral(entry, folders, root) for entry in (sorted(value) if isinstance(value, set) else value)]
+    if value is None or isinstance(value, bool | int | float):
+        return value if value == value and value not in (float('inf'), -float('inf')) else str(value)
+    return getattr(value, '__qualname__', None) or str(value)
+
+
+def _neutral_text(text: str, folders: Mapping[Path, str], root: Path | None) -> str:
+    for folder, name in folders.items():
+        if Path(text) == folder or folder in Path(text).parents:
+            return f'{name}/{Path(text).relative_to(folder)}'.removesuffix('/.')
+    for path in (Path(text), *([root / text] if root else [])):
+        if ('/' in text or '.' in text) and path.is_file():
+            return f'sha256:{file_digest(path)}'
+    return text
+
+
+def differences(old: Any, new: Any, key: str = '') -> Iterator[tuple[str, Any, Any]]:
+    """Yield the dotted keys in which two contents differ, with both values; None stands for a key that is not there.
+
+    >>> list(differences({'a': {'b': 1}, 'c': [1, 2]}, {'a': {'b': 2}, 'c': [1, 2], 'd': 0}))
+    [('a.b', 1, 2), ('d', None, 0)]
+    """
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in dict.fromkeys((*old, *new)):
+            yield from differences(old.get(name), new.get(name), f'{key}.{name}' if key else str(name))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (before, after) in enumerate(zip(old, new)):
+            yield from differences(before, after, f'{key}.{index}')
+    elif old != new:
+        yield key, old, new

@@ -1,0 +1,145 @@
+import json
+
+import pytest
+
+from ssal3d.annotation.importing import ImportSettings, read_labels
+from ssal3d.annotation.provenance import Export
+from ssal3d.annotation.store import next_state, read_boxes, store
+from ssal3d.data.label_state import LabelState
+from ssal3d.errors import UserError
+
+
+@pytest.fixture
+def folder(batch):
+    return batch.write('json')[0]
+
+
+def save(folder, name, change=lambda content: content):
+    """Save a frame's file as an editor does."""
+    path = folder / 'labels' / f'{name}.json'
+    path.write_text(json.dumps(change(json.loads(path.read_text())), indent=2))
+
+
+def test_frames_that_nobody_saved_are_not_labelled(folder):
+    labels = read_labels(folder)
+    assert labels.frames == ()
+    assert len(labels.untouched) == 7
+    save(folder, 'crowd')
+    save(folder, 'empty.frame')
+    labels = read_labels(folder)
+    assert [frame.frame_id for frame in labels.frames] == ['empty.frame', 'crowd']  # in the order of the query
+    assert len(labels.untouched) == 5
+    assert labels.counts(['Car', 'Pedestrian']) == [
+        ('empty.frame', {'Car': 0, 'Pedestrian': 0}),
+        ('crowd', {'Car': 0, 'Pedestrian': 200}),
+    ]
+
+
+def test_missing_frames_frames_of_others_and_frames_twice(batch, folder, tmp_path):
+    (folder / 'labels' / 'flat.json').unlink()
+    (folder / 'labels' / 'stranger.json').write_text('{"schema": 1, "frame_id": "stranger", "boxes": []}')
+    (folder / 'labels' / 'copy.json').write_text((folder / 'labels' / 'bench.json').read_text())
+    labels = batch.read(folder)
+    assert labels.missing == ('flat',)
+    assert any(warning.startswith('1 frames in ') for warning in labels.warnings)
+    assert [problem.frame_id for problem in labels.problems] == ['bench']
+    assert 'came back twice' in labels.problems[0].text
+    assert {'bench', 'flat', 'stranger'}.isdisjoint(frame.frame_id for frame in labels.frames)
+
+
+def test_only_some_frames(batch, folder):
+    labels = batch.read(folder, only=frozenset({'bench'}))
+    assert ([frame.frame_id for frame in labels.frames], labels.missing) == (['bench'], ())
+    with pytest.raises(UserError, match='frame nowhere is not in the batch round_1'):
+        batch.read(folder, only=frozenset({'nowhere'}))
+
+
+def test_a_folder_that_is_no_export(tmp_path):
+    with pytest.raises(UserError, match=r'ssal3d_export\.json: no such file'):
+        read_labels(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda content: content.pop('frames'), "missing key 'frames'"),
+        (lambda content: content['frames']['vector'].pop('file'), r'malformed \(KeyError'),
+        (lambda content: content['frames']['vector']['prelabels'][0].update(box='x'), r'malformed \(ValueError'),
+        (lambda content: content['frames'].update({'../x': content['frames']['vector']}), 'is no file name'),
+        (lambda content: content.update(tool='skiff'), "unknown annotation format 'skiff'"),
+        (lambda content: content.update(options={'speed': 1}), "unknown option of JsonFormat 'speed'"),
+    ],
+)
+def test_damaged_provenance_is_one_line(folder, change, message):
+    content = json.loads((folder / 'ssal3d_export.json').read_text())
+    change(content)
+    (folder / 'ssal3d_export.json').write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message):
+        read_labels(folder)
+
+
+def test_provenance_is_read_as_it_was_written(batch, folder):
+    export = Export.read(folder)
+    assert {name: frame.prelabels for name, frame in export.frames.items()} == batch.prelabels
+    export.write(folder.parent)
+    assert (folder.parent / 'ssal3d_export.json').read_bytes() == (folder / 'ssal3d_export.json').read_bytes()
+
+
+def test_scans_that_moved_are_found_and_lost_ones_only_cost_the_count(batch, folder, tmp_path):
+    def lonely(content):
+        content['boxes'][0]['box'][0] = 60.0
+        return content
+
+    save(folder, 'vector', lonely)
+    assert any('holds no point' in warning for warning in batch.read(folder).warnings)
+    (batch.folder / 'scans').rename(tmp_path / 'elsewhere')
+    assert not any('holds no point' in warning for warning in batch.read(folder).warnings)
+    assert any('holds no point' in warning for warning in batch.read(folder, scans=tmp_path / 'elsewhere').warnings)
+
+
+def test_archives_that_are_none(batch, folder, tmp_path):
+    (tmp_path / 'back.zip').write_bytes(b'no zip')
+    with pytest.raises(UserError, match=r'back\.zip: not readable as an archive'):
+        batch.read(folder, tmp_path / 'back.zip')
+    with pytest.raises(UserError, match='no such file or folder; check --from'):
+        batch.read(folder, tmp_path / 'nowhere')
+
+
+def test_an_archive_cannot_write_outside_its_folder(batch, folder, tmp_path):
+    import io
+    import tarfile
+
+    with tarfile.open(tmp_path / 'evil.tar', 'w') as archive:
+        info = tarfile.TarInfo('../../escaped.json')
+        info.size = 2
+        archive.addfile(info, io.BytesIO(b'{}'))
+    with pytest.raises(UserError, match=r'evil\.tar'):
+        batch.read(folder, tmp_path / 'evil.tar')
+    assert not list(tmp_path.rglob('escaped.json'))
+
+
+def test_the_store_holds_exact_boxes_and_where_they_come_from(batch, folder, tmp_path):
+    def edit(content):
+        content['boxes'][0]['box'][2] += 0.2
+        del content['boxes'][1]
+        content['boxes'].append({'class': 'Car', 'box': [40, 0, -1, 4, 1.8, 1.5, 1.0], 'track_id': '9'})
+        return content
+
+    save(folder, 'near_pi', edit)
+    labels = read_labels(folder)
+    pool = LabelState.empty(batch.classes, 'made', list(batch.prelabels))
+    path = store(labels, pool, 1, tmp_path / 'labels')
+    assert LabelState.read(path) == next_state(labels, pool, 1)
+    assert LabelState.read(path).counts == {'Car': 2, 'Pedestrian': 0, 'park bench': 0}
+    (frame,) = read_boxes(tmp_path / 'labels' / 'boxes').values()
+    assert [cuboid.attributes['source'] for cuboid in frame.cuboids] == ['corrected', 'human']
+    assert (frame.cuboids[0].id, frame.cuboids[1].id, frame.cuboids[1].track_id) == ('2', '', '9')
+    assert all(cuboid.score is None for cuboid in frame.cuboids)  # a label has no score
+    report = json.loads((tmp_path / 'labels' / 'round_1_import.json').read_text())
+    assert report['frames'] == {'near_pi': {'edited': 1, 'moved': 1, 'added': 1, 'deleted': 1}}
+    assert len(report['untouched']) == 6
+
+
+def test_settings_default_to_the_strict_reading():
+    settings = ImportSettings()
+    assert (settings.accept_untouched, settings.only, settings.front) == (False, None, 'auto')

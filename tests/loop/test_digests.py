@@ -1,0 +1,52 @@
+"""What steps read, without paths."""
+
+import json
+
+import pytest
+
+from ssal3d.loop.digests import differences, digest, neutral
+
+
+def test_paths_and_speed_do_not_count(tmp_path):
+    infos = []
+    for name in ('here', 'there'):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / 'infos.pkl').write_bytes(b'the same')
+        infos.append(
+            {
+                'dataset': {'data_root': f'{folder}/', 'ann_file': 'infos.pkl'},
+                'evaluator': {'ann_file': f'{folder}/infos.pkl'},
+                'num_workers': len(infos),
+                'bank': f'{folder}/run/bank',
+            }
+        )
+    neutrals = [
+        neutral(content, {tmp_path / name / 'run': '<stage>'}) for content, name in zip(infos, ('here', 'there'))
+    ]
+    assert neutrals[0] == neutrals[1]
+    assert neutrals[0]['bank'] == '<stage>/bank'
+    assert neutrals[0]['dataset']['ann_file'].startswith('sha256:')
+    (tmp_path / 'there' / 'infos.pkl').write_bytes(b'other labels')
+    assert neutral(infos[1], {})['dataset'] != neutrals[0]['dataset']
+
+
+def test_anything_in_a_config_becomes_json():
+    content = {'a': (1, 2.5), 'b': {'x', 'y'}, 'c': float('inf'), 'd': None, 'e': True, 'f': dict, 'g': 'Car'}
+    found = neutral(content, {})
+    assert found == {'a': [1, 2.5], 'b': ['x', 'y'], 'c': 'inf', 'd': None, 'e': True, 'f': 'dict', 'g': 'Car'}
+    assert json.loads(json.dumps(found)) == found
+    assert digest(found) == digest(dict(reversed(found.items())))
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'expected'),
+    [
+        ({'a': 1}, {'a': 1}, []),
+        ({'a': [1, {'b': 2}]}, {'a': [1, {'b': 3}]}, [('a.1.b', 2, 3)]),
+        ({'a': [1]}, {'a': [1, 2]}, [('a', [1], [1, 2])]),
+        ({'a': 1, 'b': 2}, {'b': 2}, [('a', 1, None)]),
+    ],
+)
+def test_differences_are_named(old, new, expected):
+    assert list(differences(old, new)) == expected

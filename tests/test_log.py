@@ -1,0 +1,51 @@
+"""The terminal shows the story; the log file holds everything."""
+
+import logging
+import warnings
+
+import pytest
+from torch import nn
+
+from ssal3d import log
+from ssal3d.runner import QuietRunner
+
+
+def record(message, level=logging.INFO, path='/site-packages/mmengine/hooks/logger_hook.py', **extra):
+    made = logging.LogRecord('name', level, path, 1, message, None, None)
+    vars(made).update(extra)
+    return made
+
+
+@pytest.mark.parametrize(
+    ('shown', 'made'),
+    [
+        (False, record('Epoch(train) [1][10/53] lr: 1e-3 loss: 1.3')),
+        (True, record('a warning', logging.WARNING)),
+        (False, record('"FileClient" will be deprecated in future', logging.WARNING)),
+        (False, record('Did not find last_checkpoint to be resumed.', logging.WARNING)),
+        (True, record('of ours', path=f'{log.PACKAGE}/loop/querying.py')),
+        (True, record('told', terminal=True)),
+        (False, record('a table of 54 numbers', terminal=False)),
+    ],
+)
+def test_what_the_terminal_shows(shown, made):
+    assert log.is_shown(made) is shown
+
+
+def test_the_log_file_holds_what_the_terminal_does_not_show(tmp_path, capsys):
+    runner = QuietRunner(nn.Identity(), str(tmp_path), experiment_name='quiet')
+    log.tell('the story')
+    log.tell('all numbers', terminal=False)
+    runner.logger.warning('look at this')
+    warnings.warn('of a library', UserWarning, stacklevel=1)
+    written, shown = next(tmp_path.glob('*/*.log')).read_text(), ''.join(capsys.readouterr())
+    for text, where in (
+        ('System environment', [True, False]),
+        ('the story', [True, True]),
+        ('all numbers', [True, False]),
+        ('warning: look at this', [False, True]),
+        ('look at this', [True, True]),
+        ('of a library', [True, False]),
+    ):
+        assert [text in written, text in shown] == where, text
+    logging.captureWarnings(False)
