@@ -12,11 +12,8 @@ from tests.devices.imagined import DeviceError, OnGPU, off, on
 from tests.helpers.operator_inputs import renumbered
 
 KERNELS_PER_CALL = 3  # about: an operator of mmcv is one to five kernels
-SIZES_ON_THE_CPU = (
-    'hard_voxelize_forward',
-    'dynamic_voxelize_forward',
-)  # these take voxel size and range as CPU tensors
-WAITING = ('nms_rotated', 'hard_voxelize_forward')  # these read a count back, and return no result of known size
+SIZES_ON_THE_CPU = ('dynamic_voxelize_forward',)  # takes voxel size and range as CPU tensors
+WAITING = ('nms', 'nms_rotated')  # read a count back, and return no result of known size
 
 
 def patches(gpu):

@@ -12,7 +12,7 @@ from tests.devices.imagined import DEVICE, ImaginedGPU
 
 compat.apply_all()
 
-USUAL = pool_inference.DEFAULT_FIELDS
+USUAL = pool_inference.USUAL_FIELDS
 TARGETS = ('roi_features', 'roi_valid', 'roi_scores_target', 'roi_residuals_target')
 COLUMNS = {  # columns, how they are extracted, changes to the detector
     'usual': (USUAL, {}, {}),
