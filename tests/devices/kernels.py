@@ -88,6 +88,7 @@ def _sampling(gpu):
 def _sparse_convolution(gpu):
     """spconv's functions; as on CUDA, a strided convolution numbers its rows in another order at each call."""
     from spconv.pytorch import ops
+    from spconv.pytorch.conv import SparseConvolutionBase
 
     def lifted(function, kernels):
         def call(*args, **kwargs):
@@ -110,6 +111,23 @@ def _sparse_convolution(gpu):
         found = pairs(indices, batch, shape, algo, ksize, stride, padding, dilation, out_padding, subm, *more)
         return found if subm else renumbered(*found)
 
+    yield mock.patch.object(SparseConvolutionBase, '_conv_forward', _native(SparseConvolutionBase._conv_forward))
     yield mock.patch.object(ops, 'get_indice_pairs', lifted(pairs_in_hash_order, 5))
     for name in ('indice_conv', 'indice_conv_backward'):
         yield mock.patch.object(ops, name, lifted(getattr(ops, name), 5))
+
+
+def _native(forward):
+    """Use the one algorithm that has kernels here, also in a CUDA build of spconv, whose layers have chosen another."""
+    from spconv.core import ConvAlgo
+
+    def forward_natively(self, training, input, *args, **kwargs):
+        chosen = self.algo
+        if isinstance(input.features, OnGPU):
+            self.algo = ConvAlgo.Native
+        try:
+            return forward(self, training, input, *args, **kwargs)
+        finally:
+            self.algo = chosen
+
+    return forward_natively
