@@ -4,6 +4,7 @@ import pytest
 from mmengine.config import Config, ConfigDict
 
 from ssal3d.errors import UserError
+from ssal3d.loop.digests import training_content
 from ssal3d.runner import QuietRunner
 from ssal3d.stages import supervised
 
@@ -20,6 +21,13 @@ def test_each_process_loads_its_share(total, processes, each, monkeypatch):
     config = shared(total, processes, monkeypatch)
     assert config.train_dataloader.batch_size == each
     assert config.total_batch_size == total
+
+
+def test_a_run_is_the_same_run_with_another_number_of_processes(monkeypatch):
+    contents = [training_content(shared(8, processes, monkeypatch), {}) for processes in (1, 4)]
+    assert contents[0] == contents[1]
+    assert contents[0]['train_dataloader']['batch_size'] == 8
+    assert training_content(shared(4, 1, monkeypatch), {}) != contents[0]
 
 
 def test_a_batch_that_cannot_be_shared_is_an_error(monkeypatch):

@@ -11,6 +11,7 @@ import torch
 from benchmarks import _semi_step
 from benchmarks.train_step import CARS, ROOT, sample
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from gpu_checks.inputs import build, model_config, two_clouds
 from gpu_checks.record import Figures, NotHeldError, Record
@@ -57,6 +58,7 @@ def run_methods(record: Record) -> None:
     Args:
         record: Where results go.
     """
+    init_default_scope('mmdet3d')
     name = 'pvrcnn_kitti_mini' if record.small else 'pvrcnn_kitti'
     experiment = Config.fromfile(str(ROOT / 'configs' / 'ssal' / f'{name}.py'))
     for method in METHODS:
