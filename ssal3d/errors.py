@@ -13,6 +13,8 @@ EXTRAS = {
     **dict.fromkeys(('trimesh', 'embreex'), 'sim'),
     'matplotlib': 'report',
     'pypcd4': 'clouds',
+    'rosbags': 'bags',
+    'nuscenes': 'nuscenes',
     'tensorboard': 'tensorboard',
     **dict.fromkeys(('mcap', 'mcap_protobuf', 'mcap_ros2', 'foxglove_schemas_protobuf'), 'mcap'),
     **dict.fromkeys(('google', 'google_crc32c'), 'waymo'),

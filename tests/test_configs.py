@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 import ssal3d.register  # noqa: F401
 from ssal3d.compat.config_text import config_text
+from ssal3d.configs import read_config
 from ssal3d.loop.chains import plan
 from ssal3d.loop.querying import build_sampler
 from ssal3d.registry import STAGES
@@ -21,7 +22,7 @@ ABLATIONS = [path for path in EXPERIMENTS if "_base_ = './pvrcnn_kitti.py'" in p
 
 @pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_stage_becomes_a_run(path, tmp_path):
-    config = Config.fromfile(path)
+    config = read_config(str(path))
     names = [name for entry in config.train_cfg.rounds for name in entry['pretrain']]
     names += [place.name for place in plan(config.train_cfg.final)]
     assert names
@@ -43,7 +44,7 @@ def test_every_stage_becomes_a_run(path, tmp_path):
 
 @pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda path: path.stem)
 def test_data_and_model_agree_on_the_range_and_the_voxels(path):
-    config = Config.fromfile(path)
+    config = read_config(str(path))
     model, voxels = config.model, config.model.data_preprocessor.voxel_layer
     limits, size = voxels.point_cloud_range, voxels.voxel_size
     pipelines = [config.labelled_pipeline, config.pseudo_pipeline, config.test_pipeline]

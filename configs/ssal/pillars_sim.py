@@ -19,8 +19,13 @@ def _crop(pipeline):
     return [dict(step, point_cloud_range=near) if 'point_cloud_range' in step else step for step in pipeline]
 
 
-labelled_pipeline = _crop(_base_.labelled_pipeline)
-pseudo_pipeline = _crop(_base_.pseudo_pipeline)
+def _without_facts(pipeline):
+    """Return a pipeline whose samples carry no facts that training does not read: copying them costs 10 ms a step."""
+    return [dict(step, meta_keys=['box_type_3d']) if step['type'] == 'Pack3DDetInputs' else step for step in pipeline]
+
+
+labelled_pipeline = _without_facts(_crop(_base_.labelled_pipeline))
+pseudo_pipeline = _without_facts(_crop(_base_.pseudo_pipeline))
 student_pipeline = _crop(_base_.student_pipeline)
 test_pipeline = _crop(_base_.test_pipeline)
 train_dataloader = dict(

@@ -8,10 +8,10 @@ Continue: the same with --resume
 """
 
 _base_ = [
-    'ssal3d::_base_/models/pvrcnn_kitti.py',
-    'ssal3d::_base_/stages_kitti.py',
-    'ssal3d::active/cal_kitti.py',
-    'ssal3d::_base_/default_runtime.py',
+    '../_base_/models/pvrcnn_kitti.py',
+    '../_base_/stages_kitti.py',
+    '../active/cal_kitti.py',
+    '../_base_/default_runtime.py',
 ]
 
 # --- what depends on the data
@@ -19,7 +19,7 @@ data_root = '{{$SSAL3D_FOLDER:data/folder/}}'  # or set the environment variable
 tag = 'folder'  # prefix of the annotation files
 class_names = ['car', 'truck', 'forklift']
 point_cloud_range = [-54.4, -54.4, -3.0, 54.4, 54.4, 1.0]  # m: x, y, z minimum, then maximum
-voxel_size = [0.1, 0.1, 0.1]  # m; the range must be a multiple of eight voxels in x and y, and 40 voxels high
+voxel_size = [0.1, 0.1, 0.1]  # m; the range must be a multiple of 16 voxels in x and y, and 40 voxels high
 point_values = 4  # of a converted scan: x, y, z, intensity and what --columns kept
 anchor_sizes = [[4.2, 1.8, 1.6], [8.0, 2.6, 3.2], [2.6, 1.3, 2.2]]  # m: length, width, height by class
 anchor_bottoms = [-1.7, -1.7, -1.7]  # m: height of the bottom of the boxes by class

@@ -30,6 +30,9 @@ def main(argv: Words = None) -> None:
     add_waymo(add_kind(datasets, 'waymo', 'Waymo Open Dataset, version 1 (tfrecord) or 2 (Parquet)', parser))
     own = 'own scans (.bin, .npy, .pcd, .ply) and classes, labelled in part'
     _add_folder(add_kind(datasets, 'folder', own, parser))
+    _add_nuscenes(add_kind(datasets, 'nuscenes', 'nuScenes: key frames, ten classes, official splits', parser))
+    taken = 'take the point clouds out of MCAP files, rosbag2 folders and ROS bags, for `folder`'
+    _add_recordings(add_kind(datasets, 'recordings', taken, parser))
     arguments = vars(parser.parse_args(argv))
     arguments.pop('run')(**arguments)
 
@@ -112,6 +115,43 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_convert_folder)
 
 
+def _add_nuscenes(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('what is read')
+    group.add_argument('--root', type=Path, required=True, help='folder with samples and the tables')
+    group.add_argument('--version', default='v1.0-trainval', help='v1.0-mini, v1.0-trainval (default) or v1.0-test')
+    group.add_argument('--classes', nargs='+', metavar='NAME', help='detection classes (default: all ten)')
+    group.add_argument(
+        '--intensity-max', type=float, default=255.0, metavar='VALUE', help='divides them (default: 255)'
+    )
+    group.add_argument('--accept-implausible', action='store_true', help='go on with labels that cannot belong here')
+    group.add_argument('--on-error', choices=('stop', 'quarantine'), default='stop', help='as for kitti')
+    group = parser.add_argument_group('what is written')
+    group.add_argument('--out', type=Path, required=True, help='where to write')
+    group.add_argument('--extra-tag', default='nuscenes', help='prefix of the annotation files (default: nuscenes)')
+    parser.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
+    parser.set_defaults(run=_convert_nuscenes)
+
+
+def _convert_nuscenes(*, classes: list[str] | None, **options: Any) -> None:
+    from ssal3d.data.folder.nuscenes import CLASSES, convert_nuscenes
+
+    _print_summary(convert_nuscenes(classes=classes or CLASSES, **options))
+
+
+def _add_recordings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('recordings', type=Path, nargs='+', help='.mcap files, rosbag2 folders, .bag files')
+    parser.add_argument('--out', type=Path, required=True, help='folder that gets a folder for each recording')
+    parser.add_argument('--topic', help='of the clouds (default: the only one)')
+    parser.add_argument('--every', type=int, default=1, metavar='N', help='keep one of N clouds (default: 1)')
+    parser.set_defaults(run=_extract_recordings)
+
+
+def _extract_recordings(**options: Any) -> None:
+    from ssal3d.data.folder.recordings import extract
+
+    print_table('taken out', ('recording', 'scans'), list(extract(**options).items()))
+
+
 def _convert_folder(**options: Any) -> None:
     from ssal3d.data.folder.converter import convert_folder
 
@@ -161,7 +201,8 @@ def _notes(summary: 'SplitSummary') -> Iterator[str]:
         yield f"what is labelled stands in {summary.label_state}; start from it with initial=dict(labels='...')"
     low, high = summary.intensity or (0.0, 0.0)
     if low < 0 or high > USUAL_INTENSITY:
-        yield f'intensities reach from {low:g} to {high:g} and stay so; --intensity-max {high:g} would divide them'
+        remedy = '' if low < 0 else f'; --intensity-max {high:g} would divide them'
+        yield f'intensities reach from {low:g} to {high:g} and stay so{remedy}'
     yield from (f'accepted although implausible: {fault}' for fault in summary.faults)
 
 

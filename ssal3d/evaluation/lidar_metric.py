@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from mmdet3d.registry import METRICS
-from mmengine.logging import print_log
 from numpy.typing import NDArray
 
 from ssal3d.class_names import unknown_class
@@ -16,6 +15,7 @@ from ssal3d.errors import UserError
 from ssal3d.evaluation.frame_metric import FrameMetric, Result
 from ssal3d.evaluation.lidar_ap import DISTANCES, POINTS, RANGES, FrameBoxes, LidarSettings, evaluate_lidar
 from ssal3d.fileio import SCHEMA, write_json
+from ssal3d.log import tell
 from ssal3d.ops.boxes import points_per_box
 
 
@@ -112,9 +112,9 @@ class LidarAPMetric(FrameMetric):
         recordings = [info.get('sequence', name) for name, info, _ in frames]
         groups = np.unique(recordings, return_inverse=True)[1] if self._draws_recordings(recordings) else None
         metrics = evaluate_lidar(truth, detections, classes, len(frames), self.settings, groups)
-        print_log(as_text(metrics, classes), logger='current')
+        tell(as_text(metrics, classes), terminal=False)
         for warning in metrics['warnings']:
-            print_log(warning, logger='current', level=logging.WARNING)
+            tell(warning, logging.WARNING)
         if self.result_file:
             write_json(self.result_file, {'schema': SCHEMA, **metrics})
         return flat_scalars(metrics, classes)

@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 
 import pytest
 
@@ -51,3 +52,13 @@ def test_links_of_notebooks_are_checked(links, tmp_path):
 
 def test_anchors_are_those_of_code_hosts(links):
     assert doctest.testmod(links).attempted > 0 == doctest.testmod(links).failed
+
+
+def test_the_site_and_the_map_of_the_docs_know_every_page(links):
+    navigation = set(re.findall(r'[\w/]+\.md$', (ROOT / 'mkdocs.yml').read_text(), re.MULTILINE))
+    index = ROOT / 'docs' / 'index.md'
+    mapped = {link.path for link in links.relative_links(index, index.read_text())}
+    pages = sorted(path for path in PAGES if path.parent == ROOT / 'docs' and path != index)
+    assert [path.name for path in pages if path.with_suffix('.md').name not in navigation] == []
+    assert [path.name for path in pages if path not in mapped] == []
+    assert [path.name for path in ROOT.glob('docs/api/*.md') if f'api/{path.name}' not in navigation] == []

@@ -239,7 +239,7 @@ def test_no_predictions_score_zero(ann_file):
 
 def test_boxes_that_are_not_finite_are_left_out_and_named(ann_file, monkeypatch):
     logged = []
-    monkeypatch.setattr(frame_metric, 'print_log', lambda text, **_: logged.append(text))
+    monkeypatch.setattr(frame_metric, 'tell', lambda text, *_, **__: logged.append(text))
     samples = [sample(index) for index in range(FRAMES)]
     samples[3]['pred_instances_3d']['bboxes_3d'].tensor[0, 0] = float('nan')
     samples[3]['pred_instances_3d']['scores_3d'][1] = float('inf')
@@ -316,7 +316,7 @@ def ready(ann_file, **options):
 @pytest.fixture
 def logged(monkeypatch):
     lines = []
-    monkeypatch.setattr(frame_metric, 'print_log', lambda text, **_: lines.append(text))
+    monkeypatch.setattr(frame_metric, 'tell', lambda text, *_, **__: lines.append(text))
     return lines
 
 

@@ -92,7 +92,7 @@ def test_fewer_classes_in_another_order(ann_file):
 
 def test_labels_are_looked_at_before_training(ann_file, tmp_path, monkeypatch):
     logged = []
-    monkeypatch.setattr(frame_metric, 'print_log', lambda text, **_: logged.append(text))
+    monkeypatch.setattr(frame_metric, 'tell', lambda text, *_, **__: logged.append(text))
     ready(ann_file).check_frames(None)
     assert logged == []
     with pytest.raises(UserError, match=r"unknown class 'lorry'.*did you mean 'truck'"):

@@ -11,7 +11,7 @@ UV = '0.13.9'
 # What MMDetection3D and its dependencies ask for and neither they nor we import to train, predict and evaluate on
 # point clouds; 1.5 GB in all. The opencv with windows gives way to the one without: both put files into one folder.
 NEVER_IMPORTED = (
-    'open3d', 'scikit-image', 'plyfile', 'tensorboard', 'jupyter', 'descartes', 'black', 'flake8', 'plotly',
+    'open3d', 'plyfile', 'tensorboard', 'jupyter', 'descartes', 'black', 'flake8', 'plotly',
     'parameterized', 'opencv-python',
 )  # fmt: skip
 # Caps in their metadata that do not hold: the code runs with newer releases.

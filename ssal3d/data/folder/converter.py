@@ -90,7 +90,6 @@ def convert_folder(
         if set(lists) != {'train'} or len(lists['train']) != len(scans):
             raise UserError('--val-share: there are split lists already; take val from one of them')
         lists = hold_out(scans, source.frames, val_share)
-    check_overlap(lists)
     options = dict(
         classes=names,
         dropped=frozenset(drop),
@@ -98,14 +97,74 @@ def convert_folder(
         label_frame=label_frame,
         intensity_max=intensity_max,
     )
+    calibrations = {scan.frame_id: root / 'calib' / f'{scan.frame_id}.txt' for scan in scans}
+    return convert_scans(
+        scans,
+        source,
+        lists,
+        out,
+        options,
+        calibrations={frame: path for frame, path in calibrations.items() if path.exists()},
+        extra_tag=extra_tag,
+        workers=workers,
+        on_error=on_error,
+        accept_implausible=accept_implausible,
+    )
+
+
+def convert_scans(
+    scans: Sequence[FoundScan],
+    source: LabelSource,
+    lists: Mapping[str, Sequence[str]],
+    out: Path,
+    options: Mapping[str, Any],
+    *,
+    calibrations: Mapping[str, Path] | None = None,
+    extra_tag: str = 'folder',
+    workers: int | None = None,
+    on_error: str = 'stop',
+    accept_implausible: bool = False,
+) -> list[SplitSummary]:
+    """Convert scans and labels that were found, wherever they come from.
+
+    Args:
+        scans: All scans.
+        source: Their labels.
+        lists: Frame ids by split.
+        out: Where to write.
+        options: What all frames have in common, as `FolderTask` has it; ``classes`` among them.
+        calibrations: KITTI calibration file by frame id.
+        extra_tag: Prefix of the annotation files.
+        workers: Number of processes; by default one for each core.
+        on_error: ``stop`` at the first bad frame, or ``quarantine``.
+        accept_implausible: Go on with labels that cannot belong to the scans.
+
+    Returns:
+        One summary for each split.
+
+    Raises:
+        UserError: As for `convert_folder`.
+    """
+    check_overlap(lists)
     with exclusive(out, '--out'):
         manifest = Manifest.read(out / 'manifest.json')
         wanted = {frame for frames in lists.values() for frame in frames}
-        tasks = [_task(scan, root, out, source, manifest, options) for scan in scans if scan.frame_id in wanted]
+        tasks = [
+            FolderTask(
+                scan,
+                out,
+                labels=source.files.get(scan.frame_id) or source.table.get(scan.frame_id),
+                calibration=(calibrations or {}).get(scan.frame_id),
+                previous=manifest.records.get(scan.frame_id),
+                **options,
+            )
+            for scan in scans
+            if scan.frame_id in wanted
+        ]
         remove_leftovers(out / POINTS)
         results = convert_frames(convert_folder_frame, tasks, manifest, workers, on_error)
         write_quarantine(out / 'quarantine.json', results, on_error)
-        return _write(out, extra_tag, lists, results, names, accept_implausible)
+        return _write(out, extra_tag, lists, results, options['classes'], accept_implausible)
 
 
 def _check_classes(classes: Sequence[str], drop: Sequence[str]) -> tuple[str, ...]:
@@ -115,21 +174,6 @@ def _check_classes(classes: Sequence[str], drop: Sequence[str]) -> tuple[str, ..
     if not classes:
         raise UserError('--classes: expected at least one class name')
     return tuple(classes)
-
-
-def _task(
-    scan: FoundScan, root: Path, out: Path, source: LabelSource, manifest: Manifest, options: Mapping[str, Any]
-) -> FolderTask:
-    frame = scan.frame_id
-    calibration = root / 'calib' / f'{frame}.txt'
-    return FolderTask(
-        scan,
-        out,
-        labels=source.files.get(frame) or source.table.get(frame),
-        calibration=calibration if calibration.exists() else None,
-        previous=manifest.records.get(frame),
-        **options,
-    )
 
 
 def _write(

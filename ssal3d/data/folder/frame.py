@@ -133,6 +133,8 @@ def _write_scan(task: FolderTask) -> tuple[dict[str, Any], NDArray[np.float32] |
     if unchanged and task.written.exists() and task.written.stat().st_size == previous['kept'] * stride:
         return previous, None
     points = read_points(path, task.columns)
+    if task.scan.forward == 'y':
+        points[:, :2] = np.column_stack((points[:, 1], -points[:, 0]))
     finite = check_plausible(points, path)
     good = points if finite.all() else points[finite]
     lowest, highest = float(good[:, 3].min()), float(good[:, 3].max())
@@ -146,7 +148,7 @@ def _write_scan(task: FolderTask) -> tuple[dict[str, Any], NDArray[np.float32] |
 
 def _how(task: FolderTask) -> str:
     columns = task.columns
-    return f'{" ".join(columns.kept)}; {columns.in_file}; {columns.load_dim}; {task.intensity_max}'
+    return f'{" ".join(columns.kept)}; {columns.in_file}; {columns.load_dim}; {task.intensity_max}; {task.scan.forward}'
 
 
 def _entry(task: FolderTask, record: dict[str, Any], calibration: Calibration | None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class FoundScan:
         sequence: Folder of the recording; '' without sequences.
         pose: Sixteen numbers of the ``(4, 4)`` matrix LiDAR to world, row by row.
         time: Seconds.
+        forward: Axis of the file that points forward: ``x``, or ``y`` if x points to the right.
     """
 
     frame_id: str
@@ -35,6 +36,7 @@ class FoundScan:
     sequence: str
     pose: tuple[float, ...] | None = None
     time: float | None = None
+    forward: str = 'x'
 
 
 def find_scans(root: Path, out: Path) -> list[FoundScan]:

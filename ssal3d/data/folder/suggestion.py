@@ -14,7 +14,8 @@ from ssal3d.errors import UserError
 
 BEGIN, END = '# --- what depends on the data\n', '# --- end of what depends on the data\n'
 VOXELS_HIGH = 40  # what the sparse encoders of MMDetection3D expect
-_STRIDE = 8  # voxels along a cell of the BEV map
+_STRIDE = 16  # voxels along a cell of the coarsest map: eight in the encoder, twice that in the backbone
+_BEHIND = 0.01  # share of boxes behind the sensor from which the range reaches as far back as forward
 _FEW = 10  # boxes of a class from which a median says something
 _LARGE = 3.0  # metres: longer objects get the overlaps of cars
 _FARTHEST = 76.8  # metres
@@ -98,19 +99,19 @@ def suggest(infos: Mapping[str, Any], source: str | Path) -> Suggestion:
 def fit_range(boxes: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return a range that holds 99 of 100 boxes, and voxels that divide it as detectors want it.
 
+    It is symmetric in y, because frames are mirrored in training, and in x unless nothing is labelled behind the sensor:
+    a few labelled frames say how far objects are seen, not on which side the next ones stand.
+
     Args:
         boxes: ``(N, 7)`` gravity-centred labels.
     """
     reach = np.hypot(boxes[:, 3], boxes[:, 4]) / 2
-    sides = []
-    for axis in range(2):
-        low = min(0.0, float(np.quantile(boxes[:, axis] - reach, 0.01)))
-        high = max(0.0, float(np.quantile(boxes[:, axis] + reach, 0.99)))
-        sides.append((max(low, -_FARTHEST), min(high, _FARTHEST)))
-    wide = max(high - low for low, high in sides)
-    voxel = _FINE if wide <= _FINE_UP_TO else _COARSE
+    ahead, aside = (min(float(np.quantile(np.abs(boxes[:, axis]) + reach, 0.99)), _FARTHEST) for axis in range(2))
+    behind = ahead if (boxes[:, 0] < 0).mean() > _BEHIND else 0.0
+    voxel = _FINE if max(ahead + behind, 2 * aside) <= _FINE_UP_TO else _COARSE
     cell = _STRIDE * voxel
-    edges = [(np.floor(low / cell) * cell, np.ceil(high / cell) * cell) for low, high in sides]
+    ahead, aside = (float(np.ceil(value / cell - 1e-9) * cell) for value in (ahead, aside))
+    edges = ((-ahead if behind else 0.0, ahead), (-aside, aside))
     bottom = float(np.quantile(boxes[:, 2] - boxes[:, 5] / 2, 0.01)) - 0.5
     top = float(np.quantile(boxes[:, 2] + boxes[:, 5] / 2, 0.99)) + 0.3
     height = max(4.0, float(np.ceil(top - bottom)))
@@ -157,7 +158,7 @@ def as_block(suggestion: Suggestion, folder: Path, tag: str, labels: Path | None
             list(suggestion.point_cloud_range),
             f'm; holds {100 * suggestion.inside:.1f} % of the boxes',
         ),
-        ('voxel_size', list(suggestion.voxel_size), 'm; eight voxels divide the range in x and y, 40 in z'),
+        ('voxel_size', list(suggestion.voxel_size), 'm; 16 voxels divide the range in x and y, 40 in z'),
         ('point_values', suggestion.point_values, 'of a converted scan'),
         (
             'anchor_sizes',
@@ -176,7 +177,7 @@ def as_block(suggestion: Suggestion, folder: Path, tag: str, labels: Path | None
 
 
 def fill_template(template: str, block: str) -> str:
-    """Return a config whose first block is replaced.
+    """Return a config whose first block is replaced, and whose bases are the shipped ones wherever it lies.
 
     Raises:
         UserError: If the template has no such block.
@@ -186,7 +187,7 @@ def fill_template(template: str, block: str) -> str:
         raise UserError(
             f'the template has no block between {BEGIN.strip()!r} and {END.strip()!r}; take the shipped one'
         )
-    return pattern.sub(lambda _: block, template, count=1)
+    return pattern.sub(lambda _: block, template.replace("'../", "'ssal3d::"), count=1)
 
 
 def _rounded(values: Any) -> list[float]:

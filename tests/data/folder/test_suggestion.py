@@ -54,10 +54,12 @@ def test_voxels_divide_the_range(reach):
     )
     limits, voxel = fit_range(boxes)
     for axis in range(2):
-        cells = (limits[3 + axis] - limits[axis]) / voxel[axis] / 8
+        cells = (limits[3 + axis] - limits[axis]) / voxel[axis] / 16
         assert cells == pytest.approx(round(cells), abs=1e-6)
     assert (limits[5] - limits[2]) / voxel[2] == pytest.approx(40)
     assert max(map(abs, limits[:2])) <= 76.8 + 0.8
+    assert limits[1] == -limits[4], 'mirrored frames stay inside'
+    assert limits[0] == -limits[3], 'objects all around'
     ahead = fit_range(boxes[boxes[:, 0] > 5])[0]
     assert ahead[0] == 0, 'nothing is labelled behind'
 

@@ -1,0 +1,210 @@
+"""Clouds of recordings that others' writers wrote, in both encodings of MCAP and in rosbag2."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ssal3d.data.folder.converter import convert_folder
+from ssal3d.data.folder.recordings import columns_of, extract
+from ssal3d.errors import UserError
+from tests.helpers.kitti_street import boxes_of, scan_of
+
+START = 1_700_000_000 * 10**9
+MESSAGE = """std_msgs/Header header
+uint32 height
+uint32 width
+sensor_msgs/PointField[] fields
+bool is_bigendian
+uint32 point_step
+uint32 row_step
+uint8[] data
+bool is_dense
+================================================================================
+MSG: std_msgs/Header
+builtin_interfaces/Time stamp
+string frame_id
+================================================================================
+MSG: builtin_interfaces/Time
+int32 sec
+uint32 nanosec
+================================================================================
+MSG: sensor_msgs/PointField
+string name
+uint32 offset
+uint8 datatype
+uint32 count
+"""
+
+
+def clouds(number=3):
+    random = np.random.default_rng(0)
+    return [scan_of(random, boxes_of(random)[1])[:1000] for _ in range(number)]
+
+
+def fields():
+    return [dict(name=name, offset=4 * k, datatype=7, count=1) for k, name in enumerate(('x', 'y', 'z', 'intensity'))]
+
+
+def as_ros2_mcap(path, scans, topics=('/lidar',)):
+    pytest.importorskip('mcap_ros2')
+    from mcap_ros2.writer import Writer
+
+    with open(path, 'wb') as file, Writer(file) as writer:
+        schema = writer.register_msgdef('sensor_msgs/msg/PointCloud2', MESSAGE)
+        for number, points in enumerate(scans):
+            time = START + number * 10**8
+            stamp = dict(sec=time // 10**9, nanosec=time % 10**9)
+            message = dict(
+                header=dict(stamp=stamp, frame_id='lidar'),
+                height=1,
+                width=len(points),
+                fields=fields(),
+                is_bigendian=False,
+                point_step=16,
+                row_step=16 * len(points),
+                data=points.tobytes(),
+                is_dense=True,
+            )
+            for topic in topics:
+                writer.write_message(topic, schema, message, log_time=time + 5, publish_time=time, sequence=number)
+
+
+def as_foxglove_mcap(path, scans):
+    pytest.importorskip('mcap_protobuf')
+    pytest.importorskip('foxglove_schemas_protobuf')
+    from foxglove_schemas_protobuf.PackedElementField_pb2 import PackedElementField
+    from foxglove_schemas_protobuf.PointCloud_pb2 import PointCloud
+    from mcap_protobuf.writer import Writer
+
+    with open(path, 'wb') as file, Writer(file) as writer:
+        for number, points in enumerate(scans):
+            time = START + number * 10**8
+            names = ('x', 'y', 'z', 'intensity')
+            message = PointCloud(
+                frame_id='lidar',
+                point_stride=16,
+                fields=[PackedElementField(name=n, offset=4 * k, type=7) for k, n in enumerate(names)],
+                data=points.tobytes(),
+            )
+            message.timestamp.seconds, message.timestamp.nanos = time // 10**9, time % 10**9
+            writer.write_message('/lidar', message, log_time=time + 5, publish_time=time)
+
+
+def as_rosbag2(path, scans):
+    pytest.importorskip('rosbags')
+    from rosbags.rosbag2 import Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    types = store.types
+    with Writer(path, version=8) as writer:
+        connection = writer.add_connection('/lidar', 'sensor_msgs/msg/PointCloud2', typestore=store)
+        for number, points in enumerate(scans):
+            time = START + number * 10**8
+            stamp = types['builtin_interfaces/msg/Time'](time // 10**9, time % 10**9)
+            message = types['sensor_msgs/msg/PointCloud2'](
+                types['std_msgs/msg/Header'](stamp, 'lidar'),
+                1,
+                len(points),
+                [types['sensor_msgs/msg/PointField'](**field) for field in fields()],
+                False,
+                16,
+                16 * len(points),
+                np.frombuffer(points.tobytes(), np.uint8),
+                True,
+            )
+            writer.write(connection, time + 5, store.serialize_cdr(message, 'sensor_msgs/msg/PointCloud2'))
+
+
+WRITERS = {'ros2.mcap': as_ros2_mcap, 'foxglove.mcap': as_foxglove_mcap, 'bag': as_rosbag2}
+
+
+@pytest.mark.parametrize('name', WRITERS)
+def test_clouds_become_scans_that_convert(tmp_path, name):
+    scans = clouds()
+    WRITERS[name](tmp_path / name, scans)
+    stem = name.partition('.')[0]
+    assert extract([tmp_path / name], tmp_path / 'out') == {stem: 3}
+    files = sorted((tmp_path / 'out' / stem / 'points').iterdir())
+    assert [file.stem for file in files] == [str(START + number * 10**8) for number in range(3)], (
+        'the stamp, not the log'
+    )
+    for file, points in zip(files, scans, strict=True):
+        rows = np.load(file)
+        np.testing.assert_array_equal(np.column_stack([rows[n] for n in ('x', 'y', 'z', 'intensity')]), points)
+    (summary,) = convert_folder(tmp_path / 'out', tmp_path / 'converted', ['car'], workers=1)
+    assert (summary.frames, summary.points) == (3, 3000)
+
+
+def test_one_of_two(tmp_path):
+    as_ros2_mcap(tmp_path / 'a.mcap', clouds(5))
+    assert extract([tmp_path / 'a.mcap'], tmp_path / 'out', every=2) == {'a': 3}
+    times = (tmp_path / 'out' / 'a' / 'times.txt').read_text().split()
+    assert times == ['1700000000.000000000', '1700000000.200000000', '1700000000.400000000']
+
+
+def test_topics(tmp_path):
+    as_ros2_mcap(tmp_path / 'a.mcap', clouds(1), topics=('/front', '/rear'))
+    with pytest.raises(
+        UserError, match=r'found 2 topics of clouds \(/front, /rear\), expected one; choose with --topic'
+    ):
+        extract([tmp_path / 'a.mcap'], tmp_path / 'out')
+    with pytest.raises(UserError, match=r"unknown topic of clouds .* '/fornt'.*did you mean '/front'"):
+        extract([tmp_path / 'a.mcap'], tmp_path / 'out', topic='/fornt')
+    assert not (tmp_path / 'out' / 'a').exists(), 'nothing half done'
+    assert extract([tmp_path / 'a.mcap'], tmp_path / 'out', topic='/rear') == {'a': 1}
+    with pytest.raises(UserError, match='was taken out before'):
+        extract([tmp_path / 'a.mcap'], tmp_path / 'out', topic='/rear')
+
+
+def test_damaged_and_missing_recordings(tmp_path):
+    pytest.importorskip('mcap')
+    (tmp_path / 'a.mcap').write_bytes(b'no recording at all')
+    with pytest.raises(UserError, match=r'a\.mcap: not a readable recording'):
+        extract([tmp_path / 'a.mcap'], tmp_path / 'out')
+    with pytest.raises(UserError, match=r'b\.mcap: no such recording'):
+        extract([tmp_path / 'b.mcap'], tmp_path / 'out')
+
+
+# ---------------------------------------------------------------- layouts of PointCloud2
+
+
+def message(data, kinds, step, **changes):
+    entries = [
+        SimpleNamespace(name=name, offset=offset, datatype=kind, count=count) for name, offset, kind, count in kinds
+    ]
+    given = dict(
+        fields=entries, point_step=step, is_bigendian=False, height=1, width=len(data) // step, row_step=len(data)
+    )
+    return SimpleNamespace(data=data, **{**given, **changes})
+
+
+def test_types_gaps_and_big_endian():
+    layout = np.dtype(
+        {'names': ['x', 'ring', 't'], 'formats': ['>f4', '>u2', '>f8'], 'offsets': [0, 6, 8], 'itemsize': 24}
+    )
+    rows = np.zeros(3, layout)
+    rows['x'], rows['ring'], rows['t'] = [1, 2, 3], [7, 8, 65535], [0.1, 0.2, 0.3]
+    kinds = [('x', 0, 7, 1), ('ring', 6, 4, 1), ('t', 8, 8, 1)]
+    found = columns_of(message(rows.tobytes(), kinds, 24, is_bigendian=True))
+    assert found['ring'].tolist() == [7, 8, 65535]
+    assert found['x'].tolist() == [1, 2, 3]
+    assert found['t'].tolist() == [0.1, 0.2, 0.3]
+
+
+def test_organised_clouds_with_padded_rows():
+    points = np.arange(6, dtype=np.float32)
+    padded = b''.join(points[row * 3 : row * 3 + 3].tobytes() + b'\xff' * 5 for row in range(2))
+    found = columns_of(message(padded, [('x', 0, 7, 1)], 4, height=2, width=3, row_step=17))
+    assert found['x'].tolist() == list(range(6))
+    with pytest.raises(UserError, match=r'a cloud is damaged \(found 34 bytes for 3 rows'):
+        columns_of(message(padded, [('x', 0, 7, 1)], 4, height=3, width=3, row_step=17))
+
+
+def test_unknown_types_and_arrays_in_a_field():
+    with pytest.raises(UserError, match="field 'x' of a cloud has an unknown type"):
+        columns_of(message(b'\0' * 8, [('x', 0, 99, 1)], 4))
+    found = columns_of(message(np.arange(8, dtype=np.float32).tobytes(), [('x', 0, 7, 1), ('n', 4, 7, 3)], 16))
+    assert found.dtype.names == ('x',), 'a field of three numbers is no column'
+    assert found['x'].tolist() == [0, 4]
