@@ -8,7 +8,8 @@ import contextlib
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
+
+from tests.devices.imagined import mapped, tensors_in
 
 HALF = set(
     [
@@ -121,13 +122,12 @@ class CUDAAutocast(TorchFunctionMode):
             found = {value.dtype for value in _floating((args, kwargs))}
             to = torch.float32 if len(found) > 1 else None
         if to is not None:
-            args, kwargs = tree_map(lambda value: _cast(value, to), (args, kwargs))
+            args, kwargs = mapped(lambda value: _cast(value, to), (args, kwargs))
         return func(*args, **kwargs)
 
 
 def _floating(values):
-    leaves = torch.utils._pytree.tree_leaves(values)
-    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
+    return [tensor for tensor in tensors_in(values) if tensor.is_floating_point()]
 
 
 def _cast(value, dtype):

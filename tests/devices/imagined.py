@@ -16,7 +16,6 @@ from unittest import mock
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 DEVICE = torch.device('meta')
 PACKAGE = str(Path(__file__).parents[2] / 'ssal3d')
@@ -139,17 +138,37 @@ def on(tensor):
     return OnGPU(tensor) if isinstance(tensor, torch.Tensor) and not isinstance(tensor, OnGPU) else tensor
 
 
+def mapped(function, value):
+    """A function of every value in nested lists, tuples and dicts: torch's own walk takes most of a step's time."""
+    if isinstance(value, dict):
+        return {key: mapped(function, inner) for key, inner in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)([mapped(function, inner) for inner in value])
+    if isinstance(value, tuple):  # a named one
+        return type(value)(*[mapped(function, inner) for inner in value])
+    return function(value)
+
+
+def tensors_in(value):
+    """The tensors in nested lists, tuples and dicts."""
+    found = []
+    mapped(lambda leaf: found.append(leaf) if isinstance(leaf, torch.Tensor) else None, value)
+    return found
+
+
 class ImaginedGPU(TorchDispatchMode):
     """The device, while it is switched on with ``with``.
 
     Attributes:
         kernels: Number of kernels by the line of ours that started them (``'upstream'``: none of ours).
         waits: Number of host synchronisations by kind and line.
+        numbering: Random order of rows of strided convolutions; not torch's own, from which models draw.
     """
 
     def __init__(self):
         super().__init__()
         self.kernels, self.waits = collections.Counter(), collections.Counter()
+        self.numbering = torch.Generator().manual_seed(0)
         self._patches = contextlib.ExitStack()
 
     def __enter__(self):
@@ -179,7 +198,7 @@ class ImaginedGPU(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
         name = func.overloadpacket.__name__
-        tensors = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, torch.Tensor)]
+        tensors = tensors_in((args, kwargs))
         ours = [value for value in tensors if isinstance(value, OnGPU)]
         if any(value.device.type == DEVICE.type and not isinstance(value, OnGPU) for value in tensors):
             raise NotImplementedError(f'{name}: C++ made a tensor of the device without asking, so its values are lost')
@@ -193,7 +212,7 @@ class ImaginedGPU(TorchDispatchMode):
             kwargs |= {'device': 'cpu', **({'pin_memory': False} if kwargs.get('pin_memory') else {})}
         self._count(name, args, tensors, ours, to_gpu)
         before = {id(value.values_on_cpu): value for value in ours}
-        result = func(*tree_map(off, args), **tree_map(off, kwargs))
+        result = func(*mapped(off, args), **mapped(off, kwargs))
         for value in ours:
             if value.shape != value.values_on_cpu.shape:
                 raise NotImplementedError(f'{name} changes the shape of a tensor in place')
@@ -202,7 +221,7 @@ class ImaginedGPU(TorchDispatchMode):
             same = before.get(id(value))  # what an operator changed in place stays the same tensor
             return same if same is not None else on(value) if to_gpu else value
 
-        return tree_map(wrapped, result)
+        return mapped(wrapped, result)
 
     def _check_operands(self, name, args, tensors):
         """Refuse operands on two devices; numbers may come from the CPU, and indices into a tensor of the device."""

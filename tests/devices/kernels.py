@@ -3,12 +3,9 @@
 import importlib
 from unittest import mock
 
-import torch
-from torch.utils._pytree import tree_flatten, tree_map
-
 from ssal3d.compat import mmcv_fixes
 from ssal3d.ops import point_membership, sampling
-from tests.devices.imagined import DeviceError, OnGPU, off, on
+from tests.devices.imagined import DeviceError, OnGPU, mapped, off, on, tensors_in
 from tests.helpers.operator_inputs import renumbered
 
 KERNELS_PER_CALL = 3  # about: an operator of mmcv is one to five kernels
@@ -40,14 +37,14 @@ def _by_device(gpu, name, kernel, otherwise):
         gpu.launch(KERNELS_PER_CALL)
         if name in WAITING:
             gpu.wait(f'inside {name}')
-        return tree_map(on, kernel(*tree_map(off, (first, *args)), **tree_map(off, kwargs)))
+        return mapped(on, kernel(*mapped(off, (first, *args)), **mapped(off, kwargs)))
 
     return choose
 
 
 def check_arguments(name, args, kwargs):
     """Refuse what mmcv's CUDA kernels refuse or misread: other devices, gaps between rows, no rows, mixed precision."""
-    tensors = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, torch.Tensor)]
+    tensors = tensors_in((args, kwargs))
     for tensor in tensors:
         if not isinstance(tensor, OnGPU) and name not in SIZES_ON_THE_CPU:
             raise DeviceError(f'{name}: a tensor of {tuple(tensor.shape)} is on the CPU')
@@ -92,7 +89,7 @@ def _sparse_convolution(gpu):
 
     def lifted(function, kernels):
         def call(*args, **kwargs):
-            tensors = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, torch.Tensor)]
+            tensors = tensors_in((args, kwargs))
             if not any(isinstance(value, OnGPU) for value in tensors):
                 return function(*args, **kwargs)
             if not all(isinstance(value, OnGPU) for value in tensors):
@@ -100,8 +97,8 @@ def _sparse_convolution(gpu):
             gpu.launch(kernels)
             gpu.wait('inside spconv')
             before = {id(off(value)): value for value in tensors}
-            result = function(*tree_map(off, args), **tree_map(off, kwargs))
-            return tree_map(lambda value: before.get(id(value), on(value)), result)
+            result = function(*mapped(off, args), **mapped(off, kwargs))
+            return mapped(lambda value: before.get(id(value), on(value)), result)
 
         return call
 
@@ -109,7 +106,7 @@ def _sparse_convolution(gpu):
 
     def pairs_in_hash_order(indices, batch, shape, algo, ksize, stride, padding, dilation, out_padding, subm, *more):
         found = pairs(indices, batch, shape, algo, ksize, stride, padding, dilation, out_padding, subm, *more)
-        return found if subm else renumbered(*found)
+        return found if subm else renumbered(*found, gpu.numbering)
 
     yield mock.patch.object(SparseConvolutionBase, '_conv_forward', _native(SparseConvolutionBase._conv_forward))
     yield mock.patch.object(ops, 'get_indice_pairs', lifted(pairs_in_hash_order, 5))

@@ -87,8 +87,8 @@ def build(config, seed=0):
     model = MODELS.build(Config({'model': config}).model)
     model.init_weights()
     for head in (part for name, part in model.named_modules() if name.endswith('rpn_head')):
-        with torch.no_grad():  # scores that differ: nothing hangs on the last bits of a tie
-            head.conv_cls.weight.mul_(30)
+        with torch.no_grad():  # scores spread over (0, 1) and not beyond: none hangs on the last bits of a near tie
+            head.conv_cls.weight.mul_(15)
     _calibrate(model)
     if hasattr(model, 'set_thresholds'):
         cues = {'s': (0.3, 0.05), 'r': (0.01, 0.001), 'view_iou': (0.5, 0.01)}
