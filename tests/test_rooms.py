@@ -17,7 +17,7 @@ FLOORS = (
     ('active', 'annotation', 'bank', 'stages'),
     ('cpsp', 'semi', 'report'),
     ('loop',),
-    ('cli', 'env', '__main__'),
+    ('cli', 'env', 'reproduce', '__main__'),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 STRANGERS = {

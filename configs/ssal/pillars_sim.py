@@ -29,7 +29,7 @@ pseudo_pipeline = _without_facts(_crop(_base_.pseudo_pipeline))
 student_pipeline = _crop(_base_.student_pipeline)
 test_pipeline = _crop(_base_.test_pipeline)
 train_dataloader = dict(
-    batch_size=2,  # of one process; many small steps learn faster than few large ones
+    batch_size=2,  # over all processes; many small steps learn faster than few large ones
     num_workers=1,
     dataset=dict(dataset=dict(pipeline=test_pipeline)),
 )

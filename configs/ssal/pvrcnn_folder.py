@@ -79,7 +79,7 @@ student_pipeline = [flip, turn, crop, dict(type='PointShuffle'), dict(type='Pack
 test_pipeline = [load_points, crop, dict(type='Pack3DDetInputs', keys=['points'])]
 
 train_dataloader = dict(
-    batch_size=2,  # per process
+    batch_size=2,  # frames of a training step, over all processes of an experiment together
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),

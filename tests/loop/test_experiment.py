@@ -35,9 +35,9 @@ def weights(work_dir, stage='final/semi', epochs=2):
 
 @pytest.fixture(scope='module')
 def finished(street, tmp_path_factory):
-    """An experiment that nothing disturbed."""
+    """An experiment that nothing disturbed, in an interpreter of its own."""
     work_dir = tmp_path_factory.mktemp('finished') / 'run'
-    result = train(street, work_dir)
+    result = train(street, work_dir, launcher=[sys.executable])
     assert result.returncode == 0, result.stderr[-3000:]
     return work_dir, result
 
