@@ -7,7 +7,10 @@ import pytest
 from tests.helpers.paths import ROOT
 
 FLOORS = (
-    ('version', 'errors', 'log', 'exports', 'fileio', 'class_names', 'options', 'registry', 'terminal', 'configs'),
+    (
+        *('version', 'errors', 'log', 'exports', 'fileio', 'class_names', 'options', 'plugins', 'registry', 'terminal'),
+        *('configs', 'resolving', 'derived_values'),
+    ),
     ('mmcv_stand_in',),
     ('devices', 'distributed'),
     ('ops',),

@@ -10,7 +10,7 @@ from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.options import in_range
 from ssal3d.registry import STAGES
-from ssal3d.stages.supervised import StageInputs, SupervisedStage, share_batch
+from ssal3d.stages.supervised import StageInputs, SupervisedStage
 
 
 @STAGES.register_module()
@@ -26,7 +26,7 @@ class LossNetStage(SupervisedStage):
             pairs; by default that of the experiment, rounded up.
         repeat: How often an epoch goes through the labelled frames; more if they do not fill a batch.
         checkpoint_interval: Epochs between checkpoints.
-        options: Anything of the run's config to change, merged last.
+        options: As for `SupervisedStage`.
     """
 
     needs_rois = True
@@ -47,8 +47,8 @@ class LossNetStage(SupervisedStage):
             raise UserError(f'batch_size of LossNetStage: found {batch_size!r}, expected an even number of frames')
         self.batch_size = batch_size
 
-    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
-        """Return the complete config of the run.
+    def compose(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the config of the run without ``options``.
 
         Args:
             experiment: The experiment's config.
@@ -62,7 +62,7 @@ class LossNetStage(SupervisedStage):
                 f'{inputs.work_dir}: a loss net needs a trained detector; let another stage come first, e.g. '
                 "pretrain=['normal', 'loss_net']"
             )
-        config = super().build_config(experiment, inputs)
+        config = super().compose(experiment, inputs)
         config.model.type = self.leaves
         # Nothing of the detector's optimiser is kept but the precision; merging would mix two optimisers' arguments.
         precision = {key: config.optim_wrapper[key] for key in ('type', 'dtype') if key in config.optim_wrapper}
@@ -73,9 +73,19 @@ class LossNetStage(SupervisedStage):
         config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=self.epochs)
         for name in ('val_cfg', 'val_dataloader', 'val_evaluator'):
             config.pop(name, None)
-        if self.options:
-            config.merge_from_dict(self.options)
-        share_batch(config)
+        return config
+
+    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the complete config of the run.
+
+        Args:
+            experiment: The experiment's config.
+            inputs: Folder, labels and starting point.
+
+        Raises:
+            UserError: If a process would get an odd number of frames.
+        """
+        config = super().build_config(experiment, inputs)
         if config.train_dataloader.batch_size % 2:
             raise UserError(
                 f'batch_size of LossNetStage: found {config.total_batch_size} frames for {get_world_size()} processes, '

@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
+from ssal3d.configs import read_config
 from ssal3d.registry import STAGES
 from ssal3d.stages.supervised import StageInputs
 from tests.helpers.paths import TINY
@@ -36,7 +37,7 @@ EVERYTHING = {  # options with which a teacher of random weights gives labels
 def experiment():
     """The tiny experiment's config; RoIs of random weights are near enough to boxes to be positive."""
     init_default_scope('mmdet3d')
-    config = Config.fromfile(TINY)
+    config = read_config(TINY)
     for assigner in config.model.train_cfg.rcnn.assigner:
         assigner.pos_iou_thr = assigner.neg_iou_thr = assigner.min_pos_iou = 0.1
     return config

@@ -6,11 +6,11 @@ from unittest import mock
 import pytest
 import torch
 from mmdet3d.registry import DATASETS
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import ssal3d.register  # noqa: F401
 from ssal3d.bank.box_bank import BoxBank
+from ssal3d.configs import read_config
 from ssal3d.data.frames import read_dataset_infos
 from ssal3d.data.labelled import state_of
 from ssal3d.predictions import PredictionWriter
@@ -33,7 +33,7 @@ def run(street, tmp_path, monkeypatch):
     init_default_scope('mmdet3d')
 
     def train(name, folder, gpu=None):
-        config = Config.fromfile(TINY)
+        config = read_config(TINY)
         config.train_dataloader.update(num_workers=0, persistent_workers=False)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
         state = state_of(read_dataset_infos(view.dataset), view.metainfo['classes'], 'tiny', view.frame_ids[:4])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import ssal3d.register  # noqa: F401
 from gpu_checks.record import Record
+from ssal3d.configs import read_config
 
 STOCK = {
     'ActivePointVoxelRCNN': 'PointVoxelRCNN',
@@ -32,8 +33,8 @@ def two_clouds() -> list[Tensor]:
 def model_config(record: Record, stock: bool = False) -> Any:
     """Return the config of the full or the small PV-RCNN, ours or with MMDetection3D's own classes."""
     init_default_scope('mmdet3d')
-    name = 'pvrcnn_kitti_small' if record.small else 'pvrcnn_kitti'
-    model = Config.fromfile(str(ROOT / 'configs' / '_base_' / 'models' / f'{name}.py')).model
+    name = 'pvrcnn_kitti_mini' if record.small else 'pvrcnn_kitti'
+    model = read_config(ROOT / 'configs' / 'ssal' / f'{name}.py').model
     return to_stock(model) if stock else model
 
 

@@ -14,8 +14,8 @@ from ssal3d.fileio import read_json
 
 CONFIG = ROOT / 'configs' / 'ssal' / 'pvrcnn_sim.py'
 SHORT = [
-    'train_cfg.initial.budget=40',
-    'budget=20',
+    'train_cfg.initial.query.budget=40',
+    'query.budget=20',
     'stages.normal.epochs=1',
     'stages.normal.repeat=2',
     'stages.cpsp.epochs=2',
@@ -26,8 +26,8 @@ SHORT = [
     'stages.semi.repeat=1',
 ]
 TINY = [
-    'train_cfg.initial.budget=6',
-    'budget=3',
+    'train_cfg.initial.query.budget=6',
+    'query.budget=3',
     'stages.normal.repeat=1',
     'stages.cpsp.epochs=1',
     'stages.cpsp.interval=1',

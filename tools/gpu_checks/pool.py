@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from benchmarks.pool_inference import Pool
 from benchmarks.train_step import ROOT
-from mmengine.config import Config
 
 from gpu_checks.inputs import build, model_config, two_clouds
 from gpu_checks.record import Figures, NotHeldError, Record
+from ssal3d.configs import read_config
 from ssal3d.predictions.pool_inference import predict_pool
 
 OUTSIDE = 0.10  # share of a pass, at most
@@ -21,7 +21,7 @@ def run(record: Record) -> None:
     Args:
         record: Where results go.
     """
-    config = Config.fromfile(str(ROOT / 'configs' / 'ssal' / 'pvrcnn_kitti.py'))
+    config = read_config(ROOT / 'configs' / 'ssal' / 'pvrcnn_kitti.py')
     model = build(model_config(record), record.device)
 
     def passes(batch: int, workers: int) -> Figures:

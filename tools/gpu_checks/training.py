@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 
 from gpu_checks.inputs import build, model_config, two_clouds
 from gpu_checks.record import Figures, NotHeldError, Record
+from ssal3d.configs import read_config
 from ssal3d.models.mixed_precision import dense_in, fastest_type
 from ssal3d.registry import STAGES
 from ssal3d.semi.ema import ema_update
@@ -60,7 +61,7 @@ def run_methods(record: Record) -> None:
     """
     init_default_scope('mmdet3d')
     name = 'pvrcnn_kitti_mini' if record.small else 'pvrcnn_kitti'
-    experiment = Config.fromfile(str(ROOT / 'configs' / 'ssal' / f'{name}.py'))
+    experiment = read_config(ROOT / 'configs' / 'ssal' / f'{name}.py')
     for method in METHODS:
         for mixed in (False, True):
             label = f'{method}, {"mixed" if mixed else "single"} precision'
