@@ -10,6 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
+from ssal3d.distributed import frames_per_process
 from ssal3d.log import quieten, tell
 from ssal3d.terminal import PAUSE, duration
 
@@ -19,6 +20,20 @@ LINES = 10  # lines of progress in a training
 
 class QuietRunner(Runner):
     """A runner that shows messages of ours, progress, warnings and errors, and logs everything."""
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the environment, then give each process its share of a run's ``total_batch_size``.
+
+        Args:
+            env_cfg: As for `Runner.setup_env`.
+
+        Raises:
+            UserError: If the processes cannot share the batch evenly.
+        """
+        super().setup_env(env_cfg)
+        total = self.cfg.get('total_batch_size')
+        if total is not None and isinstance(self._train_dataloader, dict):
+            self._train_dataloader['batch_size'] = frames_per_process(total, self.world_size)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger and choose what its terminal shows.

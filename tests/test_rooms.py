@@ -12,6 +12,7 @@ FLOORS = (
         *('configs', 'resolving', 'derived_values'),
     ),
     ('mmcv_stand_in',),
+    ('devices', 'distributed'),
     ('ops',),
     ('data', 'compat'),
     # Detectors fill the contract that `predictions.schema` states; `predictions.pool_inference` runs detectors.

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmdet3d.registry import DATASETS
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -20,6 +20,7 @@ from torch import nn
 from ssal3d.active import ActiveSampler, RandomSampler
 from ssal3d.active.query.inputs import digest_of_folder
 from ssal3d.checks.labels import refuse_labels
+from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, file_digest, remove, sha256
 from ssal3d.log import tell

@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from torch import nn
 
+from ssal3d.devices import require_usable_gpu
 from ssal3d.errors import UserError
 
 
@@ -25,9 +26,13 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
         device: Where the model goes; the best available device by default.
 
     Raises:
-        UserError: If the checkpoint is missing or belongs to another model.
+        UserError: If the checkpoint is missing or belongs to another model, or the device is a GPU that mmcv or spconv
+            cannot use.
     """
     require_checkpoint(checkpoint)
+    device = device or get_device()
+    if torch.device(device).type == 'cuda':
+        require_usable_gpu()
     init_default_scope(config.get('default_scope', 'mmdet3d'))
     model = MODELS.build(copy.deepcopy(config.model))  # a detector writes into what it is built from
     try:
@@ -37,7 +42,7 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
             f'{checkpoint}: does not fit the model of the config ({str(error).splitlines()[-1].strip()}); use the '
             'config that it was trained with'
         ) from None
-    return model.to(torch.device(device or get_device())).eval()
+    return model.to(torch.device(device)).eval()
 
 
 def require_checkpoint(path: str | Path) -> None:
