@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssal3d.errors import UserError
+from ssal3d.plugins import import_custom
 from ssal3d.resolving import resolve
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None, cu
         UserError: If the file is missing or is no config, or its settings lead to no value.
     """
     from mmengine.config import Config
-    from mmengine.utils import import_modules_from_strings
 
     path = find_config(name)
     _let_bases_name_shipped_configs(Config)
@@ -73,8 +73,8 @@ def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None, cu
     if not config._imported_names:  # classes instead of names: MMEngine's new style, which has no bases to follow
         for key, value in resolve(config.to_dict()).items():
             config[key] = value
-    if custom_imports and 'custom_imports' in config:
-        import_modules_from_strings(**config['custom_imports'])
+    if custom_imports:
+        import_custom(config, path)
     return config
 
 

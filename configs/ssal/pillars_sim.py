@@ -32,10 +32,7 @@ pool_dataloader = dict(batch_size=4, num_workers=1, frames_per_part=32)
 val_dataloader = dict(batch_size=4)
 test_dataloader = val_dataloader
 
-budget = 150  # boxes per query
 active_sampler = dict(
-    caps='inverse_freq',  # Eq. 6 of the paper, from labelled counts
-    dontcare='none',  # nothing of frames that nobody bought
     # Scores are probabilities of a class here, where PV-RCNN estimates a box's IoU: right boxes score lower.
     s_rep=0.4,
     s_add=0.6,
@@ -50,7 +47,6 @@ stages = dict(
     semi=dict(epochs=6, repeat=10, interval=2, cpsp=young),
 )
 del young
-train_cfg = dict(annotator=dict(reveal_dontcare=False))  # nothing of frames that nobody bought
 val_evaluator = dict(iou_thresholds=dict(Car=dict(bev=0.5)))  # changes by class
 test_evaluator = val_evaluator
 default_hooks = dict(logger=dict(interval=10))

@@ -30,7 +30,7 @@ anchors = dict(  # m: size (length, width, height) and bottom; BEV IoU: positive
     forklift=dict(size=[2.6, 1.3, 2.2], bottom=-1.7, pos_iou_thr=0.5, neg_iou_thr=0.35),
 )
 paste_groups = dict(car=15, truck=10, forklift=10)  # objects pasted per frame, by class
-initial = dict(labels='${data_root}/labels/round_0.json')  # what is labelled already; or dict(sampler=..., budget=...)
+initial = dict(labels='${data_root}/labels/round_0.json')  # what is labelled already; or dict(sampler=..., query=...)
 # --- end of what depends on the data
 
 stages = dict(  # thresholds for all classes; tables by class as in _base_/stages_kitti.py need _delete_=True
@@ -39,11 +39,7 @@ stages = dict(  # thresholds for all classes; tables by class as in _base_/stage
     joint3d=dict(method=dict(t_score=0.7)),
     hssda=dict(method=dict(no_mid=[])),
 )
-active_sampler = dict(
-    caps='inverse_freq',  # rare classes count longer; class_weights for limits of your own
-    class_weights=None,
-    dontcare='none',  # there are no DontCare regions
-)
+active_sampler = dict(class_weights=None)  # those above are of KITTI's classes
 train_cfg = dict(
     type='ActiveLearningLoop',
     initial=initial,

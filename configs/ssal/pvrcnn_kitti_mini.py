@@ -13,7 +13,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-budget = 60  # boxes per query
+query = dict(budget=60)  # boxes per query
 fine_tuning = dict(max_lr=0.003)  # few steps: at 0.01 the first refresh would find nothing confident
 stages = dict(  # about 400 steps of two frames, 250, 700 and 350
     normal=dict(epochs=8, repeat=5),
@@ -23,8 +23,7 @@ stages = dict(  # about 400 steps of two frames, 250, 700 and 350
 )
 del fine_tuning
 train_cfg = dict(
-    initial=dict(budget=60),  # boxes of the random start
-    annotator=dict(reveal_dontcare=False),  # nothing of frames that nobody bought
+    initial=dict(query=dict(budget=60)),  # boxes of the random start
     held_out_report=True,  # measures first and final models and pseudo labels on the frames that stay unlabelled
 )
 pool_dataloader = dict(num_workers=1, frames_per_part=16)

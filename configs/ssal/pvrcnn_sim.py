@@ -19,7 +19,6 @@ pool_dataloader = dict(batch_size=4, num_workers=1, frames_per_part=32)
 val_dataloader = dict(batch_size=4)
 test_dataloader = val_dataloader
 
-budget = 150  # boxes per query
 fine_tuning = dict(max_lr=0.003)  # few steps: at 0.01 the first refresh would find nothing confident
 stages = dict(
     normal=dict(epochs=4, repeat=3),
@@ -28,7 +27,6 @@ stages = dict(
     semi=dict(epochs=2, repeat=2, interval=2, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
 )
 del fine_tuning
-train_cfg = dict(annotator=dict(reveal_dontcare=False))  # nothing of frames that nobody bought
 val_evaluator = dict(iou_thresholds=dict(Car=dict(bev=0.5)))  # changes by class
 test_evaluator = val_evaluator
 default_hooks = dict(logger=dict(interval=10))

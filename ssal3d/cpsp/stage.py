@@ -57,7 +57,7 @@ class CPSPStage(SupervisedStage):
             labelled=labelled_view(config, inputs),
             backgrounds=background_view(config, inputs, self._false_positives(config)),
             pseudo_ratio=self.pseudo_ratio,
-            repeat=self.repeat,
+            **self.length(),
             seed=config.randomness.seed,
         )
 

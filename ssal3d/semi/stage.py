@@ -41,6 +41,7 @@ class SemiStage(SupervisedStage):
     """
 
     needs_rois = True
+    frames_per_sample = 2  # a labelled and an unlabelled one
 
     def __init__(
         self,
@@ -128,7 +129,7 @@ class SemiStage(SupervisedStage):
             ),
             teacher_pipeline=[step for step in config.test_pipeline if step not in loading],
             student_pipeline=self.student_pipeline(config, inputs),
-            repeat=self.repeat,
+            **self.length(),
             seed=config.randomness.seed,
         )
 

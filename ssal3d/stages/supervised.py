@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from numpy.typing import NDArray
 
+from ssal3d.errors import UserError
 from ssal3d.registry import STAGES
 from ssal3d.stages.run import last_checkpoint
 from ssal3d.stages.schedules import stretch
@@ -16,17 +17,7 @@ from ssal3d.stages.schedules import stretch
 FrameBoxes = dict[str, tuple[NDArray, NDArray]]  # by frame id: (K, 7) gravity-centred boxes (m, rad), (K,) labels
 
 # Keys of an experiment that mean nothing to a single run.
-EXPERIMENT_KEYS = (
-    'train_cfg',
-    'stages',
-    'schedule',
-    'active_sampler',
-    'budget',
-    'stop_rule',
-    'empty_cost',
-    'resume',
-    'load_from',
-)
+EXPERIMENT_KEYS = ('train_cfg', 'stages', 'schedule', 'active_sampler', 'query', 'resume', 'load_from')
 
 
 @dataclass(frozen=True)
@@ -59,15 +50,22 @@ class SupervisedStage:
         param_scheduler: MMEngine's, for any length, see `stretch`; by default that of the experiment.
         checkpoint_interval: Epochs between checkpoints; a killed run loses at most that many.
         options: Anything of the run's config to change, e.g. ``dict(train_dataloader=dict(batch_size=4))``; merged last.
+        frames: Frames that the model learns from in the whole run, instead of ``repeat``; thus stages with any number of
+            labelled frames, or of frames per sample, are compared at the same cost.
 
     Attributes:
         uses_predictions: Whether the stage starts from the previous stage's predictions of the pool.
         prediction_fields: Columns of them that it reads beyond boxes, scores and labels.
         needs_rois: Whether it learns from the RoIs of a PV-RCNN.
         leaves: Type of the detector that it leaves, if that is another one than the experiment's.
+        frames_per_sample: Frames that the model learns from in a sample of the data set.
+
+    Raises:
+        UserError: If there are fewer ``frames`` than epochs.
     """
 
     needs_rois: bool = False
+    frames_per_sample = 1
     leaves: str | None = None
     uses_predictions = False
     prediction_fields: tuple[str, ...] = ()
@@ -79,7 +77,14 @@ class SupervisedStage:
         param_scheduler: Sequence[Mapping[str, Any]] | None = None,
         checkpoint_interval: int = 1,
         options: Mapping[str, Any] | None = None,
+        frames: int | None = None,
     ) -> None:
+        if frames is not None and frames < epochs * self.frames_per_sample:
+            raise UserError(
+                f'{type(self).__name__}: found frames={frames}, expected at least {epochs * self.frames_per_sample}, '
+                f'a sample in each of {epochs} epochs'
+            )
+        self.frames = frames
         self.epochs = epochs
         self.repeat = repeat
         self.param_scheduler = param_scheduler
@@ -155,9 +160,15 @@ class SupervisedStage:
         return dict(
             type='SeededRepeatDataset',
             dataset=labelled_view(config, inputs),
-            repeat=self.repeat,
+            **self.length(),
             seed=config.randomness.seed,
         )
+
+    def length(self) -> dict[str, int]:
+        """Return the argument of the data set that decides how long an epoch is."""
+        if self.frames is None:
+            return {'repeat': self.repeat}
+        return {'length': round(self.frames / (self.epochs * self.frames_per_sample))}
 
     def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
         """Return the hooks that this kind of stage needs beside the usual ones."""

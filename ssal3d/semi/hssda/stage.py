@@ -37,6 +37,8 @@ class HSSDAStage(SemiStage):
         **kwargs: As for `SupervisedStage`; an epoch goes through all frames ``repeat`` times.
     """
 
+    frames_per_sample = 1
+
     def __init__(
         self,
         method: Mapping[str, Any] | None = None,
@@ -97,7 +99,7 @@ class HSSDAStage(SemiStage):
             unlabelled=view_config('UnlabelledView', config, inputs, loading_steps(config)),
             store=str(store_of(inputs)),
             paste=paste,
-            repeat=self.repeat,
+            **self.length(),
             seed=config.randomness.seed,
         )
 
