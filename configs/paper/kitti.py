@@ -1,13 +1,11 @@
 """What every row of the paper's KITTI tables has in common; `tools/reproduce.py` adds the row, the seed and the budget.
 
-The settings are fair to every row: no row sees annotations that it did not buy (DontCare regions), and CAL's limits come
-from labelled counts (Eq. 6), not from KITTI's frequencies.
+The settings are fair to every row, as they are by default: no row sees annotations that it did not buy (DontCare regions), and
+CAL's limits come from labelled counts (Eq. 6), not from KITTI's frequencies.
 """
 
 _base_ = '../ssal/pvrcnn_kitti.py'
 
-active_sampler = dict(caps='inverse_freq', dontcare='none')
-train_cfg = dict(annotator=dict(reveal_dontcare=False))
 stages = dict(
     longer=dict(  # the control of every semi-supervised final model: as many steps without unlabelled frames
         type='SupervisedStage', epochs=80, repeat=10, schedule=_base_.schedule

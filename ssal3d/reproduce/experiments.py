@@ -74,7 +74,8 @@ class Experiment:
         """Return the config: a few lines on top of what all rows share."""
         settings: dict[str, Any] = {'randomness': {'seed': self.seed}}
         if self.row.pretrain == 'Full':
-            settings['train_cfg'] = {'initial': {'budget': EVERYTHING}, 'rounds': [], 'final': ['supervised']}
+            initial = {'query': {'budget': EVERYTHING}}
+            settings['train_cfg'] = {'initial': initial, 'rounds': [], 'final': ['supervised']}
         else:
             settings['train_cfg'] = {
                 'rounds': [{'pretrain': PRETRAIN[self.row.pretrain]}],
@@ -95,8 +96,7 @@ def sampler_settings(name: str) -> dict[str, Any]:
     Args:
         name: E.g. ``'Entropy'``.
     """
-    settings = read_config(f'ssal3d::active/{name.lower()}_kitti.py').active_sampler.to_dict()
-    settings.pop('dontcare', None)
+    settings: dict[str, Any] = read_config(f'ssal3d::active/{name.lower()}_kitti.py').active_sampler.to_dict()
     return settings
 
 

@@ -53,3 +53,19 @@ def test_the_papers_variant_of_cal_is_another_file():
     assert (plain['caps'], paper['caps']) == ('inverse_freq', 'manual')
     assert paper['class_weights'] == {'Car': 0.3, 'Pedestrian': 1.1, 'Cyclist': 1.6}
     assert (plain['min_precision'], paper['min_precision']) == (0.5, 0)
+
+
+EXPERIMENTS = sorted([*FOLDER.parent.glob('ssal/*.py'), *FOLDER.parent.glob('paper/*.py')])
+
+
+@pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda path: f'{path.parent.name}-{path.stem}')
+def test_the_queries_of_every_experiment_can_be_made(path):
+    config = Config.fromfile(path, import_custom_modules=False)
+    oracle = path.stem == 'pvrcnn_kitti_paper_query'
+    for entry in (config.train_cfg.initial, *config.train_cfg.rounds):
+        if not entry.get('labels'):
+            settings = query_settings(config, entry, 'entry')
+            assert settings.budget > 0
+            assert (settings.dontcare != 'none') is oracle
+            ACTIVE_SAMPLERS.build(dict(entry.get('sampler') or config.active_sampler))
+    assert config.train_cfg.annotator.get('reveal_dontcare', False) is oracle
