@@ -8,17 +8,8 @@ from tests.helpers.paths import ROOT
 
 FLOORS = (
     (
-        'version',
-        'errors',
-        'log',
-        'exports',
-        'fileio',
-        'class_names',
-        'options',
-        'plugins',
-        'registry',
-        'terminal',
-        'configs',
+        *('version', 'errors', 'log', 'exports', 'fileio', 'class_names', 'options', 'registry', 'terminal'),
+        *('configs', 'plugins', 'resolving', 'derived_values'),
     ),
     ('mmcv_stand_in',),
     ('ops',),

@@ -9,5 +9,4 @@ train_cfg = dict(
         type='SimulatedAnnotator',  # reveals a frame's labels when it is bought
         reveal_dontcare=False,  # True: an oracle, lets query.dontcare see DontCare regions of frames that nobody bought
     ),
-    prediction=dict(batch_size=2, num_workers=2, frames_per_part=64),  # how the pool is predicted
 )

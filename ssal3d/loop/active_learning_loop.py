@@ -99,7 +99,6 @@ class ActiveLearningLoop(BaseLoop):
         final: Stage names of the final training: one chain, or several to compare,
             e.g. ``[['supervised', 'semi'], ['supervised', 'hssda']]``.
         annotator: Config of who reveals labels.
-        prediction: Arguments of `predict_pool`, ``batch_size``, ``num_workers``, ``frames_per_part``.
         reuse: Work dirs of other experiments; a finished step that read the same there is taken over, not done again.
         held_out_report: Measure the first model, the final ones and their pseudo labels on the frames that stay
             unlabelled. Needs their ground truth, so it is for simulations; nothing is learnt or chosen from it.
@@ -118,7 +117,6 @@ class ActiveLearningLoop(BaseLoop):
         rounds: Sequence[Mapping[str, Any]],
         final: Chains,
         annotator: Mapping[str, Any],
-        prediction: Mapping[str, Any] | None = None,
         reuse: str | Sequence[str] = (),
         held_out_report: bool = False,
         score_calibration: Mapping[str, Any] | None = None,
@@ -131,7 +129,7 @@ class ActiveLearningLoop(BaseLoop):
         self.rounds = rounds
         self.final = final
         self.annotator = annotator
-        self.prediction = dict(prediction or {})
+        self.prediction = dict(self.config.get('pool_dataloader', {}))
         self.held_out_report = held_out_report
         check_settings(score_calibration)
         self.score_calibration = score_calibration

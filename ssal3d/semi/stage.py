@@ -55,14 +55,14 @@ class SemiStage(SupervisedStage):
         self.ema = dict(ema or {})
         self.include_labelled = include_labelled
 
-    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
-        """Return the complete config of the run.
+    def compose(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the config of the run without ``options``.
 
         Args:
             experiment: The experiment's config.
             inputs: Folder, labels and starting point.
         """
-        config = super().build_config(experiment, inputs)
+        config = super().compose(experiment, inputs)
         detector = copy.deepcopy(config.model.to_dict())
         preprocessor = dict(detector.pop('data_preprocessor'), type='SemiDataPreprocessor')
         config.model = dict(

@@ -6,6 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from ssal3d.active.query.settings import KEYS, query_settings
+from ssal3d.configs import read_config
 from ssal3d.registry import ACTIVE_SAMPLERS, options_of
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'active'
@@ -60,7 +61,7 @@ EXPERIMENTS = sorted([*FOLDER.parent.glob('ssal/*.py'), *FOLDER.parent.glob('pap
 
 @pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda path: f'{path.parent.name}-{path.stem}')
 def test_the_queries_of_every_experiment_can_be_made(path):
-    config = Config.fromfile(path, import_custom_modules=False)
+    config = read_config(path, custom_imports=False)
     oracle = path.stem == 'pvrcnn_kitti_paper_query'
     for entry in (config.train_cfg.initial, *config.train_cfg.rounds):
         if not entry.get('labels'):
