@@ -19,7 +19,10 @@ default_hooks = dict(
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),  # gloo is chosen by itself on machines without a GPU
+    dist_cfg=dict(
+        backend='cpu:gloo,cuda:nccl',  # gradients by NCCL, all else by gloo; gloo alone is chosen without a GPU
+        timeout=6 * 3600,  # seconds that a process waits for the others, e.g. while rank 0 evaluates
+    ),
 )
 log_processor = dict(
     type='LogProcessor',

@@ -40,7 +40,6 @@ stages = dict(  # thresholds for all classes; tables by class as in _base_/stage
     hssda=dict(method=dict(no_mid=[])),
 )
 active_sampler = dict(class_weights=None)  # those above are of KITTI's classes
-
 train_cfg = dict(
     type='ActiveLearningLoop',
     initial=initial,

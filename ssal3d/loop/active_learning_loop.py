@@ -12,13 +12,15 @@ from typing import Any
 
 from mmdet3d.registry import DATASETS
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ssal3d.active import ActiveSampler, RandomSampler
 from ssal3d.active.query.inputs import digest_of_folder
+from ssal3d.checks.labels import refuse_labels
+from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, file_digest, remove, sha256
 from ssal3d.log import tell
@@ -157,6 +159,8 @@ class ActiveLearningLoop(BaseLoop):
         if is_main_process():
             write_card(self.config, self.work_dir, sys.argv)
         labels = self._path(self._step('initial', self._query_reads(0, self.initial), self._buy_initial)['labels'])
+        if is_main_process():
+            refuse_labels(self.config, labels)
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
             sampler = build_sampler(self.config, entry)

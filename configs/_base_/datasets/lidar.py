@@ -58,7 +58,7 @@ test_pipeline = [load_points, crop, dict(type='Pack3DDetInputs', keys=['points']
 del load_points, flip, turn, crop, augmentation, paste  # parts of the above, no settings
 
 train_dataloader = dict(  # every stage adds its data set
-    batch_size=2,  # per process
+    batch_size=2,  # frames of a training step, over all processes of an experiment together
     num_workers=2,  # loader processes
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
