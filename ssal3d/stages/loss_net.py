@@ -29,7 +29,6 @@ class LossNetStage(SupervisedStage):
         options: Anything of the run's config to change, merged last.
     """
 
-    needs_rois = True
     leaves = 'LossPredictingPVRCNN'
 
     def __init__(

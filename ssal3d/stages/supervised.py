@@ -52,14 +52,17 @@ class SupervisedStage:
     Attributes:
         uses_predictions: Whether the stage starts from the previous stage's predictions of the pool.
         prediction_fields: Columns of them that it reads beyond boxes, scores and labels.
-        needs_rois: Whether it learns from the RoIs of a PV-RCNN.
-        leaves: Type of the detector that it leaves, if that is another one than the experiment's.
+        leaves: Type of the detector that it leaves, if that is another one than the experiment's, of which it is a subclass.
     """
 
-    needs_rois: bool = False
     leaves: str | None = None
     uses_predictions = False
     prediction_fields: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the detector must give beside the stock interface, names from `ssal3d.models.protocol.ABILITIES`."""
+        return frozenset()
 
     def __init__(
         self,
