@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssal3d.errors import UserError
+from ssal3d.plugins import import_custom
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -52,7 +53,6 @@ def read_config(name: str, overrides: Mapping[str, Any] | None = None, custom_im
         UserError: If the file is missing or is no config.
     """
     from mmengine.config import Config
-    from mmengine.utils import import_modules_from_strings
 
     path = find_config(name)
     _let_bases_name_shipped_configs(Config)
@@ -61,8 +61,8 @@ def read_config(name: str, overrides: Mapping[str, Any] | None = None, custom_im
         config.merge_from_dict(dict(overrides or {}))
     except _MISTAKES as error:
         raise UserError(f'{name}: not readable as a config ({type(error).__name__}: {error})') from None
-    if custom_imports and 'custom_imports' in config:
-        import_modules_from_strings(**config['custom_imports'])
+    if custom_imports:
+        import_custom(config, path)
     return config
 
 

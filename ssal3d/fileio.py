@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -146,6 +147,22 @@ def sha256(path: str | os.PathLike) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with open(path, 'rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest() if hasattr(hashlib, 'file_digest') else _digest(file)
+
+
+def digest(content: Any) -> str:
+    """Return the SHA-256 of JSON content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file; it is read once while it stays as it is."""
+    status = Path(path).stat()
+    return _file_digest(str(path), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _file_digest(path: str, changed: int, size: int) -> str:
+    return sha256(path)
 
 
 def remove(path: str | os.PathLike) -> None:

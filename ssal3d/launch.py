@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ def load_config(arguments: argparse.Namespace) -> Config:
     compat.apply_all()
     quieten(MMLogger.get_instance('mmengine'))  # what MMEngine says before there is a runner
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
+    import_module('ssal3d.register')  # a child config's own custom_imports take the place of those that name it
     config = read_config(arguments.config, arguments.cfg_options)
     config.launcher = arguments.launcher
     if not torch.cuda.is_available():

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 from ssal3d import compat
+from ssal3d.plugins import load_plugins
 
 MODULES = (
     'ssal3d.bank.hook',
@@ -29,3 +30,4 @@ MODULES = (
 compat.apply_all()  # before anything of MMDetection3D is built
 for module in MODULES:
     import_module(module)
+load_plugins()

@@ -88,7 +88,7 @@ def test_there_are_three_ablations():
 
 def test_the_paper_scale_numbers():
     config = Config.fromfile(ROOT / 'configs/ssal/pvrcnn_kitti.py')
-    assert (config.train_cfg.initial.budget, config.budget) == (200, 150)
+    assert (config.train_cfg.initial.query.budget, config.query.budget) == (200, 150)
     own = ('normal', 'cpsp', 'supervised', 'semi')
     assert {config.stages[name].epochs for name in own} == {80}
     assert {name: config.stages[name].repeat for name in own} == {

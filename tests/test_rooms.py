@@ -7,7 +7,19 @@ import pytest
 from tests.helpers.paths import ROOT
 
 FLOORS = (
-    ('version', 'errors', 'log', 'exports', 'fileio', 'class_names', 'options', 'registry', 'terminal', 'configs'),
+    (
+        'version',
+        'errors',
+        'log',
+        'exports',
+        'fileio',
+        'class_names',
+        'options',
+        'plugins',
+        'registry',
+        'terminal',
+        'configs',
+    ),
     ('mmcv_stand_in',),
     ('ops',),
     ('data', 'compat'),

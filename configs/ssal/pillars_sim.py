@@ -36,10 +36,7 @@ train_dataloader = dict(
 val_dataloader = dict(batch_size=4, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-budget = 150  # boxes per query
 active_sampler = dict(
-    caps='inverse_freq',  # Eq. 6 of the paper, from labelled counts
-    dontcare='none',  # nothing of frames that nobody bought
     # Scores are probabilities of a class here, where PV-RCNN estimates a box's IoU: right boxes score lower.
     s_rep=0.4,
     s_add=0.6,
@@ -55,7 +52,7 @@ stages = dict(
 )
 train_cfg = dict(
     type='ActiveLearningLoop',
-    initial=dict(sampler=dict(type='RandomSampler'), budget=200),  # boxes of the random start
+    initial=dict(sampler=dict(type='RandomSampler'), query=dict(budget=200)),  # boxes of the random start
     rounds=[dict(pretrain=['normal', 'cpsp'])],
     final=['supervised', 'semi'],
     annotator=dict(type='SimulatedAnnotator'),

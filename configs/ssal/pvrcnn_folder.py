@@ -29,7 +29,7 @@ anchor_overlaps = [
     [0.5, 0.35],
 ]  # BEV IoU from which an anchor is positive, up to which negative
 paste_groups = dict(car=15, truck=10, forklift=10)  # objects pasted per frame, by class
-initial = dict(labels=data_root + '/labels/round_0.json')  # what is labelled already; or dict(sampler=..., budget=...)
+initial = dict(labels=data_root + '/labels/round_0.json')  # what is labelled already; or dict(sampler=..., query=...)
 # --- end of what depends on the data
 
 metainfo = dict(classes=class_names)
@@ -147,11 +147,7 @@ stages = dict(
     joint3d=dict(method=dict(t_score=dict(dict.fromkeys(class_names, 0.7), _delete_=True))),
     hssda=dict(method=dict(no_mid=[])),
 )
-active_sampler = dict(
-    caps='inverse_freq',  # rare classes count longer; class_weights for limits of your own
-    class_weights=None,
-    dontcare='none',  # there are no DontCare regions
-)
+active_sampler = dict(class_weights=None)  # those above are of KITTI's classes
 
 train_cfg = dict(
     type='ActiveLearningLoop',

@@ -11,7 +11,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-budget = 60  # boxes per query
+query = dict(budget=60)  # boxes per query
 fine_tuning = dict(max_lr=0.003)  # few steps: at 0.01 the first refresh would find nothing confident
 stages = dict(  # about 400 steps of two frames, 250, 700 and 350
     normal=dict(epochs=8, repeat=5),
@@ -21,7 +21,7 @@ stages = dict(  # about 400 steps of two frames, 250, 700 and 350
 )
 train_cfg = dict(
     type='ActiveLearningLoop',
-    initial=dict(sampler=dict(type='RandomSampler'), budget=60),
+    initial=dict(sampler=dict(type='RandomSampler'), query=dict(budget=60)),
     rounds=[dict(pretrain=['normal', 'cpsp'])],
     final=['supervised', 'semi'],
     annotator=dict(type='SimulatedAnnotator'),

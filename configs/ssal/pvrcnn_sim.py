@@ -31,7 +31,6 @@ train_dataloader = dict(
 val_dataloader = dict(batch_size=4, dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-budget = 150  # boxes per query
 fine_tuning = dict(max_lr=0.003)  # few steps: at 0.01 the first refresh would find nothing confident
 stages = dict(
     normal=dict(epochs=4, repeat=3),
@@ -41,7 +40,7 @@ stages = dict(
 )
 train_cfg = dict(
     type='ActiveLearningLoop',
-    initial=dict(sampler=dict(type='RandomSampler'), budget=200),
+    initial=dict(sampler=dict(type='RandomSampler'), query=dict(budget=200)),
     rounds=[dict(pretrain=['normal', 'cpsp'])],
     final=['supervised', 'semi'],
     annotator=dict(type='SimulatedAnnotator'),

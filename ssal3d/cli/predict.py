@@ -25,6 +25,7 @@ def main(argv: Words = None) -> None:
     from mmengine.registry import init_default_scope
 
     from ssal3d.active import RandomSampler
+    from ssal3d.active.query.settings import query_settings
     from ssal3d.fileio import sha256
     from ssal3d.launch import load_config
     from ssal3d.models.loading import load_detector
@@ -51,7 +52,9 @@ def main(argv: Words = None) -> None:
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dataset, labels=labels, frames=frames))
     sampler = ACTIVE_SAMPLERS.build(config.active_sampler) if 'active_sampler' in config else RandomSampler()
     model = load_detector(config, arguments.checkpoint)
-    usual = sampler.labelled_fields if arguments.labelled else (*usual_fields(model), *sampler.required_fields)
+    projection = query_settings(config).projection_fields if 'query' in config else ()
+    usual = (*usual_fields(model), *sampler.required_fields, *projection)
+    usual = sampler.labelled_fields if arguments.labelled else usual
     timing = predict_pool(
         model,
         view,

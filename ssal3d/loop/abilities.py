@@ -9,7 +9,7 @@ from mmengine.config import Config
 from ssal3d.active.sampler import ActiveSampler
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.loop.chains import plan
-from ssal3d.loop.querying import build_sampler
+from ssal3d.loop.querying import build_sampler, settings_of
 from ssal3d.models.extraction import Extraction, check_extraction
 from ssal3d.models.protocol import ABILITIES, lacking
 from ssal3d.stages.supervised import SupervisedStage
@@ -30,9 +30,10 @@ def check_abilities(config: Config, rounds: Sequence[Mapping[str, Any]], stages:
     detector = detector_class(config.model.type)
     for name, stage in stages.items():
         check_stage(name, stage, detector)
-    for entry in rounds:
+    for number, entry in enumerate(rounds, 1):
         last = stages[plan([entry['pretrain']])[-1].name]
-        check_sampler(build_sampler(config, entry), detector if last.leaves is None else detector_class(last.leaves))
+        queried = detector if last.leaves is None else detector_class(last.leaves)
+        check_sampler(build_sampler(config, entry), queried, settings_of(config, entry, number).projection_fields)
 
 
 def detector_class(name: str | type) -> type:
@@ -74,15 +75,16 @@ def check_stage(name: str, stage: SupervisedStage, detector: type) -> None:
         )
 
 
-def check_sampler(sampler: ActiveSampler, detector: type) -> None:
+def check_sampler(sampler: ActiveSampler, detector: type, projection: Sequence[str] = ()) -> None:
     """Refuse a sampler that reads what a detector does not give.
 
     Args:
         sampler: The sampler.
         detector: Class of the detector whose predictions it reads.
+        projection: Columns that the query's DontCare rule reads.
 
     Raises:
         UserError: If it does.
     """
-    columns = {*sampler.fields_to_read(), *sampler.labelled_fields} - {*sampler.optional_fields}
+    columns = {*sampler.required_fields, *projection, *sampler.labelled_fields} - {*sampler.optional_fields}
     check_extraction(detector, Extraction.of(columns, sampler.extraction))

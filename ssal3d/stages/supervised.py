@@ -16,7 +16,7 @@ from ssal3d.stages.schedules import onecycle
 FrameBoxes = dict[str, tuple[NDArray, NDArray]]  # by frame id: (K, 7) gravity-centred boxes (m, rad), (K,) labels
 
 # Keys of an experiment that mean nothing to a single run.
-EXPERIMENT_KEYS = ('train_cfg', 'stages', 'active_sampler', 'budget', 'stop_rule', 'empty_cost', 'resume', 'load_from')
+EXPERIMENT_KEYS = ('train_cfg', 'stages', 'active_sampler', 'query', 'resume', 'load_from')
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ model = dict(
 )
 train_dataloader = dict(num_workers=1, persistent_workers=True)  # as in real runs: workers must change nothing
 val_dataloader = dict(num_workers=0, persistent_workers=False)
-budget = 4
+query = dict(budget=4)
 stages = dict(
     normal=dict(epochs=2, repeat=1),
     cpsp=dict(epochs=3, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2)),
@@ -34,6 +34,6 @@ stages = dict(
     hssda=dict(epochs=2, repeat=1, mining=dict(interval=1)),
 )
 train_cfg = dict(
-    initial=dict(budget=5),
+    initial=dict(query=dict(budget=5)),
     prediction=dict(batch_size=2, num_workers=0, frames_per_part=2),
 )

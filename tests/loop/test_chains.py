@@ -75,7 +75,7 @@ def test_methods_are_compared_from_the_same_start(street, tmp_path):
 def test_with_everything_labelled_there_is_nothing_to_learn_from_and_no_error(street, tmp_path):
     config = variant(
         tmp_path / 'rich.py',
-        "train_cfg = dict(initial=dict(budget=1000), rounds=[dict(pretrain=['normal'])])",
+        "train_cfg = dict(initial=dict(query=dict(budget=1000)), rounds=[dict(pretrain=['normal'])])",
         "train_cfg['final'] = ['supervised', 'nal', 'semi']",
     )
     result = train(street, tmp_path / 'run', config=config)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ssal3d.active import ActiveSampler, select
+from ssal3d.active import ActiveSampler, QuerySettings, select
 from ssal3d.data.label_state import LabelState
 from ssal3d.predictions.synthetic import CLASSES, synthetic_pool
 from ssal3d.registry import ACTIVE_SAMPLERS
@@ -48,7 +48,7 @@ def test_the_sampler_of_the_page_works():
     finally:
         ACTIVE_SAMPLERS.module_dict.pop('FewPointsSampler', None)
     pool = synthetic_pool(30, fields=sampler.required_fields)
-    query = select(sampler, pool, LabelState.empty(CLASSES, 'p', pool.frame_ids.tolist()), budget=40)
+    query = select(sampler, pool, LabelState.empty(CLASSES, 'p', pool.frame_ids.tolist()), QuerySettings(40))
     utilities = [frame.utility for frame in query.frames]
     assert utilities == sorted(utilities, reverse=True)
     assert query.sampler == {'type': 'FewPointsSampler', 'enough': 20, 'dontcare': 'none'}

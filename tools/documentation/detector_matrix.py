@@ -69,7 +69,7 @@ def _refusal(name: str, options: Mapping[str, Any], detector: type) -> str | Non
     try:
         check_sampler(sampler, detector)
     except UserError:
-        columns = {*sampler.fields_to_read(), *sampler.labelled_fields} - {*sampler.optional_fields}
+        columns = {*sampler.required_fields, *sampler.labelled_fields} - {*sampler.optional_fields}
         missing = sorted(columns - (provided_columns(detector) or set()))
         return f'no: `{missing[0]}`' if missing else f'no: `gradient` of `{sampler.extraction["gradient"]}`'
     return None

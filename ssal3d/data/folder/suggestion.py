@@ -141,7 +141,7 @@ def as_block(suggestion: Suggestion, folder: Path, tag: str, labels: Path | None
         labels: The label state to begin with; None buys at random.
     """
     start = (
-        "initial = dict(sampler=dict(type='RandomSampler'), budget=200)  # boxes of the random start\n"
+        "initial = dict(sampler=dict(type='RandomSampler'), query=dict(budget=200))  # boxes of the random start\n"
         if labels is None
         else f'initial = dict(labels={str(labels)!r})  # what is labelled already\n'
     )

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from ssal3d.active import CALSampler, select
+from ssal3d.active import CALSampler, QuerySettings, select
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from tests.helpers import slow_cal
@@ -24,11 +24,12 @@ ANNOTATED = {'A': {'Car': 3}, 'B': {'Car': 2}, 'C': {'Pedestrian': 1}, 'D': {'Ca
 EQUAL = {'Car': 1, 'Pedestrian': 1, 'Cyclist': 1}
 
 
-def run_example(frames=EXAMPLE, counts=ANNOTATED, budget=6, regions=None, **options):
+def run_example(frames=EXAMPLE, counts=ANNOTATED, budget=6, regions=None, dontcare='none', **options):
     pool = make_pool(frames, width=6)
     oracle = Oracle(counts)
     sampler = CALSampler(**{'caps': 'manual', 'class_weights': EQUAL, **options})
-    query = select(sampler, pool, unlabelled(pool), budget=budget, annotate=oracle, dontcare=regions)
+    settings = QuerySettings(budget, dontcare=dontcare)
+    query = select(sampler, pool, unlabelled(pool), settings, annotate=oracle, dontcare_regions=regions)
     assert tuple(oracle.asked) == query.frame_ids
     return query
 
@@ -50,7 +51,7 @@ def test_worked_example_with_d_excluded_ends_by_relaxation():
 
 
 def test_without_relaxation_it_stops_instead():
-    query = run_example(budget=100, relax=False)
+    query = run_example(budget=100, relax=[])
     assert query.frame_ids == ('A', 'D', 'C', 'E')
     assert (query.stopped, query.shortfall) == ('pool_exhausted', 93)
     assert run_example(budget=100).frame_ids == ('A', 'D', 'C', 'E', 'B')
@@ -61,7 +62,7 @@ def test_a_similarity_equal_to_the_threshold_is_rejected(cosine, bought):
     feature = [7 * cosine, 7 * math.sqrt(1 - cosine**2), 0, 0, 0, 0]
     frames = {'a': [box('Car', 0.5, feature=E[0])], 'b': [box('Car', 0.6, feature=feature)], 'c': EXAMPLE['C']}
     pool = make_pool(frames, width=6)
-    query = select(CALSampler(caps='none', relax=False), pool, unlabelled(pool), budget=9)
+    query = select(CALSampler(caps='none', relax=[]), pool, unlabelled(pool), QuerySettings(9))
     assert query.frame_ids == (('a', 'b', 'c') if bought else ('a', 'c'))
 
 
@@ -80,7 +81,7 @@ def test_without_limits_it_is_the_mean_entropy_ranking():
     }
     pool = make_pool(frames, width=6)
     sampler = CALSampler(caps='none', t_sim=float('inf'), s_obj=0)
-    query = select(sampler, pool, unlabelled(pool), budget=30)
+    query = select(sampler, pool, unlabelled(pool), QuerySettings(30))
     mean = {name: np.mean([slow_cal.entropy(entry['score']) for entry in boxes]) for name, boxes in frames.items()}
     expected = sorted(mean, key=lambda name: -mean[name])
     assert list(query.frame_ids) == expected[: len(query.frame_ids)]
@@ -93,7 +94,7 @@ def test_a_duplicate_of_a_selected_frame_waits_for_relaxation():
     frames = {name: boxes for name, boxes in frames.items() if any(any(entry['feature']) for entry in boxes)}
     frames.update({f'{name}-copy': boxes for name, boxes in frames.items()})
     pool = make_pool(frames, width=4)
-    query = select(CALSampler(), pool, unlabelled(pool), budget=10**6)
+    query = select(CALSampler(), pool, unlabelled(pool), QuerySettings(10**6))
     level = {frame.frame_id: (frame.relax_level, frame.similarity) for frame in query.frames}
     nonzero = [name for name in frames if not name.endswith('-copy') and all(any(e['feature']) for e in frames[name])]
     assert len(nonzero) > 5
@@ -170,13 +171,13 @@ def test_agrees_with_the_slow_copy(seed):
     pool = make_pool(frames, classes, width=4)
     oracle = Oracle(annotated)
     query = select(
-        CALSampler(caps=caps_kind, class_weights=weights, counts=counts, dontcare='frame', **options),
+        CALSampler(caps=caps_kind, class_weights=weights, counts=counts, **options),
         pool,
         unlabelled(pool),
-        budget=budget,
+        QuerySettings(budget, dontcare='frame'),
         reference=make_pool(reference, classes, width=4) if reference else None,
         annotate=oracle if annotates else None,
-        dontcare={name: [[0, 0, 1, 1]] for name in excluded},
+        dontcare_regions={name: [[0, 0, 1, 1]] for name in excluded},
     )
     assert list(query.frame_ids) == [entry['frame_id'] for entry in expected]
     for frame, entry in zip(query.frames, expected):
@@ -201,7 +202,7 @@ def test_class_order_does_not_matter(seed):
             CALSampler(**options),
             pool,
             unlabelled(pool),
-            budget=15,
+            QuerySettings(15),
             reference=make_pool(reference, classes, width=4) if reference else None,
             annotate=Oracle(annotated),
         )
@@ -215,7 +216,7 @@ def test_predicted_cost_is_the_reliable_set():
     frames = {'a': [box('Car', 0.5, box=at(0), feature=E[0]), box('Cyclist', 0.6, box=at(20), feature=E[1])]}
     reference = {'a': [box('Car', 0.2, box=at(0))]}
     pool = make_pool(frames, width=6)
-    query = select(CALSampler(), pool, unlabelled(pool), budget=1, reference=make_pool(reference, width=6))
+    query = select(CALSampler(), pool, unlabelled(pool), QuerySettings(1), reference=make_pool(reference, width=6))
     assert query.frames[0].predicted_boxes == {'Car': 1, 'Pedestrian': 0, 'Cyclist': 0}
     assert query.frames[0].annotated_boxes is None
     assert (query.spent, query.cost) == (1, 'predicted')
@@ -232,7 +233,7 @@ def test_softmax_entropy_is_equation_4_of_the_merged_boxes():
     sampler = CALSampler(entropy='rpn_softmax', caps='none')
     assert sampler.required_fields == ('box_features', 'class_logits')
     assert sampler.reference_fields == ('class_logits',)
-    alone = select(sampler, pool, unlabelled(pool), budget=2)
+    alone = select(sampler, pool, unlabelled(pool), QuerySettings(2))
     assert [frame.utility for frame in alone.frames] == pytest.approx(
         [math.log2(3) / 3, 0.6656 / math.log(2) / 3], abs=5e-5
     )
@@ -240,7 +241,7 @@ def test_softmax_entropy_is_equation_4_of_the_merged_boxes():
         CALSampler(entropy='rpn_softmax', s_obj=0),
         pool,
         unlabelled(pool),
-        budget=9,
+        QuerySettings(9),
         reference=make_pool(reference, width=6),
     )
     utilities = {frame.frame_id: frame.utility for frame in merged.frames}
@@ -252,14 +253,14 @@ def test_labelled_frames_count_as_selected_if_asked():
     labelled = make_pool({'L': [box('Car', 0.9, feature=E[0]), box('Car', 0.9, feature=E[1])]}, width=6)
     labels = unlabelled(pool).buy(0, [('L', {'Car': 2})])
     sampler = CALSampler(div_reference='labelled', caps='none')
-    query = select(sampler, pool, labels, budget=6, labelled=labelled, annotate=Oracle(ANNOTATED))
+    query = select(sampler, pool, labels, QuerySettings(6), labelled=labelled, annotate=Oracle(ANNOTATED))
     assert query.frame_ids == ('D', 'C', 'E', 'A')
     assert query.frames[-1].relax_level > 0
     with pytest.raises(UserError, match='needs predictions for the labelled frames'):
-        select(sampler, pool, labels, budget=6)
+        select(sampler, pool, labels, QuerySettings(6))
     narrow = make_pool({'L': [box('Car', 0.9, feature=[1.0, 0])]})
     with pytest.raises(UserError, match='box_features have 2 values, expected 6'):
-        select(sampler, pool, labels, budget=6, labelled=narrow)
+        select(sampler, pool, labels, QuerySettings(6), labelled=narrow)
 
 
 def test_equation_6_uses_the_labelled_counts():
@@ -272,23 +273,23 @@ def test_equation_6_uses_the_labelled_counts():
     pool = make_pool(frames, ('Car', 'Cyclist'), width=6)
     labels = unlabelled(pool)
     balanced = LabelState(labels.classes, 'test', 4, labels.pool_sha256)
-    assert select(CALSampler(), pool, balanced, budget=3).frame_ids == ('a', 'b', 'c')  # limits 1.5 each
+    assert select(CALSampler(), pool, balanced, QuerySettings(3)).frame_ids == ('a', 'b', 'c')  # limits 1.5 each
     cars = balanced.buy(0, [('x', {'Car': 8, 'Cyclist': 1})])
-    assert select(CALSampler(), pool, cars, budget=3).frame_ids == ('a', 'c', 'b')  # limits 1 and 2.67
+    assert select(CALSampler(), pool, cars, QuerySettings(3)).frame_ids == ('a', 'c', 'b')  # limits 1 and 2.67
     cyclists = balanced.buy(0, [('x', {'Car': 1, 'Cyclist': 8})])
-    assert select(CALSampler(), pool, cyclists, budget=3).frame_ids == ('a', 'b', 'd')  # limits 2.67 and 1
+    assert select(CALSampler(), pool, cyclists, QuerySettings(3)).frame_ids == ('a', 'b', 'd')  # limits 2.67 and 1
 
 
 def test_clusters_of_selected_features_keep_the_budget_and_order_rules():
     rng = random.Random(5)
     frames = random_frames(rng, 60, CLASSES)
     pool = make_pool(frames, width=4)
-    exact = select(CALSampler(caps='none'), pool, unlabelled(pool), budget=40)
-    bounded = select(CALSampler(caps='none', cluster=3), pool, unlabelled(pool), budget=40)
+    exact = select(CALSampler(caps='none'), pool, unlabelled(pool), QuerySettings(40))
+    bounded = select(CALSampler(caps='none', cluster=3), pool, unlabelled(pool), QuerySettings(40))
     assert bounded.spent >= 40
     assert bounded.frame_ids[0] == exact.frame_ids[0]
     assert len(set(bounded.frame_ids)) == len(bounded.frame_ids)
-    unlimited = select(CALSampler(caps='none', cluster=10**6), pool, unlabelled(pool), budget=40)
+    unlimited = select(CALSampler(caps='none', cluster=10**6), pool, unlabelled(pool), QuerySettings(40))
     assert unlimited.frames == exact.frames
 
 
@@ -300,7 +301,9 @@ def test_clusters_of_selected_features_keep_the_budget_and_order_rules():
         ({'s_rep': 1.5}, r's_rep: found 1.5, expected a number in \[0, 1\]'),
         ({'caps': 'manuel'}, "unknown value of caps 'manuel'.*did you mean 'manual'"),
         ({'div': 'unoin'}, "did you mean 'union'"),
-        ({'dontcare': 'papers'}, "did you mean 'paper'"),
+        ({'relax': True}, 'relax: found True, expected a list of names out of s_obj, classes, t_sim'),
+        ({'relax': ['t_sm']}, "unknown value of relax 't_sm'.*did you mean 't_sim'"),
+        ({'min_precision': 2}, 'min_precision: found 2'),
         ({'cluster': 5, 'div': 'per_frame'}, "expected div='union'"),
         ({'cluster': 0}, 'cluster: found 0'),
     ],
@@ -333,5 +336,5 @@ def test_unequal_weights_are_scaled_and_said():
 
 def test_annotated_counters_need_annotations():
     pool = make_pool(EXAMPLE, width=6)
-    query = select(CALSampler(counts='annotated'), pool, unlabelled(pool), budget=2)
+    query = select(CALSampler(counts='annotated'), pool, unlabelled(pool), QuerySettings(2))
     assert any("counts='annotated' needs" in warning for warning in query.warnings)
