@@ -22,7 +22,7 @@ demo: setup  ## S-SSAL from start to report on simulated streets; DATA=<folder i
 	@$(RUN) tools/demo.py $(if $(DATA),--data "$(DATA)") $(if $(WORK_DIR),--work-dir "$(WORK_DIR)") $(ARGS)
 
 test: setup  ## every test, on all cores; SSAL3D_TEST_DATA=<folder> includes those on real frames
-	@$(THREADS) $(RUN) -m pytest -n $(JOBS) $(ARGS)
+	@$(THREADS) $(RUN) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 setup:  ## .venv with everything in it; can be interrupted and run again
 	@$(PYTHON) tools/setup_env.py --torch $(TORCH) --spconv $(SPCONV) --ops $(OPS)
@@ -45,7 +45,7 @@ docs: setup  ## the documentation as a site in site/: pages, Python interface, t
 
 test-oldest:  ## every test with the oldest dependencies that setup.cfg allows, in .venv-oldest
 	@$(PYTHON) tools/setup_env.py --dependencies oldest --torch $(TORCH)
-	@$(THREADS) .venv-oldest/bin/python -m pytest -n $(JOBS) $(ARGS)
+	@$(THREADS) .venv-oldest/bin/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 test-numpy2: setup  ## every test with NumPy 2, which is what `make setup` installs
 	@$(RUN) -c "import numpy; assert numpy.__version__ > '2', numpy.__version__"

@@ -37,7 +37,7 @@ def collect() -> dict[str, Any]:
     versions['mmcv'] = _build_of('mmcv')
     versions['mmcv operators'] = _guard(_operators)
     versions['spconv'] = _build_of('spconv')
-    devices = {'cpu': _cpu_name(), 'cores': os.cpu_count(), 'threads': _guard(_threads), 'gpus': _guard(_gpus)}
+    devices = {'cpu': cpu_name(), 'cores': os.cpu_count(), 'threads': _guard(_threads), 'gpus': _guard(_gpus)}
     return {'versions': versions, 'devices': devices, 'fixes': _guard(_fixes)}
 
 
@@ -85,7 +85,8 @@ def _build_of(package: str) -> str:
     return ', '.join(sorted(builds)) or NOT_INSTALLED
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """Return the name of the processor."""
     cpuinfo = Path('/proc/cpuinfo')
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]

@@ -13,7 +13,12 @@ import ssal3d  # noqa: F401 - before anything that imports mmcv
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch: waiting threads slow a small machine down many times
 
-collect_ignore = ['compat/probes.py', 'configs', 'helpers/killer.py']  # run in processes of their own
+collect_ignore = [
+    'compat/probes.py',
+    'configs',
+    'helpers/killer.py',
+    'helpers/warm_server.py',
+]  # run in processes of their own
 pytest_plugins = ['tests.helpers.street']
 
 

@@ -8,17 +8,8 @@ from tests.helpers.paths import ROOT
 
 FLOORS = (
     (
-        'version',
-        'errors',
-        'log',
-        'exports',
-        'fileio',
-        'class_names',
-        'options',
-        'plugins',
-        'registry',
-        'terminal',
-        'configs',
+        *('version', 'errors', 'log', 'exports', 'fileio', 'class_names', 'options', 'plugins', 'registry', 'terminal'),
+        *('configs', 'resolving', 'derived_values'),
     ),
     ('mmcv_stand_in',),
     ('ops',),
@@ -28,7 +19,7 @@ FLOORS = (
     ('active', 'annotation', 'bank', 'stages'),
     ('cpsp', 'semi', 'report'),
     ('loop',),
-    ('cli', 'env', '__main__'),
+    ('cli', 'env', 'reproduce', '__main__'),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 STRANGERS = {

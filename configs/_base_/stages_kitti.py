@@ -1,19 +1,18 @@
-"""The training stages of S-SSAL on KITTI with the numbers of the authors' release; docs/concepts.md compares the paper."""
+"""The training stages of S-SSAL on KITTI with the numbers of the authors' release; docs/concepts.md compares the paper.
 
-schedule = dict(max_lr=0.01)  # one-cycle: 0.001 -> 0.01 -> 1e-7
+Optimiser and learning rate stand in schedules/onecycle_80e.py.
+"""
 
 stages = dict(
     normal=dict(  # supervised on the labelled frames
         type='SupervisedStage',
-        epochs=80,
+        epochs=80,  # length of the stage
         repeat=10,  # times an epoch goes through the labelled frames; the paper says 5
-        schedule=schedule,
     ),
     cpsp=dict(  # collaborative pseudo-scene pre-training, from the weights of `normal`
         type='CPSPStage',
         epochs=80,
         repeat=20,
-        schedule=schedule,
         pseudo_ratio=0.8,  # share of pseudo-scenes among the samples
         interval=10,  # epochs between two refreshes of the box bank
         false_positives=dict(Car=3, Pedestrian=3, Cyclist=3),  # likely false positives pasted per scene, without label
@@ -28,13 +27,11 @@ stages = dict(
         type='SupervisedStage',
         epochs=80,
         repeat=5,
-        schedule=schedule,
     ),
     semi=dict(  # final model, semi-supervised
         type='CPSPStage',
         epochs=80,
         repeat=10,
-        schedule=schedule,
         pseudo_ratio=0.8,
         interval=10,
         cpsp=dict(profile='ours', k_first=30, k_next=20, tau_low=0.15),
@@ -48,7 +45,6 @@ stages = dict(
         type='SemiStage',
         epochs=60,
         repeat=5,
-        schedule=schedule,
         method=dict(
             type='IoUMatch3D',
             t_iou=dict(Car=0.5, Pedestrian=0.25, Cyclist=0.25),  # score above which a box may be a pseudo label
@@ -64,7 +60,6 @@ stages = dict(
         type='SemiStage',
         epochs=80,
         repeat=10,
-        schedule=schedule,
         method=dict(
             type='ConsistencySSL3D',
             t_score=dict(Car=0.8, Pedestrian=0.6, Cyclist=0.6),  # score above which a teacher's box counts
@@ -80,7 +75,6 @@ stages = dict(
         type='AutoLabelStage',
         epochs=80,
         repeat=10,
-        schedule=schedule,
         tau=0.9,  # lowest score of an automatic label; number or dict by class
         min_points=5,  # points that it must hold
         method=dict(
@@ -94,7 +88,6 @@ stages = dict(
         type='HSSDAStage',
         epochs=80,
         repeat=1,  # times an epoch goes through all frames, labelled or not
-        schedule=schedule,
         method=dict(
             type='HSSDA',
             # Labels with less weight, not for good: 'online', two looks of the teacher in every step (released);

@@ -28,3 +28,4 @@ train_cfg = dict(
     rounds=[dict(pretrain=['normal'])],
     final=[['supervised'], *(['supervised', method] for method in methods)],
 )
+del fine_tuning, short, methods

@@ -19,7 +19,7 @@ stages = dict(
     hssda=dict(  # an epoch goes through all frames: about as many steps as the others, of three frames
         epochs=1,
         schedule=fine_tuning,
-        options={'train_dataloader.batch_size': 3},
+        options=dict(train_dataloader=dict(batch_size=3)),
         mining=dict(interval=1, defaults=dict(s=[0.4, 0.3], r=[0.3, 0.1], view_iou=[0.7, 0.5])),
     ),
 )
@@ -29,3 +29,4 @@ train_cfg = dict(
     final=[['supervised'], *(['supervised', method] for method in methods)],
     held_out_report=True,  # measures models and pseudo labels on the frames that stay unlabelled
 )
+del fine_tuning, short, methods

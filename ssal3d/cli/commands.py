@@ -62,6 +62,11 @@ COMMANDS: dict[str, Command] = {
         'report',
         'Write a page about experiments: what was labelled and why, and how good the detectors became.',
     ),
+    'reproduce': Command(
+        'ssal3d.cli.reproduce',
+        'reproduce',
+        'Reproduce tables of the paper: train their rows with several seeds, and show our numbers beside the printed ones.',
+    ),
     'env': Command('ssal3d.env', '', 'What this installation consists of: versions, devices, workarounds in use.'),
 }
 ALIASES = {'convert': 'create-data'}

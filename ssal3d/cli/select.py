@@ -43,8 +43,8 @@ def main(argv: Words = None) -> None:
         ('labelled_predictions', read_labelled),
         ('labelled_reference_predictions', read_labelled),
     ):
-        if paths[role] is not None:
-            tables[role] = read(paths[role], sampler)
+        if (folder := paths[role]) is not None:
+            tables[role] = read(folder, sampler)
     query = select(
         sampler,
         tables['predictions'],

@@ -24,12 +24,19 @@ class PseudoSceneDataset(SeededRepeatDataset):
         pseudo_ratio: Share of pseudo-scenes in [0, 1]: 0.8 for KITTI, 0.5 for Waymo as released.
         repeat: How often an epoch goes through the labelled frames.
         seed: Seed of all randomness.
+        length: As for `SeededRepeatDataset`.
     """
 
     def __init__(
-        self, labelled: Any, backgrounds: Any, pseudo_ratio: float = 0.8, repeat: int = 1, seed: int = 0
+        self,
+        labelled: Any,
+        backgrounds: Any,
+        pseudo_ratio: float = 0.8,
+        repeat: int = 1,
+        seed: int = 0,
+        length: int | None = None,
     ) -> None:
-        super().__init__(labelled, repeat, seed)
+        super().__init__(labelled, repeat, seed, length)
         if not 0 <= pseudo_ratio <= 1:
             raise UserError(f'found pseudo_ratio {pseudo_ratio}, expected a share in [0, 1]')
         self.backgrounds = DATASETS.build(backgrounds) if isinstance(backgrounds, dict) else backgrounds

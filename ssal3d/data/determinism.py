@@ -49,12 +49,15 @@ class SeededRepeatDataset(Dataset):
         dataset: A view, or its config.
         repeat: How often an epoch goes through the view.
         seed: Seed of all randomness.
+        length: Samples of an epoch, instead of ``repeat``; the next epoch goes on where this one ends in an order of the
+            frames that the seed decides.
     """
 
-    def __init__(self, dataset: Any, repeat: int = 1, seed: int = 0) -> None:
+    def __init__(self, dataset: Any, repeat: int = 1, seed: int = 0, length: int | None = None) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
         self.repeat = repeat
         self.seed = seed
+        self.length = length
         # Shared memory, so that persistent workers see the epoch without being restarted.
         self._epoch = torch.full((1,), -1, dtype=torch.int64).share_memory_()
 
@@ -64,7 +67,19 @@ class SeededRepeatDataset(Dataset):
         return self.dataset.metainfo
 
     def __len__(self) -> int:
-        return len(self.dataset) * self.repeat
+        return self.frames * self.repeat if self.length is None else self.length
+
+    @property
+    def frames(self) -> int:
+        """Number of frames that an epoch goes through."""
+        return len(self.dataset)
+
+    def position(self, index: int) -> int:
+        """Return which frame sample ``index`` of the epoch is."""
+        if self.length is None:
+            return index % self.frames
+        order = generator(self.seed, self.frames).permutation(self.frames)
+        return int(order[(int(self._epoch) * self.length + index) % self.frames])
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the samples that follow."""
@@ -86,7 +101,7 @@ class SeededRepeatDataset(Dataset):
 
     def load(self, index: int, attempt: int, rng: np.random.Generator) -> dict[str, Any] | None:
         """Return sample ``index``, or a substitute drawn by ``rng`` at later attempts; None if it has nothing."""
-        position = index % len(self.dataset) if attempt == 0 else int(rng.integers(len(self.dataset)))
+        position = self.position(index) if attempt == 0 else int(rng.integers(len(self.dataset)))
         return self.dataset[position]
 
 

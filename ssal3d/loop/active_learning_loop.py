@@ -27,7 +27,6 @@ from ssal3d.loop.hooks import loop_hooks, without_loop_hooks
 from ssal3d.loop.predicting import Predictor
 from ssal3d.loop.promotion import Promotions
 from ssal3d.loop.querying import (
-    QueriedModel,
     build_sampler,
     buy_frames,
     buy_initial_frames,
@@ -66,7 +65,6 @@ class ActiveLearningLoop(BaseLoop):
         final: Stage names of the final training: one chain, or several to compare,
             e.g. ``[['supervised', 'semi'], ['supervised', 'hssda']]``.
         annotator: Config of who reveals labels.
-        prediction: Arguments of `predict_pool`, ``batch_size``, ``num_workers``, ``frames_per_part``.
         reuse: Work dirs of other experiments; a finished step that read the same there is taken over, not done again.
         held_out_report: Register `HeldOutReportHook`, which measures models on the frames that stay unlabelled. Needs their
             ground truth, so it is for simulations; nothing is learnt or chosen from it.
@@ -89,7 +87,6 @@ class ActiveLearningLoop(BaseLoop):
         rounds: Sequence[Mapping[str, Any]],
         final: Chains,
         annotator: Mapping[str, Any],
-        prediction: Mapping[str, Any] | None = None,
         reuse: str | Sequence[str] = (),
         held_out_report: bool = False,
         score_calibration: Mapping[str, Any] | None = None,
@@ -105,7 +102,7 @@ class ActiveLearningLoop(BaseLoop):
         self.rounds = rounds
         self.final = final
         self.annotator = annotator
-        self.prediction = dict(prediction or {})
+        self.prediction = dict(self.config.get('pool_dataloader', {}))
         check_settings(score_calibration)
         self.final_every_round = final_every_round
         self.start_from = StartFrom.of(start_from)
@@ -285,7 +282,6 @@ class ActiveLearningLoop(BaseLoop):
     def _buy(
         self, number: int, entry: Mapping[str, Any], models: Sequence[TrainedModel], labels: Path
     ) -> dict[str, Any]:
-        models_seen = [QueriedModel(model.scored_pool, model.labelled) for model in (models[-1], models[0])]
         return buy_frames(
             self.config,
             number,
@@ -293,8 +289,8 @@ class ActiveLearningLoop(BaseLoop):
             self.annotator,
             self.work_dir,
             labels,
-            model=models_seen[0],
-            reference=models_seen[1] if len(models) > 1 else None,
+            model=models[-1].queried,
+            reference=models[0].queried if len(models) > 1 and models[0].predictions else None,
         )
 
     def _stage_reads(self, config: Config, inputs: StageInputs) -> dict[str, Any]:

@@ -127,16 +127,15 @@ class FinishedSteps:
     """
 
     def __init__(self, folders: tuple[str | Path, ...]) -> None:
-        self.journals = []
-        for folder in folders:
-            if not (Path(folder) / NAME).exists():
+        self.folders = [Path(folder) for folder in folders]
+        for folder in self.folders:
+            if not (folder / NAME).exists():
                 raise UserError(f'reuse: {folder} holds no {NAME}; give the work dirs of experiments')
-            self.journals.append(Journal(folder))
 
     def find(self, name: str, reads: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
         """Return folder and entry of a step of this name that read the same, or None."""
         wanted = digest(reads)
-        for journal in self.journals:
+        for journal in map(Journal, self.folders):  # read again: they may run beside this one
             for entry in journal.steps:
                 if entry.get('digest') == wanted and entry['step'] == name:
                     return journal.folder, entry

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ssal3d.loop.querying import QueriedModel
 from ssal3d.stages.supervised import StageInputs
 
 
@@ -46,8 +47,7 @@ class TrainedModel:
         return self.name.rpartition('/')[2]
 
     @property
-    def scored_pool(self) -> Path:
-        """Predictions of the pool that a query sees."""
-        found = self.calibrated or self.predictions
-        assert found is not None, f'{self.name} has not predicted the pool'
-        return found
+    def queried(self) -> QueriedModel:
+        """What a query reads of it; the last model of a round always predicts the pool."""
+        assert self.predictions is not None, f'{self.name} has not predicted the pool'
+        return QueriedModel(self.calibrated or self.predictions, self.labelled)

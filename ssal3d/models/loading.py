@@ -1,5 +1,6 @@
 """Building a trained detector for inference."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
     if not Path(checkpoint).is_file():
         raise UserError(f'{checkpoint}: no such checkpoint; check the path')
     init_default_scope(config.get('default_scope', 'mmdet3d'))
-    model = MODELS.build(config.model)
+    model = MODELS.build(copy.deepcopy(config.model))  # a detector writes into what it is built from
     try:
         load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True, logger='silent')
     except RuntimeError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ssal3d.active.query.query_file import Query
+from ssal3d.active.query.report import class_facts, summary_line
 from ssal3d.fileio import atomic_path
 from ssal3d.predictions import PoolPredictions
 from ssal3d.report.experiment import AP_KEYS, Experiment, read_experiment
@@ -131,6 +132,7 @@ def _query(experiment: Experiment, step: str, query: Query) -> list[str]:
     predictions = experiment.predictions(step.partition('/')[0])
     last = list(predictions.values())[-1] if predictions else None
     parts = [f'<h2>Why these frames? ({escape(step)}, {escape(str(query.sampler["type"]))})</h2>']
+    parts += [f'<p>{escape(line)}</p>' for line in (summary_line(query), *class_facts(query))]
     parts += [f'<p class="warning">{escape(warning)}</p>' for warning in query.warnings]
     if last is not None:
         counts = np.bincount(last.frame_of_box[last.scores > SHOWN_SCORE], minlength=len(last))

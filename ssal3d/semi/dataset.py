@@ -26,6 +26,7 @@ class PairedSemiDataset(SeededRepeatDataset):
         student_pipeline: Transforms of the view that is learnt from.
         repeat: How often an epoch goes through the labelled frames.
         seed: Seed of all randomness.
+        length: As for `SeededRepeatDataset`.
     """
 
     def __init__(
@@ -36,8 +37,9 @@ class PairedSemiDataset(SeededRepeatDataset):
         student_pipeline: Sequence[Any],
         repeat: int = 1,
         seed: int = 0,
+        length: int | None = None,
     ) -> None:
-        super().__init__(labelled, repeat, seed)
+        super().__init__(labelled, repeat, seed, length)
         self.unlabelled = DATASETS.build(unlabelled) if isinstance(unlabelled, dict) else unlabelled
         self.pipelines = {'teacher': Compose(teacher_pipeline), 'student': Compose(student_pipeline)}
 

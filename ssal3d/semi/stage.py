@@ -41,6 +41,8 @@ class SemiStage(SupervisedStage):
         **kwargs: As for `SupervisedStage`.
     """
 
+    frames_per_sample = 2  # a labelled and an unlabelled one
+
     def __init__(
         self,
         method: Mapping[str, Any],
@@ -61,14 +63,14 @@ class SemiStage(SupervisedStage):
             raise unknown_name('method', self.method['type'], sorted(MODELS.module_dict))
         return method.needs
 
-    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
-        """Return the complete config of the run.
+    def compose(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the config of the run without ``options``.
 
         Args:
             experiment: The experiment's config.
             inputs: Folder, labels and starting point.
         """
-        config = super().build_config(experiment, inputs)
+        config = super().compose(experiment, inputs)
         detector = copy.deepcopy(config.model.to_dict())
         preprocessor = dict(detector.pop('data_preprocessor'), type='SemiDataPreprocessor')
         config.model = dict(
@@ -135,7 +137,7 @@ class SemiStage(SupervisedStage):
             ),
             teacher_pipeline=[step for step in config.test_pipeline if step not in loading],
             student_pipeline=self.student_pipeline(config, inputs),
-            repeat=self.repeat,
+            **self.length(),
             seed=config.randomness.seed,
         )
 

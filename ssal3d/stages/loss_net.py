@@ -26,7 +26,7 @@ class LossNetStage(SupervisedStage):
             experiment, rounded up.
         repeat: How often an epoch goes through the labelled frames; more if they do not fill a batch.
         checkpoint_interval: Epochs between checkpoints.
-        options: Anything of the run's config to change, merged last.
+        options: As for `SupervisedStage`.
     """
 
     leaves = 'LossPredictingPVRCNN'
@@ -46,8 +46,8 @@ class LossNetStage(SupervisedStage):
             raise UserError(f'batch_size of LossNetStage: found {batch_size!r}, expected an even number of frames')
         self.batch_size = batch_size
 
-    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
-        """Return the complete config of the run.
+    def compose(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the config of the run without ``options``.
 
         Args:
             experiment: The experiment's config.
@@ -61,7 +61,7 @@ class LossNetStage(SupervisedStage):
                 f'{inputs.work_dir}: a loss net needs a trained detector; let another stage come first, e.g. '
                 "pretrain=['normal', 'loss_net']"
             )
-        config = super().build_config(experiment, inputs)
+        config = super().compose(experiment, inputs)
         config.model.type = self.leaves
         # Nothing of the detector's optimiser is kept; merging would mix the arguments of two optimisers.
         config.optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=self.lr))
@@ -71,8 +71,6 @@ class LossNetStage(SupervisedStage):
         config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=self.epochs)
         for name in ('val_cfg', 'val_dataloader', 'val_evaluator'):
             config.pop(name, None)
-        if self.options:
-            config.merge_from_dict(self.options)
         return config
 
     def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:

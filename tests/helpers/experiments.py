@@ -1,10 +1,18 @@
 """Whole experiments in processes of their own."""
 
+import json
 import os
+import selectors
+import signal
 import subprocess
 import sys
+import tempfile
+from functools import cache
+from pathlib import Path
 
 from tests.helpers.paths import ROOT, TINY
+
+MINUTES = 10
 
 
 def train(street, work_dir, *options, kill_at=None, config=str(TINY), launcher=()):
@@ -12,8 +20,49 @@ def train(street, work_dir, *options, kill_at=None, config=str(TINY), launcher=(
     if kill_at:
         environment['SSAL3D_TEST_KILL_AT'] = kill_at
     script = 'tests/helpers/killer.py' if kill_at else 'tools/train.py'
-    command = [*(launcher or [sys.executable]), script, config, '--work-dir', str(work_dir), *options]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    words = [config, '--work-dir', str(work_dir), *map(str, options)]
+    if not launcher:
+        return run_warm(script, words, environment)
+    command = [*launcher, script, *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60 * MINUTES)
+
+
+def run_warm(script, arguments, environment):
+    """Run a script of ours in a process that has imported everything, and return what `subprocess.run` would."""
+    server = _server()
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = (Path(folder) / name for name in ('out', 'err'))
+        request = {'script': script, 'arguments': arguments, 'environment': environment}
+        server.stdin.write(json.dumps({**request, 'out': str(out), 'err': str(err)}) + '\n')
+        server.stdin.flush()
+        answer = server.stdout.readline() if _answers(server) else ''
+        if not answer:
+            os.killpg(server.pid, signal.SIGKILL)
+            _server.cache_clear()
+            raise subprocess.TimeoutExpired([script, *arguments], 60 * MINUTES)
+        return subprocess.CompletedProcess([script, *arguments], int(answer), out.read_text(), err.read_text())
+
+
+def _answers(server):
+    with selectors.DefaultSelector() as selector:
+        selector.register(server.stdout, selectors.EVENT_READ)
+        return bool(selector.select(60 * MINUTES))
+
+
+@cache
+def _server():
+    """Return the process that forks the runs; it ends with this one, which holds its standard input."""
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    command = [sys.executable, 'tests/helpers/warm_server.py']
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def variant(path, *lines, sampler='EntropySampler'):

@@ -17,8 +17,10 @@ STEPS = [
     'initial',
     'round_1/normal',
     'round_1/predictions_normal',
+    'round_1/labelled_normal',
     'round_1/cpsp',
     'round_1/predictions_cpsp',
+    'round_1/labelled_cpsp',
     'round_1/query',
     'final/supervised',
     'final/predictions_supervised',
@@ -35,9 +37,9 @@ def weights(work_dir, stage='final/semi', epochs=2):
 
 @pytest.fixture(scope='module')
 def finished(street, tmp_path_factory):
-    """An experiment that nothing disturbed."""
+    """An experiment that nothing disturbed, in an interpreter of its own."""
     work_dir = tmp_path_factory.mktemp('finished') / 'run'
-    result = train(street, work_dir)
+    result = train(street, work_dir, launcher=[sys.executable])
     assert result.returncode == 0, result.stderr[-3000:]
     return work_dir, result
 

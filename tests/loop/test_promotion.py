@@ -46,7 +46,9 @@ def promotions(tmp_path):
 
 
 def queried(promotions, number, models, sampler=None):
-    return promotions.queried(number, models, Path(f'round_{number - 1}.json'), sampler or RandomSampler(), ('lidar2img',))
+    return promotions.queried(
+        number, models, Path(f'round_{number - 1}.json'), sampler or RandomSampler(), ('lidar2img',)
+    )
 
 
 def test_a_better_model_and_one_within_the_tolerance_are_promoted(promotions):

@@ -56,7 +56,9 @@ def test_a_backbone_alone_is_named_missing_or_taken_partly(tmp_path):
 
 def test_another_shape_is_one_line_that_names_the_layer_and_both_shapes(tmp_path):
     path = save(tmp_path / 'a.pth', network(4).state_dict())
-    with pytest.raises(UserError, match=r'size mismatch for backbone\.weight: .*\[4, 2\].*\[3, 2\].*start_from') as caught:
+    with pytest.raises(
+        UserError, match=r'size mismatch for backbone\.weight: .*\[4, 2\].*\[3, 2\].*start_from'
+    ) as caught:
         load_foreign(network(3), path)
     assert '\n' not in str(caught.value)
     rows = load_foreign(network(3), path, {'backbone': None, 'head.weight': None}, partial=True)

@@ -64,6 +64,17 @@ def test_pip_settings_of_files_and_environment_reach_uv(modules):
     assert modules.installer.pip_sources('') == ['--index-strategy', 'unsafe-best-match']
 
 
+def test_an_environment_made_without_pip_gets_it(modules, tmp_path):
+    asked = tmp_path / 'asked'
+    python = program(tmp_path / 'python', f'case "$2" in *pip.__version__*) exit 1;; esac; echo "$@" >> {asked}')
+    program(tmp_path / 'uv', '')
+    modules.installer.Installer(python, tmp_path)
+    assert asked.read_text().splitlines()[0] == '-m ensurepip'
+    program(python, 'case "$2" in ensurepip) echo "no ensurepip" >&2; exit 1;; *) exit 1;; esac')
+    with pytest.raises(modules.installer.InstallError, match=r'python has no pip and cannot get it: no ensurepip'):
+        modules.installer.Installer(python, tmp_path)
+
+
 def test_a_gpu_is_found_by_its_driver(modules, monkeypatch, tmp_path):
     monkeypatch.setattr(modules.machine, 'DRIVER', tmp_path / 'version')
     monkeypatch.setenv('PATH', str(tmp_path))

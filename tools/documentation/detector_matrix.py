@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
 import ssal3d.register  # noqa: F401
+from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.loop.abilities import check_sampler, check_stage, detector_class
 from ssal3d.models.extraction import provided_columns
@@ -90,8 +89,8 @@ def _stages() -> Iterator[list[str]]:
 
 
 def stages() -> dict[str, SupervisedStage]:
-    """Return the stages of `configs/_base_/stages_kitti.py` by name."""
-    config = Config.fromfile(ROOT / 'configs' / '_base_' / 'stages_kitti.py')
+    """Return the stages that every experiment knows by name."""
+    config = read_config(ROOT / 'configs' / 'ssal' / 'pvrcnn_kitti.py')
     return {name: STAGES.build(dict(options)) for name, options in config.stages.items()}
 
 

@@ -32,6 +32,7 @@ class Installer:
 
     def __init__(self, python: Path, folder: Path) -> None:
         self.python = python
+        self._bring_pip()
         self.overrides = folder / 'overrides.txt'
         self.uv = self._uv()
         self.sources = pip_sources(self._pip_settings())
@@ -67,6 +68,13 @@ class Installer:
         result = subprocess.run([*self.uv, 'pip', command, '--quiet', *arguments], capture_output=True, text=True)
         if result.returncode:
             raise InstallError(result.stderr.strip() or result.stdout.strip())
+
+    def _bring_pip(self) -> None:
+        """Install pip into an environment that somebody made without it, as uv does."""
+        if not ask(self.python, 'import pip; print(pip.__version__)'):
+            result = subprocess.run([self.python, '-m', 'ensurepip'], capture_output=True, text=True)
+            if result.returncode:
+                raise InstallError(f'{self.python} has no pip and cannot get it: {result.stderr.strip()}')
 
     def _uv(self) -> list[str]:
         """Return the command of uv in the environment; pip brings it, from the user's own index."""

@@ -86,6 +86,7 @@ class PoolSemiDataset(SeededRepeatDataset):
         paste: Config of `PasteCandidates`; None for no pasting into unlabelled frames.
         repeat: How often an epoch goes through all frames.
         seed: Seed of all randomness.
+        length: As for `SeededRepeatDataset`.
     """
 
     def __init__(
@@ -96,8 +97,9 @@ class PoolSemiDataset(SeededRepeatDataset):
         paste: Mapping[str, Any] | None = None,
         repeat: int = 1,
         seed: int = 0,
+        length: int | None = None,
     ) -> None:
-        super().__init__(labelled, repeat, seed)
+        super().__init__(labelled, repeat, seed, length)
         self.unlabelled = DATASETS.build(unlabelled) if isinstance(unlabelled, dict) else unlabelled
         self.folder = Path(store)
         self.paste = None if paste is None else TRANSFORMS.build(dict(paste))
@@ -105,9 +107,6 @@ class PoolSemiDataset(SeededRepeatDataset):
         # Shared memory, as for the epoch; workers keep the generation open that they read last.
         self._generation = torch.full((1,), -1, dtype=torch.int64).share_memory_()
         self._opened: tuple[int, LabelStore] | None = None
-
-    def __len__(self) -> int:
-        return self.frames * self.repeat
 
     @property
     def frames(self) -> int:
@@ -119,7 +118,7 @@ class PoolSemiDataset(SeededRepeatDataset):
         self._generation[0] = generation
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        position = index % self.frames - len(self.dataset)
+        position = self.position(index) - len(self.dataset)
         if position < 0:
             return {LABELLED: super().__getitem__(index)}
         frame = self.unlabelled[position]
@@ -139,16 +138,6 @@ class PoolSemiDataset(SeededRepeatDataset):
             if name in frame:
                 setattr(sample, name, frame[name])
         return {UNLABELLED: packed}
-
-    def load(self, index: int, attempt: int, rng: np.random.Generator) -> dict[str, Any] | None:
-        """Return a labelled frame.
-
-        Args:
-            index: Sample of the epoch.
-            attempt: 0, or the number of draws that had no box.
-            rng: The sample's generator.
-        """
-        return super().load(index % self.frames, attempt, rng)
 
     def _mined(self, frame_id: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the labels of an unlabelled frame, and those of the middle level."""

@@ -1,5 +1,6 @@
-"""CAL against the worked examples of the specification and against a slow copy written from its text."""
+"""CAL against worked examples and against a slow copy written from its description."""
 
+import json
 import math
 import random
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from ssal3d.active import CALSampler, QuerySettings, select
+from ssal3d.active.functional import Limits
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from tests.helpers import slow_cal
@@ -338,3 +340,111 @@ def test_annotated_counters_need_annotations():
     pool = make_pool(EXAMPLE, width=6)
     query = select(CALSampler(counts='annotated'), pool, unlabelled(pool), QuerySettings(2))
     assert any("counts='annotated' needs" in warning for warning in query.warnings)
+
+
+def young_pool(frames=40, phantoms=2):
+    """Every frame is predicted to hold a car, which is there, and cyclists, which are not; features differ."""
+    return {
+        f'{k:03d}': [
+            box('Car', 0.6, box=at(0), feature=[1, 0, 0, 0, k, 0]),
+            *(box('Cyclist', 0.5 + k / 1000, box=at(20 + 9 * n), feature=[0, 0, k, 1, 0, n]) for n in range(phantoms)),
+        ]
+        for k in range(frames)
+    }
+
+
+@pytest.mark.parametrize('counts_all', [False, True])
+def test_phantoms_do_not_fill_a_class_counter(counts_all):
+    """Cyclists are predicted twice a frame and are in none: their counter stays empty, and they stay wanted."""
+    pool = make_pool(young_pool(), width=6)
+    labels = unlabelled(pool).buy(0, [(f'{k:03d}', {'Car': 1}) for k in range(10)])
+    sampler = CALSampler(t_sim=float('inf'), min_precision=0 if counts_all else 0.5)
+    oracle = Oracle({frame_id: {'Car': 1} for frame_id in pool.frame_ids.tolist()})
+    query = select(sampler, pool, labels, QuerySettings(12), annotate=oracle)
+    facts = query.diagnostics['classes']
+    assert facts['Car'] == {
+        'limit': pytest.approx(1),
+        'counted': 12,
+        'full': True,
+        'counts': True,
+        'precision': 1.0,
+        'labelled_boxes': 10,
+    }
+    assert (facts['Cyclist']['precision'], facts['Cyclist']['labelled_boxes']) == (0.0, 20)
+    assert facts['Cyclist']['counts'] is counts_all
+    assert facts['Cyclist']['counted'] == (24 if counts_all else 0)
+    assert facts['Cyclist']['full'] is counts_all
+    assert (max(frame.relax_level for frame in query.frames) > 0) is counts_all  # nothing is wanted any more
+    json.dumps(query.to_json(), allow_nan=False)
+
+
+def test_precision_is_that_of_what_both_models_see():
+    """On labelled frames as in the pool; without the second model's view of them it is not known."""
+    frames = young_pool()
+    pool = make_pool(frames, width=6)
+    seen = make_pool({name: boxes[:2] for name, boxes in frames.items()}, width=6)
+    counts = {'Car': 1, 'Cyclist': 1}
+    labels = unlabelled(pool).buy(0, [(f'{k:03d}', counts) for k in range(12)])
+    query = select(CALSampler(), pool, labels, QuerySettings(5), reference=seen)
+    facts = query.diagnostics['classes']['Cyclist']
+    assert (facts['precision'], facts['labelled_boxes']) == (1.0, 12)  # the second cyclist is seen by one model
+    known, rest = np.arange(12), np.arange(12, 40)
+    apart = select(
+        CALSampler(),
+        pool.take(rest),
+        labels,
+        QuerySettings(5),
+        reference=seen.take(rest),
+        labelled=pool.take(known),
+        labelled_reference=seen.take(known),
+    )
+    assert apart.diagnostics == query.diagnostics
+    assert apart.frames == query.frames
+    unknown = select(
+        CALSampler(), pool.take(rest), labels, QuerySettings(5), reference=seen.take(rest), labelled=pool.take(known)
+    )
+    assert {entry['precision'] for entry in unknown.diagnostics['classes'].values()} == {None}
+    assert all(entry['counts'] for entry in unknown.diagnostics['classes'].values())
+
+
+def test_true_counts_of_bought_frames_count_whatever_the_precision():
+    pool = make_pool(young_pool(), width=6)
+    labels = unlabelled(pool).buy(0, [(f'{k:03d}', {'Car': 1}) for k in range(10)])
+    oracle = Oracle({frame_id: {'Cyclist': 1} for frame_id in pool.frame_ids.tolist()})
+    query = select(CALSampler(counts='annotated'), pool, labels, QuerySettings(5), annotate=oracle)
+    assert query.diagnostics['classes']['Cyclist']['counted'] == 5
+    assert query.diagnostics['classes']['Cyclist']['precision'] is None
+
+
+def test_diversity_gives_way_last_and_only_where_it_is_named():
+    """Many frames hold no box of a wanted class; one of them is new, the others are nearly those taken before."""
+    near = [[1, 0.02 * k, 0, 0, 0, 0] for k in range(1, 5)]
+    frames = {f'near{k}': [box('Car', 0.5, feature=feature)] for k, feature in enumerate(near)}
+    frames |= {'first': [box('Car', 0.5, feature=E[0])], 'new': [box('Cyclist', 0.16, feature=E[3])]}
+    pool = make_pool(frames, width=6)
+
+    def levels(**options):
+        query = select(CALSampler(caps='none', **options), pool, unlabelled(pool), QuerySettings(6, unit='frames'))
+        return {frame.frame_id: frame.relax_level for frame in query.frames}, query
+
+    found, query = levels()
+    assert list(found)[:2] == ['first', 'new']
+    assert found['new'] == 9  # the first at which 0.3 / (1 + level / 10) is below 0.16
+    assert min(level for name, level in found.items() if name.startswith('near')) == 13  # similarities 0.99 to 1
+    strict, query = levels(relax=['s_obj', 'classes'])
+    assert strict == {'first': 0, 'new': 9}
+    assert query.stopped == 'pool_exhausted'
+    assert 'new' not in levels(relax=['t_sim'])[0]
+
+
+def test_the_similarity_limit_never_exceeds_one():
+    limits = Limits(0.9, np.full(2, 0.3), np.ones(2), np.ones(2))
+    ladder = list(limits.levels())
+    assert [step.t_sim for step in ladder] == [0.9] * 12 + [0.99, 1.0, math.inf]
+    assert [step.any_class for step in ladder] == [False] * 11 + [True] * 4
+    assert ladder[10].s_obj.tolist() == pytest.approx([0.15, 0.15])
+    assert len(list(Limits(0.9, np.ones(1), np.ones(1), np.ones(1), relax=()).levels())) == 1
+    assert [step.t_sim for step in Limits(1.5, np.ones(1), np.ones(1), np.ones(1), ('t_sim',)).levels()] == [
+        1.5,
+        math.inf,
+    ]

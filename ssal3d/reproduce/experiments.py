@@ -1,0 +1,134 @@
+"""The experiment of a row and a seed: its config, its folder, the steps that it shares with others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssal3d.errors import UserError
+from ssal3d.reproduce.rows import DEFAULT_VARIANTS, NOTHING_OF_CAL, Row
+
+PRETRAIN = {
+    'Normal': ['normal'],
+    'CPSP': ['normal', 'cpsp'],
+    '3DIoUMatch': ['normal', 'threedioumatch'],
+    'Joint3D': ['normal', 'joint3d'],
+    'NAL': ['normal', 'nal'],
+    'HSSDA': ['normal', 'hssda'],
+}
+FINAL = {
+    'supervised': ['supervised'],
+    'longer': ['supervised', 'longer'],
+    'CPSP': ['supervised', 'semi'],
+    'HSSDA': ['supervised', 'hssda'],
+}
+EVERYTHING = 10**9  # boxes: a budget for all labels
+NEVER = 10_000  # epochs between two refreshes
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A row with a seed.
+
+    Attributes:
+        row: The row.
+        seed: Seed of the run, and number of its pool on simulated streets.
+        folder: Its work dir.
+        base: Config that all rows of the data set have in common.
+    """
+
+    row: Row
+    seed: int
+    folder: Path
+    base: str
+
+    @property
+    def config(self) -> Path:
+        """Its config file, beside its folder."""
+        return self.folder.with_name(f'{self.folder.name}.py')
+
+    @property
+    def steps(self) -> dict[str, str]:
+        """Name in the journal of each training, prediction and query by what it is.
+
+        Two experiments of one seed have equal keys where they do the same.
+        """
+        if self.row.pretrain == 'Full':
+            return {'Full': 'final/supervised'}
+        chain, final = PRETRAIN[self.row.pretrain], FINAL[self.row.final]
+        variant = '' if self.row.variant in (*DEFAULT_VARIANTS, NOTHING_OF_CAL) else self.row.variant
+        in_training, in_query = ('', variant) if self.row.table == '5' else (variant, '')
+        steps = {}
+        for end, stage in enumerate(chain, start=1):
+            model = ' '.join(('/'.join(chain[:end]), in_training * (end > 1))).strip()
+            steps[f'train {model}'] = f'round_1/{stage}'
+        steps[f'predict {model}'] = f'round_1/predictions_{chain[-1]}'
+        query = f'{self.row.sampler} {in_query} after {model}'
+        steps[f'query {query}'] = 'round_1/query'
+        for end, stage in enumerate(final, start=1):
+            steps[f'final {"/".join(final[:end])} {query}'] = f'final/{stage}'
+        return steps
+
+    def config_text(self) -> str:
+        """Return the config: a few lines on top of what all rows share."""
+        settings: dict[str, Any] = {'randomness': {'seed': self.seed}}
+        if self.row.pretrain == 'Full':
+            settings['train_cfg'] = {
+                'initial': {'query': {'budget': EVERYTHING}},
+                'rounds': [],
+                'final': ['supervised'],
+            }
+        else:
+            settings['train_cfg'] = {
+                'rounds': [{'pretrain': PRETRAIN[self.row.pretrain]}],
+                'final': FINAL[self.row.final],
+            }
+            if self.row.sampler != 'CAL':
+                settings['active_sampler'] = f'ssal3d::active/{self.row.sampler.lower()}_kitti.py'
+            settings |= variant_settings(self.row)
+        lines = [f'"""{self.row.experiment}, seed {self.seed}."""', '', f"_base_ = '{self.base}'", '']
+        lines += [f'{key} = {value!r}' for key, value in settings.items()]
+        return '\n'.join(lines) + '\n'
+
+
+def variant_settings(row: Row) -> Mapping[str, Any]:
+    """Return what a row of Tables 3, 4 and 5 changes in CPSP or CAL.
+
+    Args:
+        row: The row.
+
+    Raises:
+        UserError: If its variant is unknown.
+    """
+    if not row.variant:
+        return {}
+    given = {key: int(value) for key, value in (word.split('=') for word in row.variant.split())}
+    if set(given) == {'ITER', 'DEL', 'FP'}:
+        changed: dict[str, Any] = {}
+        if not given['ITER']:
+            changed['interval'] = NEVER
+        if not given['DEL']:
+            changed['cpsp'] = {'del_after': 255}
+        none = {'false_positives': dict.fromkeys(('Car', 'Pedestrian', 'Cyclist'), 0)} if not given['FP'] else {}
+        return {'stages': {'cpsp': {**changed, **none}, 'semi': changed}} if changed or none else {}
+    if set(given) == {'centres'}:
+        centres = {'cpsp': {'k_first': given['centres'], 'k_next': given['centres']}}
+        return {'stages': {'cpsp': centres, 'semi': centres}} if given['centres'] != 20 else {}
+    if set(given) == {'CBS', 'E2_Unc', 'B_Div'}:
+        if not given['CBS']:
+            return {}  # the random query
+        changed = {} if given['E2_Unc'] else {'entropy': 'none'}
+        changed |= {} if given['B_Div'] else {'t_sim': 2.0}  # no cosine is larger
+        return {'active_sampler': changed} if changed else {}
+    raise UserError(f'table {row.table}, row {row.number}: found the variant {row.variant!r}, which is not known')
+
+
+def is_finished(experiment: Experiment) -> bool:
+    """Return whether an experiment ended in its folder with this config.
+
+    Args:
+        experiment: The experiment.
+    """
+    config = experiment.config
+    ended = (experiment.folder / 'metrics.json').exists()  # the last that the loop writes
+    return ended and config.exists() and config.read_text() == experiment.config_text()

@@ -1,0 +1,138 @@
+"""What a few seeds can say: intervals, paired differences, the number of seeds that a question needs.
+
+Runs with the same seed share pool, first labels, initial weights and order of samples, so rows are compared within seeds.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ssal3d.errors import UserError
+
+
+class Interval(NamedTuple):
+    """A mean with its 95 % interval.
+
+    Attributes:
+        mean: Mean over the seeds.
+        low: Lower end; NaN with fewer than two seeds.
+        high: Upper end; NaN with fewer than two seeds.
+        seeds: Number of seeds.
+    """
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+
+class Comparison(NamedTuple):
+    """A paired difference between two rows.
+
+    Attributes:
+        difference: Mean difference, with its interval.
+        p: Two-sided p value of the paired t test; NaN with fewer than two seeds.
+        adjusted: p value after Holm's correction over all comparisons of the same call.
+        seeds_needed: Seeds that would show a difference of this size with 80 % power at 5 %; NaN if it cannot be said.
+    """
+
+    difference: Interval
+    p: float
+    adjusted: float
+    seeds_needed: float
+
+
+def interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Return the mean and Student's t interval of values of several seeds.
+
+    Args:
+        values: ``(S,)``, S ≥ 1.
+        confidence: In (0, 1).
+
+    >>> tuple(round(value, 3) for value in interval([1.0, 2.0, 3.0]))  # 2 ± 4.303 / sqrt(3)
+    (2.0, -0.484, 4.484, 3)
+    """
+    from scipy import stats
+
+    values = np.asarray(values, np.float64)
+    if not len(values):
+        raise UserError('found no seed to average, expected at least one')
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Interval(mean, float('nan'), float('nan'), len(values))
+    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return Interval(mean, mean - half, mean + half, len(values))
+
+
+def compare(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> list[Comparison]:
+    """Compare rows seed by seed: paired t tests, corrected together (Holm 1979).
+
+    Args:
+        pairs: ``((S,), (S,))`` values of two rows over the same seeds; positive differences favour the first.
+    """
+    differences = [np.asarray(first, np.float64) - np.asarray(second, np.float64) for first, second in pairs]
+    p = np.array([_paired_p(values) for values in differences])
+    adjusted = np.full(len(p), np.nan)
+    if (known := np.isfinite(p)).any():
+        from statsmodels.stats.multitest import multipletests
+
+        adjusted[known] = multipletests(p[known], method='holm')[1]
+    return [
+        Comparison(interval(values), float(raw), float(corrected), seeds_needed(values.mean(), values))
+        for values, raw, corrected in zip(differences, p, adjusted)
+    ]
+
+
+def _paired_p(differences: NDArray[np.float64]) -> float:
+    from scipy import stats
+
+    if len(differences) < 2 or not differences.std():
+        return float('nan')
+    return float(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def seeds_needed(difference: float, differences: ArrayLike, power: float = 0.8, level: float = 0.05) -> float:
+    """Return how many seeds a paired t test needs to see a difference.
+
+    Args:
+        difference: Size of the difference to see.
+        differences: ``(S,)`` paired differences, for their spread.
+        power: Probability of seeing it.
+        level: Of the two-sided test.
+
+    Returns:
+        A whole number, or NaN with fewer than two seeds, without spread or with a difference of 0.
+    """
+    from statsmodels.stats.power import TTestPower
+
+    values = np.asarray(differences, np.float64)
+    spread = values.std(ddof=1) if len(values) > 1 else 0.0
+    if not spread or not difference:
+        return float('nan')
+    effect = abs(difference) / spread
+    if TTestPower().power(effect, 2, level) >= power:
+        return 2.0
+    return float(np.ceil(np.max(TTestPower().solve_power(effect, power=power, alpha=level))))
+
+
+def mixed_model(
+    columns: Mapping[str, Sequence[Any]], formula: str, groups: str = 'seed'
+) -> dict[str, tuple[float, float]]:
+    """Fit a linear mixed model with a random level per seed, and return its fixed effects.
+
+    Args:
+        columns: Values by column, e.g. ``value``, ``pretrain``, ``sampler``, ``final``, ``seed``.
+        formula: Fixed effects, e.g. ``'value ~ C(pretrain) + C(sampler) + C(final)'``.
+        groups: Column of the random level.
+
+    Returns:
+        Effect and standard error by term.
+    """
+    import pandas
+    from statsmodels.formula.api import mixedlm
+
+    table = pandas.DataFrame({name: list(values) for name, values in columns.items()})
+    fitted = mixedlm(formula, table, groups=table[groups]).fit(reml=True)
+    return {name: (float(fitted.fe_params[name]), float(fitted.bse_fe[name])) for name in fitted.fe_params.index}
