@@ -99,7 +99,12 @@ def load_foreign(
         )
     state = OrderedDict((names[name], foreign[name]) for name in names)
     versions = getattr(foreign, '_metadata', {})  # the layout of sparse convolutions depends on the version
-    state._metadata = {_moved(name, names): entry for name, entry in versions.items()}  # type: ignore[attr-defined]
+    layouts = {_moved(name, names): entry for name, entry in versions.items()}
+    for name, value in state.items():  # without a version old layouts are assumed, also of kernels that fit as they are
+        if value.ndim == 5 and value.shape == own[name].shape:
+            module = name.rpartition('.')[0]
+            layouts[module] = own._metadata.get(module, {})  # type: ignore[attr-defined]
+    state._metadata = layouts  # type: ignore[attr-defined]
     try:
         model.load_state_dict(state, strict=False)
     except RuntimeError as error:

@@ -75,9 +75,12 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
         load_foreign(network(), save(tmp_path / 'b.pth', {'alien.weight': torch.zeros(1)}))
 
 
-def test_a_detector_of_the_stock_classes_predicts_the_same_afterwards(tmp_path):
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_a_detector_of_the_stock_classes_predicts_the_same_afterwards(tmp_path, prefix):
     stock, ours = single_stages.detector('second', stock=True), single_stages.detector('second', seed=1)
     state = stock.state_dict()  # with the versions of its modules: the layout of sparse convolutions depends on them
+    if prefix:
+        state = {prefix + name: value for name, value in state.items()}  # without
     load_foreign(ours, save(tmp_path / 'stock.pth', state))
     with torch.no_grad():
         (found, *_), (expected, *_) = (model.test_step(single_stages.batch()) for model in (ours, stock))
