@@ -14,6 +14,8 @@ from ssal3d.fileio import read_json
 from ssal3d.loop import LoopHook, active_learning_loop, predicting
 from ssal3d.predictions import PredictionWriter
 from ssal3d.predictions.pool_inference import PassTiming
+from ssal3d.report.experiment import read_experiment
+from ssal3d.report.page import _promotions
 from ssal3d.runner import QuietRunner
 from tests.helpers.paths import TINY
 
@@ -116,6 +118,8 @@ def test_the_query_sees_the_predecessor_of_a_model_that_fell_and_the_summary_say
     assert steps['final/promotion_supervised']['promoted'] == 'final_1/supervised'
     metrics = read_json(tmp_path / 'run' / 'metrics.json')
     assert [step['refused'] for step in metrics['promotions']] == ['round_2/normal', 'final/supervised']
+    page = ''.join(_promotions(read_experiment(tmp_path / 'run')))
+    assert '<td>round_1/normal</td><td>round_2/normal</td>' in page
     assert 'final/supervised is not promoted: mean AP 65.0, final_1/supervised has 70.0' in ' '.join(
         capsys.readouterr().out.split()
     )
