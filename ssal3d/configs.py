@@ -5,6 +5,7 @@ A command takes the path of a config. Shipped configs are part of the package: w
 command and as ``_base_`` of another config. What follows from a config's settings is filled in: `ssal3d.resolving`.
 """
 
+import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 SHIPPED = Path(__file__).resolve().parent / '.mim' / 'configs'
+_VARIABLES = 'SSAL3D_'
 _SCOPE = 'ssal3d::'
 _MISTAKES = (OSError, SyntaxError, NameError, KeyError, TypeError, ValueError, AttributeError)
 
@@ -61,7 +63,7 @@ def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None, cu
     path = find_config(name)
     _let_bases_name_shipped_configs(Config)
     try:
-        config = Config.fromfile(path, import_custom_modules=False)
+        config = load_file(path)
         changes = dict(overrides or {})
         if isinstance(changes.get('active_sampler'), str):  # first, so that other changes are changes to it
             config['active_sampler'] = changes.pop('active_sampler')
@@ -78,17 +80,34 @@ def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None, cu
     return config
 
 
-def _read_samplers(config: 'Config') -> None:
-    """Put the settings of samplers in place of the names of their configs."""
+def load_file(path: str | Path) -> 'Config':
+    """Read a config file as it stands there.
+
+    MMEngine puts values of environment variables into the text of a config; a quote in the path of a data folder would
+    end the string there.
+
+    Args:
+        path: The file.
+    """
     from mmengine.config import Config
 
+    given = {name: value for name, value in os.environ.items() if name.startswith(_VARIABLES) and "'" in value}
+    os.environ.update({name: value.replace("'", r"\\'") for name, value in given.items()})
+    try:
+        return Config.fromfile(path, import_custom_modules=False)
+    finally:
+        os.environ.update(given)
+
+
+def _read_samplers(config: 'Config') -> None:
+    """Put the settings of samplers in place of the names of their configs."""
     loop = config.get('train_cfg') or {}
     places = [(config, 'active_sampler')]
     places += [(entry, 'sampler') for entry in (loop.get('initial', {}), *loop.get('rounds', ()))]
     for settings, key in places:
         name = settings.get(key)
         if isinstance(name, str):
-            found = Config.fromfile(find_config(name), import_custom_modules=False)
+            found = load_file(find_config(name))
             if 'active_sampler' not in found:
                 raise UserError(f'{key}: {name} has no active_sampler; give a config like those in configs/active')
             settings[key] = found['active_sampler'].to_dict()

@@ -50,10 +50,10 @@ def _choose_classes(content: dict[str, Any]) -> dict[str, Any]:
     if len(set(names)) != len(names) or not names:
         raise UserError(f'class_names: found {given!r}, expected different names')
     content['class_names'] = names
-    table = next((content[key] for key in CLASS_TABLES if isinstance(content.get(key), Mapping)), {})
+    tables = [content[key] for key in CLASS_TABLES if isinstance(content.get(key), Mapping)]
     if isinstance(content.get('anchors'), Mapping):
         check_anchors(content['anchors'])
-    known = {*names, *table}
+    known = {*names, *(tables[0] if tables else ())}
     used = set(_used_stages(content))
     result = {
         key: value if key == 'class_names' else _of_classes(value, names, known, key, used)

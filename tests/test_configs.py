@@ -27,7 +27,7 @@ OF_THE_RUNNER = {
     *('custom_imports', 'vis_backends'),
 }
 PIPELINES = {'labelled_pipeline', 'pseudo_pipeline', 'student_pipeline', 'test_pipeline'}
-OF_THE_EXPERIMENT = {'active_sampler', 'budget', 'stop_rule', 'empty_cost', 'stages', 'pool_dataset', 'pool_dataloader'}
+OF_THE_EXPERIMENT = {'active_sampler', 'query', 'stages', 'pool_dataset', 'pool_dataloader'}
 SETTINGS = {
     *('data_root', 'tag', 'class_names', 'point_cloud_range', 'voxel_size', 'point_values', 'use_ground_plane'),
     *('paste_groups', 'anchors', 'nms_radius', 'roi_iou_thr', 'schedule'),

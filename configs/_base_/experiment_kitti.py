@@ -3,9 +3,7 @@
 train_cfg = dict(
     type='ActiveLearningLoop',
     initial=dict(sampler=dict(type='RandomSampler'), query=dict(budget=200)),  # boxes of the random start
-    rounds=[
-        dict(pretrain=['normal', 'cpsp'])
-    ],  # each: train, predict the pool, query; sampler and query from above, changed by its own
+    rounds=[dict(pretrain=['normal', 'cpsp'])],  # each: train, predict, query; its own sampler and query come first
     final=['supervised', 'semi'],  # from random weights on everything that was bought
     annotator=dict(
         type='SimulatedAnnotator',  # reveals a frame's labels when it is bought

@@ -25,7 +25,7 @@ def _without_facts(pipeline):
 labelled_pipeline = _without_facts(_base_.labelled_pipeline)
 pseudo_pipeline = _without_facts(_base_.pseudo_pipeline)
 train_dataloader = dict(
-    batch_size=2,  # of one process; many small steps learn faster than few large ones
+    batch_size=2,  # over all processes; many small steps learn faster than few large ones
     num_workers=1,
 )
 pool_dataloader = dict(batch_size=4, num_workers=1, frames_per_part=32)

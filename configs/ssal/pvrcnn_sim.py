@@ -14,7 +14,7 @@ _base_ = [
 ]
 
 point_cloud_range = [0, -32, -3, 51.2, 32, 1]  # m; beyond it KITTI's moderate level counts nothing anyway
-train_dataloader = dict(batch_size=1, num_workers=1)  # per process; the demo starts two
+train_dataloader = dict(batch_size=2, num_workers=1)  # over all processes; the demo starts two without a GPU
 pool_dataloader = dict(batch_size=4, num_workers=1, frames_per_part=32)
 val_dataloader = dict(batch_size=4)
 test_dataloader = val_dataloader

@@ -23,6 +23,7 @@ def main(argv: Words = None) -> None:
     from mmdet3d.registry import DATASETS
     from mmengine import dist
     from mmengine.registry import init_default_scope
+    from mmengine.utils.dl_utils import set_multi_processing
 
     from ssal3d.active import RandomSampler
     from ssal3d.active.query.settings import query_settings
@@ -35,6 +36,7 @@ def main(argv: Words = None) -> None:
 
     config = load_config(arguments)
     if arguments.launcher != 'none':
+        set_multi_processing(**config.env_cfg.get('mp_cfg', {}), distributed=True)  # else the loader's processes spawn
         dist.init_dist(arguments.launcher, **config.env_cfg.dist_cfg)
     init_default_scope(config.get('default_scope', 'mmdet3d'))
     if 'pool_dataset' not in config or 'test_pipeline' not in config:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -15,7 +15,9 @@ from torch import nn
 from ssal3d.active import ActiveSampler, RandomSampler
 from ssal3d.active.query.inputs import digest_of_folder
 from ssal3d.active.query.query_file import Query
+from ssal3d.checks.labels import refuse_labels
 from ssal3d.data.label_state import LabelState
+from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, file_digest
 from ssal3d.log import tell
@@ -135,6 +137,11 @@ class ActiveLearningLoop(BaseLoop):
     def _run(self) -> None:
         self.runner.call_hook('before_experiment')
         labels = self._query(0, self.initial)
+        untrained = (
+            self.start_from is not None and self.start_from.use == 'model' and not LabelState.read(labels).frames
+        )
+        if is_main_process() and not untrained:
+            refuse_labels(self.config, labels)
         if self.start_from:
             self.start = self.promotions.start = self._begin(self.start_from, labels)
         trained: list[TrainedModel] = []

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 
+from ssal3d.distributed import barrier
 from ssal3d.fileio import remove
 from ssal3d.log import tell
 from ssal3d.loop.digests import differences

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from mmdet3d.registry import DATASETS, MODELS
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.determinism import seeded_globals
+from ssal3d.distributed import barrier
 from ssal3d.errors import unknown_name
 from ssal3d.fileio import atomic_path
 from ssal3d.models.loading import load_detector

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 from numpy.typing import NDArray
 
+from ssal3d.distributed import frames_per_process
 from ssal3d.errors import UserError
 from ssal3d.registry import STAGES
 from ssal3d.stages.run import last_checkpoint
@@ -103,6 +105,7 @@ class SupervisedStage:
         """
         config = self.compose(experiment, inputs)
         config.merge_from_dict(copy.deepcopy(self.options))
+        share_batch(config)
         return config
 
     def compose(self, experiment: Config, inputs: StageInputs) -> Config:
@@ -176,6 +179,20 @@ class SupervisedStage:
     def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
         """Return the hooks that this kind of stage needs beside the usual ones."""
         return [dict(type='PasteBankHook', bank=bank_of(inputs), labelled=labelled_frames(config, inputs))]
+
+
+def share_batch(config: Config) -> None:
+    """Give each process its share of the run's batch, so that their number changes neither steps nor frames.
+
+    Args:
+        config: Config of a run whose ``train_dataloader.batch_size`` counts the frames of all processes; changed in
+            place. ``total_batch_size`` keeps the number, for a rerun with another number of processes.
+
+    Raises:
+        UserError: If the processes cannot share the batch evenly.
+    """
+    config.total_batch_size = config.train_dataloader.batch_size
+    config.train_dataloader.batch_size = frames_per_process(config.total_batch_size, get_world_size())
 
 
 def bank_of(inputs: StageInputs) -> str:

@@ -158,6 +158,15 @@ def test_every_chain_starts_from_given_weights(experiment, tmp_path, monkeypatch
     assert [path.split('/run/')[1] for path in begun.values()] == ['start/detector.pth'] * 2
 
 
-def test_training_without_a_labelled_frame_is_refused(experiment):
-    with pytest.raises(UserError, match='round_1/normal: no frame is labelled yet'):
-        experiment(FELL, rounds=ROUNDS, initial=dict(sampler=dict(type='RandomSampler'), query=dict(budget=0)))
+def test_training_without_a_labelled_frame_is_refused(experiment, tmp_path):
+    initial = dict(sampler=dict(type='RandomSampler'), query=dict(budget=0))
+    start = dict(checkpoint=foreign(tmp_path / 'theirs.pth'), use='model')
+    rounds = [dict(pretrain=['normal', 'cpsp'])]
+    with pytest.raises(UserError, match='round_1/cpsp: no frame is labelled yet'):
+        experiment({**FELL, 'start': 1.0}, rounds=rounds, initial=initial, start_from=start)
+
+
+def test_an_experiment_without_any_label_is_refused(experiment):
+    initial = dict(sampler=dict(type='RandomSampler'), query=dict(budget=0))
+    with pytest.raises(UserError, match='found no labelled frame'):
+        experiment(FELL, rounds=ROUNDS, initial=initial)

@@ -9,10 +9,10 @@ _base_ = './lidar.py'
 pool_dataset = dict(
     type='FolderDataset',
     data_root='${data_root}',
-    ann_file='${tag}_infos_train.pkl',
-    data_prefix=dict(pts='points'),
+    ann_file='${tag}_infos_train.pkl',  # in data_root
+    data_prefix=dict(pts='points'),  # folder of the scans, in data_root
     modality=dict(use_lidar=True, use_camera=False),
-    metainfo=dict(classes='${class_names}'),
+    metainfo=dict(classes='${class_names}'),  # change class_names
     box_type_3d='LiDAR',
 )
 val_dataloader = dict(

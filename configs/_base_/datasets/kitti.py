@@ -16,10 +16,10 @@ use_ground_plane = True  # put pasted objects on the road plane where the frame 
 pool_dataset = dict(
     type='KittiFrameDataset',
     data_root='${data_root}',
-    ann_file='${tag}_infos_train.pkl',
-    data_prefix=dict(pts='training/velodyne_reduced'),
+    ann_file='${tag}_infos_train.pkl',  # in data_root
+    data_prefix=dict(pts='training/velodyne_reduced'),  # folder of the scans, in data_root
     modality=dict(use_lidar=True, use_camera=False),
-    metainfo=dict(classes='${class_names}'),
+    metainfo=dict(classes='${class_names}'),  # change class_names
     box_type_3d='LiDAR',
 )
 val_dataloader = dict(

@@ -21,7 +21,7 @@ augmentation = [
 paste = dict(
     type='PasteObjects',
     bank=None,  # set by the stage: the bank cut from its labelled frames
-    groups='${paste_groups}',
+    groups='${paste_groups}',  # how many of each class; change paste_groups
     mode='add',  # 'add' on top of what is there; 'fill_up_to' the group's number (Waymo)
     min_points=5,  # objects with fewer points are not pasted
     use_ground_plane='${use_ground_plane}',
@@ -32,7 +32,7 @@ labelled_pipeline = [  # a labelled frame in training
     dict(type='LoadAnnotations3D', with_bbox_3d=True, with_label_3d=True),
     dict(
         paste,
-        sources=['ground_truth'],
+        sources=['ground_truth'],  # which objects of the bank
         in_group_iou=0.0,  # objects must not touch each other
     ),
     *augmentation,
@@ -42,7 +42,7 @@ pseudo_pipeline = [  # a pseudo-scene of CPSP
     dict(type='LoadBackground', bank=None),  # keeps the points that no predicted or labelled object owns
     dict(
         paste,
-        sources=['ground_truth', 'confident'],
+        sources=['ground_truth', 'confident'],  # which objects of the bank
         in_group_iou=0.3,  # pairs of one class with more BEV overlap than this are refused
     ),
     *augmentation,
@@ -58,9 +58,9 @@ test_pipeline = [load_points, crop, dict(type='Pack3DDetInputs', keys=['points']
 del load_points, flip, turn, crop, augmentation, paste  # parts of the above, no settings
 
 train_dataloader = dict(  # every stage adds its data set
-    batch_size=2,  # per process
+    batch_size=2,  # frames of a training step, over all processes of an experiment together
     num_workers=2,  # loader processes
-    persistent_workers=True,
+    persistent_workers=True,  # keep them between epochs; False with num_workers=0
     sampler=dict(type='DefaultSampler', shuffle=True),
 )
 pool_dataloader = dict(  # how the unlabelled pool is predicted
@@ -69,10 +69,10 @@ pool_dataloader = dict(  # how the unlabelled pool is predicted
     frames_per_part=64,  # per file; what a killed prediction may lose
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    persistent_workers=True,
-    drop_last=False,
+    batch_size=1,  # per process
+    num_workers=1,  # loader processes
+    persistent_workers=True,  # keep them between epochs; False with num_workers=0
+    drop_last=False,  # measure every frame
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
 test_dataloader = val_dataloader

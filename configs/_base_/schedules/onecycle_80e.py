@@ -12,8 +12,8 @@ optim_wrapper = dict(
     optimizer=dict(
         type='AdamW',
         lr=0.001,  # first learning rate
-        betas=(0.95, 0.99),
-        weight_decay=0.01,
+        betas=(0.95, 0.99),  # of both moments; the schedule moves the first
+        weight_decay=0.01,  # of all weights
     ),
     clip_grad=dict(max_norm=10, norm_type=2),  # of all gradients together
 )
