@@ -69,7 +69,11 @@ stages = dict(
             teacher_mode='eval',  # running statistics; 'train': batch statistics of the frame
             unlabelled_weight=1.0,  # of the losses of unlabelled frames
         ),
-        ema=dict(kind='ramp'),  # 0.5 to 0.9996 in 2,000 steps, batch statistics too
+        ema=dict(  # 0.5 to 0.9996, batch statistics too
+            kind='ramp',
+            steps=2000,  # length of the rise, as HSSDA released it
+            share=0.2,  # of the run at most; a shorter rise ends at a lower rate. None: `steps` in a run of any length
+        ),
     ),
     nal=dict(  # "Not All Labels Are Equal" in 3D: confident boxes become labels once, mirrored views must agree
         type='AutoLabelStage',
@@ -119,6 +123,10 @@ stages = dict(
             paste_mined=True,  # mined objects are pasted like bought ones, as released
         ),
         paste_unlabelled=True,  # paste objects into unlabelled frames, too, as released
-        ema=dict(kind='ramp'),  # 0.5 to 0.9996 in 2,000 steps, batch statistics too
+        ema=dict(  # 0.5 to 0.9996, batch statistics too
+            kind='ramp',
+            steps=2000,  # length of the rise, as HSSDA released it
+            share=0.2,  # of the run at most; a shorter rise ends at a lower rate. None: `steps` in a run of any length
+        ),
     ),
 )
