@@ -88,10 +88,17 @@ stages = dict(
         ),
         include_labelled=False,  # True: labelled frames also come as unlabelled ones
     ),
-    hssda=dict(  # pseudo labels of three levels, patches that change places; wants large batches, see train_dataloader
+    hssda=dict(  # pseudo labels of three levels, patches that change places
         type='HSSDAStage',
         epochs=80,  # length of the stage
         repeat=1,  # times an epoch goes through all frames, labelled or not
+        # Small batches ruin HSSDA: the article took 60 frames, the README 12; 4 gained nothing over the model before.
+        options=dict(
+            train_dataloader=dict(batch_size=12),  # frames that are computed at once, over all processes
+            optim_wrapper=dict(accumulative_counts=1),  # such batches in a step; 12 = 4 x 3 takes a third of the memory
+        ),
+        min_batch=8,  # frames of a step, fewer are refused; lower it for trials only
+        lr_batch=60,  # of the learning rate in `schedule`, scaled by the root of frames / 60; None: not scaled
         method=dict(
             type='HSSDA',
             # Labels with less weight, not for good: 'online', two looks of the teacher in every step (released);
