@@ -18,6 +18,7 @@ from ssal3d.bank.annotations import LabelledObjects
 from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.cutting import cut_labelled_objects
 from ssal3d.bank.generation import Generation
+from ssal3d.bank.planes import tell_missing_planes
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.views import FrameView, LabelledView, points_loader
 from ssal3d.distributed import barrier
@@ -108,6 +109,7 @@ class HSSDAMiningHook(Hook):
             raise UserError(
                 f'HSSDAMiningHook: found the model {type(unwrapped(runner.model)).__name__}, expected HSSDA'
             )
+        tell_missing_planes(runner.train_dataloader.dataset)
         _, ranks = get_dist_info()
         batch = (runner.train_dataloader.batch_size or 1) * ranks
         batch *= getattr(runner.optim_wrapper, '_accumulative_counts', 1)
