@@ -18,6 +18,7 @@ from ssal3d.data.frames import read_dataset_infos
 from ssal3d.data.labelled import state_of
 from ssal3d.errors import UserError
 from ssal3d.registry import STAGES
+from ssal3d.semi import ema
 from ssal3d.semi.hssda.detector import HSSDA
 from ssal3d.semi.hssda.label_store import BOUGHT, LabelStore, label_rows
 from ssal3d.semi.hssda.levels import DEFAULTS, LevelRules, ScoredBoxes, step_labels, view_levels
@@ -180,13 +181,14 @@ def run(street, tmp_path, monkeypatch):
     monkeypatch.setenv('SSAL3D_KITTI', str(street))
     init_default_scope('mmdet3d')
 
-    def build(name, stop=None, epochs=3, interval=1, **method):
+    def build(name, stop=None, epochs=3, interval=1, accumulated=1, **method):
         config = read_config(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
         infos = read_dataset_infos(view.dataset)
         state_of(infos, view.metainfo['classes'], 'tiny', view.frame_ids[:4]).write(tmp_path / 'labels.json')
         mining = dict(interval=interval, defaults=READY)
         options = {**config.stages['hssda'], 'epochs': epochs, 'mining': mining}
+        options['options'] = {**options['options'], 'optim_wrapper': {'accumulative_counts': accumulated}}
         stage = STAGES.build({**options, 'method': {**options['method'], **method}})
         inputs = StageInputs(tmp_path / name, tmp_path / 'labels.json', None, None, dict(batch_size=2, num_workers=0))
         run = stage.build_config(config, inputs)
@@ -203,6 +205,18 @@ def run(street, tmp_path, monkeypatch):
 
 def state(folder, epoch):
     return torch.load(folder / f'epoch_{epoch}.pth', weights_only=False)['state_dict']
+
+
+@pytest.mark.slow
+def test_gradients_of_several_batches_make_a_step_of_student_and_teacher(run, monkeypatch):
+    moved = []
+    monkeypatch.setattr(ema, 'ema_update', lambda *_, **options: moved.append(options))
+    folder = run('accumulated', epochs=1, accumulated=4)
+    last = torch.load(folder / 'epoch_1.pth', weights_only=False)
+    steps = -(-last['meta']['iter'] // 4)
+    assert last['meta']['iter'] > 4
+    assert len(moved) == steps
+    assert {float(entry['step']) for entry in last['optimizer']['state'].values()} == {steps}
 
 
 @pytest.mark.slow
