@@ -62,6 +62,11 @@ COMMANDS: dict[str, Command] = {
         'report',
         'Write a page about experiments: what was labelled and why, and how good the detectors became.',
     ),
+    'show': Command(
+        'ssal3d.cli.show',
+        'show',
+        'Draw the frames of a query, of predictions or of a label state as PNG files: what models saw, what was true once bought.',
+    ),
     'reproduce': Command(
         'ssal3d.cli.reproduce',
         'reproduce',

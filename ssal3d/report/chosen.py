@@ -1,6 +1,6 @@
 """What a page shows of a query: why each frame was chosen, pictures of them, and the pool beside them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,11 +14,11 @@ from ssal3d.report.charts import histogram
 from ssal3d.report.experiment import Experiment, first_and_last, sampler_name
 from ssal3d.report.html import counts_of, details, legend, picture, section, table, text
 from ssal3d.report.reasons import ClassNeed, Judgement, class_needs, judge, reasons
-from ssal3d.report.scenes import QUERY, REFERENCE, TRUE, Layer, View, from_above, from_camera
+from ssal3d.report.scenes import View, from_above, from_camera
+from ssal3d.report.views import SHOWN_SCORE, frame_view, predicted_layers
 
 SHOWN_FRAMES = 6
-SHOWN_IN_MONTAGE = 8
-SHOWN_SCORE = 0.3  # predicted boxes below it are not drawn
+SHOWN_IN_MONTAGE = 6
 THUMBNAIL = 2.2  # inches
 
 
@@ -65,53 +65,17 @@ class Choice:
         """Frames that pictures are shown of."""
         return list(self.query.frame_ids[:SHOWN_FRAMES])
 
-    def view(self, frame: str, names: bool = True) -> View:
+    def view(self, frame: str) -> View:
         """Return what is drawn of a frame: predictions, and what is true if and only if it was bought.
 
         Args:
             frame: Frame id.
-            names: Whether class names are written beside true boxes.
         """
-        pool = self.experiment.pool
-        doubtful: NDArray[np.floating] = np.zeros((0, 7))
-        layers = list(predicted_layers(self.predictions, frame))
+        doubtful = None
         if self.judgement is not None and frame in self.judgement.uncertainty:
             doubtful = self.judgement.doubtful(frame)
-        if frame not in set(self.experiment.labels.frame_ids):
-            return View(pool.points(frame), layers, doubtful)
-        paid = self.experiment.labels.frame_ids
-        layers.insert(0, true_layer(self.experiment, frame, names))
-        return View(pool.points(frame), layers, doubtful, pool.dontcare_regions(frame, paid), pool.camera(frame))
-
-
-def true_layer(experiment: Experiment, frame: str, names: bool = True) -> Layer:
-    """Return the annotated boxes of a bought frame, which are refused for any other.
-
-    Args:
-        experiment: Whose labels were bought.
-        frame: Frame id.
-        names: Whether class names are written beside the boxes.
-    """
-    classes = experiment.classes
-    truth = experiment.pool.bought([frame], experiment.labels.frame_ids, classes)
-    known = truth.labels >= 0
-    written = [classes[label] for label in truth.labels[known]] if names else []
-    return Layer('true', truth.boxes[known], TRUE, width=1.8, names=written)
-
-
-def predicted_layers(predictions: Mapping[str, PoolPredictions], frame: str) -> Iterator[Layer]:
-    """Yield the boxes that the first and the last model predict in a frame.
-
-    Args:
-        predictions: By stage.
-        frame: Frame id.
-    """
-    stages = first_and_last(predictions)
-    for stage, colour, style in zip(reversed(stages), (QUERY, REFERENCE), ('-', '--')):
-        found = predictions[stage]
-        if frame in found.index():
-            span = found.boxes_of(found.index()[frame])
-            yield Layer(stage, found.boxes[span][found.scores[span] > SHOWN_SCORE], colour, style)
+        compared = {stage: self.predictions[stage] for stage in first_and_last(self.predictions)}
+        return frame_view(self.experiment.pool, self.experiment.labels, compared, frame, doubtful=doubtful)
 
 
 def query_section(choice: Choice) -> str:

@@ -69,7 +69,7 @@ def page(groups: Sequence[Group]) -> str:
     ]
     body = ''.join(sections)
     links = ''.join(f'<a href="#{name}">{title}</a>' for name, title in TITLES.findall(body))
-    summary = ''.join(map(text, story(groups)))
+    summary = ''.join(f'<p>{text(question, "b")} {escape(answer)}</p>' for question, answer in story(groups))
     # The browser itself refuses whatever this page does not bring along: network, and every script but the viewer.
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {script_hash()}"
     return (

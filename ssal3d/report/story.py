@@ -11,16 +11,19 @@ from ssal3d.report.html import counts_of, words_of
 CLOSE = 1.0  # points of AP that are called "about the same"
 
 
-def story(groups: Sequence[Group]) -> list[str]:
-    """Return the summary of experiments, one paragraph each.
+def story(groups: Sequence[Group]) -> list[tuple[str, str]]:
+    """Return the summary of experiments as questions and answers.
 
     Args:
         groups: The experiments; the first group is told, the others are compared with it.
     """
-    first = groups[0].first
-    lines = [_what_was_run(groups[0]), *_what_was_labelled(first), _did_it_help(groups[0])]
-    lines += [_against(groups[0], rival) for rival in groups[1:]]
-    return [line for line in (*lines, _caution(groups)) if line]
+    return [
+        ('What was run?', _what_was_run(groups[0])),
+        ('What was labelled?', _what_was_labelled(groups[0].first)),
+        ('Did it help?', _did_it_help(groups[0])),
+        *((f'Against {rival.name}?', _against(groups[0], rival)) for rival in groups[1:]),
+        ('How sure is that?', _caution(groups)),
+    ]
 
 
 def _what_was_run(some: Group) -> str:
@@ -31,15 +34,15 @@ def _what_was_run(some: Group) -> str:
     runs = 'one run' if len(some.runs) == 1 else f'{len(some.runs)} runs'
     stages = words_of([name.partition('/')[2] for names in detectors(first).values() for name in names])
     return (
-        f'What was run: {some.name}, {runs} (seed {seeds}) with {rounds} on a pool of {first.labels.pool_size} frames. '
+        f'{some.name}, {runs} (seed {seeds}) with {rounds} on a pool of {first.labels.pool_size} frames. '
         f'Detectors, in the order of training: {stages or "none yet"}.'
     )
 
 
-def _what_was_labelled(first: Experiment) -> list[str]:
+def _what_was_labelled(first: Experiment) -> str:
     purchases = first.purchases
     if not purchases:
-        return ['What was labelled: nothing yet.']
+        return 'Nothing yet.'
     state = first.labels
     parts = []
     for name, step in purchases.items():
@@ -47,23 +50,23 @@ def _what_was_labelled(first: Experiment) -> list[str]:
         who = 'The start' if name == 'initial' else f'The query of {name.partition("/")[0].replace("_", " ")}'
         parts.append(f'{who}: {step["frames"]} frames with {boxes} boxes ({counts_of(step["spent_per_class"])}).')
     total, share = sum(state.counts.values()), 100 * len(state.frames) / max(state.pool_size, 1)
-    line = f'What was labelled: {len(state.frames)} of {state.pool_size} frames ({share:.0f} %) with {total} boxes.'
-    return [' '.join((line, *parts))]
+    line = f'{len(state.frames)} of {state.pool_size} frames ({share:.0f} %) with {total} boxes.'
+    return ' '.join((line, *parts))
 
 
 def _did_it_help(some: Group) -> str:
     measure, names = first_measure([some]), detectors(some.first)
     stages = [stage for group in names.values() for stage in group]
     if not stages:
-        return 'Did it help? No detector is measured yet.'
+        return 'No detector is measured yet.'
     before, end = stages[0], stages[-1]
     start = f'the first detector ({before}, {some.first.boxes_of_stage[before]} boxes) has {spread(some.values(before, measure))}'
     if not is_final(end) or end == before:
-        return f'Did it help? Nobody can say yet: {start} mean AP ({measure.title}), and no final detector is measured.'
+        return f'Nobody can say yet: {start} mean AP ({measure.title}), and no final detector is measured.'
     finals = [f'{stage} {spread(some.values(stage, measure))}' for stage in list(names.values())[-1]]
     change = float(np.mean(some.values(end, measure)) - np.mean(some.values(before, measure)))
     return (
-        f'Did it help? In mean AP ({measure.title}) {start}; with {some.first.boxes_of_stage[end]} boxes the final ones have: '
+        f'In mean AP ({measure.title}) {start}; with {some.first.boxes_of_stage[end]} boxes the final ones have: '
         f'{words_of(finals)}. From the first to the last one that is {_change(change)}. {_by_class(some, before, end)}'
     )
 
@@ -85,12 +88,12 @@ def _against(ours: Group, rival: Group) -> str:
     measure = first_measure([ours])
     last = [[stage for group in detectors(some.first).values() for stage in group][-1:] for some in (ours, rival)]
     if not all(last) or not all(is_final(stage) for (stage,) in last):
-        return f'Against {rival.name}: one of them has no final detector yet.'
+        return 'One of them has no final detector yet.'
     own, other = (some.values(stage, measure) for some, (stage,) in zip((ours, rival), last))
     boxes = [some.first.boxes_of_stage[stage] for some, (stage,) in zip((ours, rival), last)]
     change = float(np.mean(own) - np.mean(other))
     return (
-        f'Against {rival.name}: its last detector has {spread(other)} with {boxes[1]} boxes, ours {spread(own)} with '
+        f'Its last detector has {spread(other)} with {boxes[1]} boxes, ours {spread(own)} with '
         f'{boxes[0]}. Ours is {_change(change)}.'
     )
 
@@ -105,6 +108,6 @@ def _caution(groups: Sequence[Group]) -> str:
     if all(len(some.runs) > 1 for some in groups):
         return 'Numbers in brackets are the lowest and the highest run; with few seeds, ranges that overlap decide nothing.'
     return (
-        'Caution: settings with one run and one seed say little. Another seed often moves AP by several points, more on '
+        'Settings with one run and one seed say little. Another seed often moves AP by several points, more on '
         'rare classes; compare runs with several seeds before you believe a small difference.'
     )
