@@ -3,6 +3,7 @@
 from importlib import import_module
 
 from ssal3d import compat
+from ssal3d.plugins import load_plugins
 
 MODULES = (
     'ssal3d.bank.hook',
@@ -20,6 +21,7 @@ MODULES = (
     'ssal3d.models.anchor_head',
     'ssal3d.models.center_head',
     'ssal3d.models.loss_prediction',
+    'ssal3d.models.mixed_precision',
     'ssal3d.models.pvrcnn',
     'ssal3d.models.single_stage',
     'ssal3d.semi',
@@ -29,3 +31,4 @@ MODULES = (
 compat.apply_all()  # before anything of MMDetection3D is built
 for module in MODULES:
     import_module(module)
+load_plugins()

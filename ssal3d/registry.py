@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.registry import Registry
 
 from ssal3d.errors import UserError, unknown_name
+from ssal3d.plugins import load_plugins
 
 
 def build_checked(cfg: Mapping[str, Any], registry: Registry, default_args: Mapping[str, Any] | None = None) -> Any:
@@ -28,17 +29,31 @@ def build_checked(cfg: Mapping[str, Any], registry: Registry, default_args: Mapp
     options = {**(default_args or {}), **cfg}
     kind = options.pop('type')
     if isinstance(kind, str):
-        for location in registry._locations:
-            import_module(location)
-        known = registry.module_dict
-        if kind not in known:
-            raise unknown_name(registry.name, kind, sorted(known))
-        kind = known[kind]
+        if not is_known(options | {'type': kind}, registry):
+            raise unknown_name(registry.name, kind, sorted(registry.module_dict))
+        kind = registry.module_dict[kind]
     accepted = options_of(kind)
     for name in options:
         if name not in accepted:
             raise unknown_name(f'option of {kind.__name__}', name, list(accepted))
     return kind(**options)
+
+
+def is_known(cfg: Mapping[str, Any], registry: Registry) -> bool:
+    """Whether a config's type is registered, by this package or a plug-in; True for a config without one.
+
+    Args:
+        cfg: ``dict(type=<registered name or class>, **options)``.
+        registry: Where the name is registered.
+    """
+    kind = cfg.get('type')
+    if not isinstance(kind, str):
+        return True
+    for location in registry._locations:
+        import_module(location)
+    if kind not in registry.module_dict:
+        load_plugins()
+    return kind in registry.module_dict
 
 
 def options_of(kind: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -60,6 +75,7 @@ def options_of(kind: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 
 ACTIVE_SAMPLERS = Registry('active sampler', build_checked, scope='ssal3d', locations=['ssal3d.active'])
+BUDGET_UNITS = Registry('unit of a budget', build_checked, scope='ssal3d', locations=['ssal3d.active.query.units'])
 ANNOTATORS = Registry('annotator', build_checked, scope='ssal3d', locations=['ssal3d.loop.annotators'])
 STAGES = Registry(
     'stage',

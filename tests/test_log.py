@@ -4,6 +4,7 @@ import logging
 import warnings
 
 import pytest
+from mmengine.runner import checkpoint
 from torch import nn
 
 from ssal3d import log
@@ -41,6 +42,7 @@ def warnings_as_at_start(monkeypatch):
 
 def test_the_log_file_holds_what_the_terminal_does_not_show(tmp_path, capsys, warnings_as_at_start):
     runner = QuietRunner(nn.Identity(), str(tmp_path), experiment_name='quiet')
+    checkpoint.find_latest_checkpoint(str(tmp_path))
     log.tell('the story')
     log.tell('all numbers', terminal=False)
     runner.logger.warning('look at this')
@@ -48,6 +50,7 @@ def test_the_log_file_holds_what_the_terminal_does_not_show(tmp_path, capsys, wa
     written, shown = next(tmp_path.glob('*/*.log')).read_text(), ''.join(capsys.readouterr())
     for text, where in (
         ('System environment', [True, False]),
+        ('Did not find last_checkpoint', [True, False]),
         ('the story', [True, True]),
         ('all numbers', [True, False]),
         ('warning: look at this', [False, True]),

@@ -27,15 +27,15 @@ def test_the_link_leads_to_the_configs_of_the_repository():
 def test_a_shipped_config_is_found_without_a_checkout(elsewhere):
     for name in ('configs/active/cal_kitti.py', 'ssal3d::active/cal_kitti.py'):
         assert find_config(name).samefile(ROOT / 'configs' / 'active' / 'cal_kitti.py')
-        assert read_config(name).budget == 150
+        assert read_config(name).query.budget == 150
 
 
 def test_a_file_of_the_working_directory_comes_first(elsewhere):
     mine = elsewhere / 'configs' / 'active' / 'cal_kitti.py'
     mine.parent.mkdir(parents=True)
-    mine.write_text('budget = 3\n')
-    assert read_config('configs/active/cal_kitti.py').budget == 3
-    assert read_config('ssal3d::active/cal_kitti.py').budget == 150
+    mine.write_text('query = dict(budget=3)\n')
+    assert read_config('configs/active/cal_kitti.py').query.budget == 3
+    assert read_config('ssal3d::active/cal_kitti.py').query.budget == 150
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_config_inherits_from_a_shipped_one(elsewhere):
 def test_custom_imports_happen_when_they_are_wanted(elsewhere, monkeypatch):
     monkeypatch.syspath_prepend(elsewhere)
     (elsewhere / 'of_mine.py').write_text("raise RuntimeError('imported')\n")
-    (elsewhere / 'mine.py').write_text("custom_imports = dict(imports=['of_mine'])\nbudget = 1\n")
-    assert read_config('mine.py', custom_imports=False).budget == 1
+    (elsewhere / 'mine.py').write_text("custom_imports = dict(imports=['of_mine'])\nquery = dict(budget=1)\n")
+    assert read_config('mine.py', custom_imports=False).query.budget == 1
     with pytest.raises(RuntimeError, match='imported'):
         read_config('mine.py')
 

@@ -1,4 +1,4 @@
 """BADGE on Waymo."""
 
 _base_ = './badge_kitti.py'
-budget = 5000  # boxes to buy with one query
+query = dict(budget=5000)  # boxes to buy with one query

@@ -1,4 +1,4 @@
 """Least confident frames on Waymo."""
 
 _base_ = './confidence_kitti.py'
-budget = 5000  # boxes to buy with one query
+query = dict(budget=5000)  # boxes to buy with one query

@@ -1,4 +1,4 @@
 """CoreSet on Waymo."""
 
 _base_ = './coreset_kitti.py'
-budget = 5000  # boxes to buy with one query
+query = dict(budget=5000)  # boxes to buy with one query

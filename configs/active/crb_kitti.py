@@ -1,8 +1,6 @@
 """CRB on KITTI with the settings of its released code."""
 
-budget = 150  # boxes to buy with one query
-stop_rule = 'include_crossing'  # or 'exclude_crossing': stop before the budget is crossed, after a look at the counts
-empty_cost = 0  # what a frame without boxes costs
+_base_ = '../_base_/query_kitti.py'
 active_sampler = dict(
     type='CRBSampler',
     # which frames are candidates; n is the number of frames that the budget is expected to buy
@@ -15,6 +13,4 @@ active_sampler = dict(
     # which prototypes have evenly spread point densities
     bandwidth=5,  # of the Gaussian kernels, in points per m^3
     alpha=0.95,  # the spread ends at the quantiles 1 - alpha and alpha of all predictions
-    # what else
-    dontcare='none',  # or 'paper' / 'frame', as for CAL, to compare with it on the same pool
 )

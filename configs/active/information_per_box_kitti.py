@@ -1,8 +1,6 @@
 """Information per box on KITTI: the frames that teach most for the boxes that they cost."""
 
-budget = 150  # boxes to buy with one query
-stop_rule = 'include_crossing'  # or 'exclude_crossing': stop before the budget is crossed, after a look at the counts
-empty_cost = 0  # what a frame without boxes costs
+_base_ = '../_base_/query_kitti.py'
 active_sampler = dict(
     type='InformationPerBoxSampler',
     # how much the boxes of a frame tell, given what was bought before
@@ -12,7 +10,5 @@ active_sampler = dict(
     balance=0.5,  # exponent of the weight 1 / (1 + boxes) of a class; 0: all classes alike, 1: strongest balance
     # what the frame costs
     cost='predicted',  # number of predicted boxes; 'expected': sum of their scores; 'none': all frames cost the same
-    frame_cost=0.0,  # what opening a frame costs an annotator, in boxes; the higher, the fewer frames with more boxes
-    # what else
-    dontcare='none',  # 'paper': leave out frames with three boxes in DontCare regions; 'frame': with any region
+    frame_cost=None,  # what opening a frame costs, in boxes; more: fewer, fuller frames; None: as the query's unit says
 )

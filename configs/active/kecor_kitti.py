@@ -1,8 +1,6 @@
 """KECOR on KITTI with the settings of its released code."""
 
-budget = 150  # boxes to buy with one query
-stop_rule = 'include_crossing'  # or 'exclude_crossing': stop before the budget is crossed, after a look at the counts
-empty_cost = 0  # what a frame without boxes costs
+_base_ = '../_base_/query_kitti.py'
 active_sampler = dict(
     type='KECORSampler',
     # what describes a frame: gradients of a proxy network that learns the training targets of the labelled frames
@@ -16,6 +14,4 @@ active_sampler = dict(
     # how diverse their predicted labels are
     entropy_weight=0.1,  # weight lambda of the label entropy; 0: none
     label_entropy='crb_code',  # how counts make a distribution; 'crb_paper': softmax of shares; 'shannon': shares
-    # what else
-    dontcare='none',  # or 'paper' / 'frame', as for CAL, to compare with it on the same pool
 )

@@ -1,4 +1,4 @@
 """Learning loss (LLAL) on Waymo; the stage `loss_net` of the experiment trains the loss net."""
 
 _base_ = './llal_kitti.py'
-budget = 5000  # boxes to buy with one query
+query = dict(budget=5000)  # boxes to buy with one query

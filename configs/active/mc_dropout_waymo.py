@@ -1,4 +1,4 @@
 """Monte-Carlo dropout on Waymo."""
 
 _base_ = './mc_dropout_kitti.py'
-budget = 5000  # boxes to buy with one query
+query = dict(budget=5000)  # boxes to buy with one query

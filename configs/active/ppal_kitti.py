@@ -1,8 +1,6 @@
 """PPAL on KITTI with the settings of its paper; score_thr is that of the final boxes of a 3D detector."""
 
-budget = 150  # boxes to buy with one query
-stop_rule = 'include_crossing'  # or 'exclude_crossing': stop before the budget is crossed, after a look at the counts
-empty_cost = 0  # what a frame without boxes costs
+_base_ = '../_base_/query_kitti.py'
 active_sampler = dict(
     type='PPALSampler',
     # how uncertain a frame is; the quality of each class comes with the predictions (class_quality of the RoI head)
@@ -13,6 +11,4 @@ active_sampler = dict(
     delta=4,  # frames to compare per frame to buy
     max_boxes=100,  # boxes to compare per frame, those with the highest scores
     iterations=100,  # most rounds of k-medoids; it stops when no medoid moves
-    # what else
-    dontcare='none',  # leave out frames in DontCare regions: 'paper': three boxes in them; 'frame': with any region
 )

@@ -1,4 +1,4 @@
 """PPAL on Waymo; all other options stand in ppal_kitti.py."""
 
 _base_ = './ppal_kitti.py'
-budget = 5000  # boxes to buy with one query
+query = dict(budget=5000)  # boxes to buy with one query

@@ -1,4 +1,4 @@
 """Random frames on Waymo."""
 
 _base_ = './random_kitti.py'
-budget = 5000  # boxes to buy with one query
+query = dict(budget=5000)  # boxes to buy with one query

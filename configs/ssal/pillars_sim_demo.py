@@ -6,7 +6,7 @@ Run: make demo
 _base_ = './pillars_sim.py'
 
 model = dict(backbone=dict(layer_nums=[1, 2, 2]))
-budget = 200  # boxes per query
+query = dict(budget=200)  # boxes per query
 fine_tuning = dict(max_lr=0.005)  # as many steps as the demo has; at 0.01 a stage forgets the one before
 stages = dict(
     normal=dict(epochs=3, repeat=5),
@@ -14,6 +14,7 @@ stages = dict(
     supervised=dict(epochs=2, repeat=5),
     semi=dict(epochs=2, repeat=3, interval=1, schedule=fine_tuning),
 )
-train_cfg = dict(initial=dict(budget=400))
+del fine_tuning
+train_cfg = dict(initial=dict(query=dict(budget=400)))  # boxes of the random start
 val_evaluator = dict(small_sets=True)  # 150 frames hold fewer cyclists than KITTI's sampling of recalls wants
 test_evaluator = val_evaluator

@@ -5,6 +5,8 @@ prediction files should not wait for them.
 """
 
 from ssal3d.active.query.selection import Query, pool_of_ids, select
+from ssal3d.active.query.settings import QuerySettings
+from ssal3d.active.query.units import BudgetUnit
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.active.samplers import (
     BADGESampler,
@@ -24,6 +26,7 @@ from ssal3d.active.samplers import (
 __all__ = [
     'ActiveSampler',
     'BADGESampler',
+    'BudgetUnit',
     'CALSampler',
     'CRBSampler',
     'Candidate',
@@ -37,6 +40,7 @@ __all__ = [
     'PPALSampler',
     'Query',
     'QueryContext',
+    'QuerySettings',
     'RandomSampler',
     'pool_of_ids',
     'select',

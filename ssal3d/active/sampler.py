@@ -1,4 +1,4 @@
-"""What every sampler is: an order in which to buy frames, produced one frame at a time (spec 12.1)."""
+"""What every sampler is: an order in which to buy frames, produced one frame at a time."""
 
 import math
 import random
@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.detections import Detections
-from ssal3d.active.query.dontcare import PROJECTION_FIELDS, RULES
-from ssal3d.options import one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import options_of
 
@@ -40,16 +38,21 @@ class QueryContext:
 
     Attributes:
         classes: Class names; every per-class array follows this order.
-        budget: Boxes to buy.
+        budget: Boxes to buy; how many the budget will probably buy where it is counted in another unit.
         seed: Seed of the query.
         detections: What `ActiveSampler.detections` returned, for the frames that may be bought.
         labelled_counts: ``(C,)`` annotated boxes of the labelled frames.
-        frames_estimate: Frames that the budget will buy, from the boxes per labelled frame (n_f of spec 1.5).
+        frames_estimate: Frames that the budget will probably buy, from the boxes per labelled frame.
         reference: Predictions of the reference model for the pool's frames, in the same order.
-        labelled: Predictions for the labelled frames.
+        labelled: Predictions for the labelled frames; None while nothing is labelled.
         charged: ``'annotated'`` or ``'predicted'``: what the revealed boxes are.
+        price: Gives the ``(F,)`` costs of frames from their ``(F, C)`` boxes, in the unit of the budget.
         warn: Adds a warning to the query.
+        known: Detections in labelled frames, judged like those of the pool, if there are predictions of such frames.
+        known_counts: ``(L, C)`` annotated boxes of the L frames of ``known``.
         revealed: ``(C,)`` boxes of the frames bought so far, by position in the pool.
+        diagnostics: What a reader of the query should know about how the frames were chosen, by name; ready for JSON,
+            or functions that are called when the query is done.
     """
 
     classes: tuple[str, ...]
@@ -58,11 +61,15 @@ class QueryContext:
     detections: Detections
     labelled_counts: NDArray[np.int64]
     frames_estimate: int
-    reference: PoolPredictions | None
-    labelled: PoolPredictions | None
     charged: str
-    warn: Callable[[str], None]
+    price: Callable[[NDArray[np.number]], NDArray[np.float64]]
+    reference: PoolPredictions | None = None
+    labelled: PoolPredictions | None = None
+    warn: Callable[[str], None] = lambda warning: None
+    known: Detections | None = None
+    known_counts: NDArray[np.int64] | None = None
     revealed: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def rng(self) -> random.Random:
@@ -79,17 +86,16 @@ class ActiveSampler(ABC):
 
     A sampler keeps each of its options as an attribute of the same name and touches no data sets, models or files.
 
-    Args:
-        dontcare: Which frames with DontCare regions to leave out, see `ssal3d.active.query.dontcare`.
-
     Attributes:
         required_fields: Columns of the prediction contract it needs beyond boxes, scores and labels.
         reference_fields: Columns it needs of the reference model's predictions.
         labelled_fields: Columns it needs of the predictions for the labelled frames.
-        optional_fields: Those of them that it can do without.
+        optional_fields: Columns that it reads where they are: of ``labelled_fields`` those that it can do without, others
+            of the pool.
         uses_reference: Whether it looks at a reference model's predictions.
         needs_reference: Whether it cannot work without them.
-        needs_labelled: Whether it needs predictions for the labelled frames.
+        uses_labelled: Whether it looks at predictions for the labelled frames where they are at hand.
+        needs_labelled: Whether it cannot work without them once a frame is labelled.
     """
 
     required_fields: tuple[str, ...] = ()
@@ -98,10 +104,8 @@ class ActiveSampler(ABC):
     optional_fields: tuple[str, ...] = ()
     uses_reference: bool = False
     needs_reference: bool = False
+    uses_labelled: bool = False
     needs_labelled: bool = False
-
-    def __init__(self, dontcare: str = 'none') -> None:
-        self.dontcare = one_of('dontcare', dontcare, RULES)
 
     @abstractmethod
     def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
@@ -117,11 +121,6 @@ class ActiveSampler(ABC):
     def detections(self, pool: PoolPredictions, reference: PoolPredictions | None) -> Detections:
         """Return the boxes that this sampler believes in; they make up the predicted cost of a frame."""
         return Detections.of(pool)
-
-    def fields_to_read(self, with_dontcare: bool = True) -> tuple[str, ...]:
-        """Return the columns to extract or read, those of the DontCare rule included where it is on."""
-        projects = with_dontcare and self.dontcare == 'paper'
-        return (*self.required_fields, *(PROJECTION_FIELDS if projects else ()))
 
     @property
     def extraction(self) -> dict[str, Any]:

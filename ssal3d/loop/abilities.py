@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from ssal3d.errors import UserError
 from ssal3d.loop.chains import plan
-from ssal3d.loop.querying import build_sampler
+from ssal3d.loop.querying import build_sampler, settings_of
 from ssal3d.models.extraction import Extraction, check_extraction
 from ssal3d.stages.supervised import SupervisedStage
 
@@ -33,9 +33,10 @@ def check_abilities(config: Config, rounds: Sequence[Mapping[str, Any]], stages:
                 f"stage '{name}' ({type(stage).__name__}) learns from the RoIs of a PV-RCNN, but {detector.__name__} is "
                 'no such detector; use one, or stages of the types SupervisedStage and CPSPStage'
             )
-    for entry in rounds:
+    for number, entry in enumerate(rounds, 1):
         sampler = build_sampler(config, entry)
         last = stages[plan([entry['pretrain']])[-1].name]
-        columns = {*sampler.fields_to_read(), *sampler.labelled_fields} - {*sampler.optional_fields}
+        projection = settings_of(config, entry, number).projection_fields
+        columns = {*sampler.required_fields, *projection, *sampler.labelled_fields} - {*sampler.optional_fields}
         queried = detector if last.leaves is None else MODELS.get(last.leaves)
         check_extraction(queried, Extraction.of(columns, sampler.extraction))

@@ -12,21 +12,33 @@ from typing import Any
 
 from mmdet3d.registry import DATASETS
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ssal3d.active import ActiveSampler, RandomSampler
+from ssal3d.active.query.inputs import digest_of_folder
+from ssal3d.checks.labels import refuse_labels
+from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import exclusive, remove, sha256
+from ssal3d.fileio import exclusive, file_digest, remove, sha256
 from ssal3d.log import tell
 from ssal3d.loop.abilities import check_abilities
 from ssal3d.loop.card import write_card
 from ssal3d.loop.chains import Chains, Place, plan
-from ssal3d.loop.digests import differences, digest, file_digest, neutral, training_content
+from ssal3d.loop.digests import differences, neutral, training_content
 from ssal3d.loop.journal import FinishedSteps, Journal, take_over
-from ssal3d.loop.querying import build_sampler, buy_frames, buy_initial_frames, query_reads, take_labels
+from ssal3d.loop.querying import (
+    QueriedModel,
+    build_sampler,
+    buy_frames,
+    buy_initial_frames,
+    check_entries,
+    query_reads,
+    settings_of,
+    take_labels,
+)
 from ssal3d.loop.score_calibration import calibrate_predictions, check_settings
 from ssal3d.loop.story import metrics_line, stage_line
 from ssal3d.loop.summary import summarise
@@ -63,6 +75,12 @@ class TrainedModel:
     labelled: Path | None = None
     calibrated: Path | None = None
 
+    @property
+    def queried(self) -> QueriedModel:
+        """What a query reads of it; the last model of a round always predicts the pool."""
+        assert self.predictions is not None
+        return QueriedModel(self.calibrated or self.predictions, self.labelled)
+
 
 @LOOPS.register_module()
 class ActiveLearningLoop(BaseLoop):
@@ -76,14 +94,13 @@ class ActiveLearningLoop(BaseLoop):
     Args:
         runner: The runner that drives the experiment.
         dataloader: Data loader config of the stages; nothing is loaded from it here.
-        initial: ``sampler`` and ``budget`` of the random start; or ``labels``, a label state of what is labelled already,
-            and nothing is bought.
+        initial: ``sampler`` and ``query`` of the random start, e.g. ``query=dict(budget=200)``; or ``labels``, a label state
+            of what is labelled already, and nothing is bought.
         rounds: One dict per query: ``pretrain`` (stage names) and, where they differ from the config's
-            ``active_sampler`` and ``budget``, ``sampler`` and ``budget``.
+            ``active_sampler`` and ``query``, ``sampler`` and ``query``, of which every key counts by itself.
         final: Stage names of the final training: one chain, or several to compare,
             e.g. ``[['supervised', 'semi'], ['supervised', 'hssda']]``.
         annotator: Config of who reveals labels.
-        prediction: Arguments of `predict_pool`, ``batch_size``, ``num_workers``, ``frames_per_part``.
         reuse: Work dirs of other experiments; a finished step that read the same there is taken over, not done again.
         held_out_report: Measure the first model, the final ones and their pseudo labels on the frames that stay
             unlabelled. Needs their ground truth, so it is for simulations; nothing is learnt or chosen from it.
@@ -102,7 +119,6 @@ class ActiveLearningLoop(BaseLoop):
         rounds: Sequence[Mapping[str, Any]],
         final: Chains,
         annotator: Mapping[str, Any],
-        prediction: Mapping[str, Any] | None = None,
         reuse: str | Sequence[str] = (),
         held_out_report: bool = False,
         score_calibration: Mapping[str, Any] | None = None,
@@ -115,10 +131,11 @@ class ActiveLearningLoop(BaseLoop):
         self.rounds = rounds
         self.final = final
         self.annotator = annotator
-        self.prediction = dict(prediction or {})
+        self.prediction = dict(self.config.get('pool_dataloader', {}))
         self.held_out_report = held_out_report
         check_settings(score_calibration)
         self.score_calibration = score_calibration
+        check_entries(self.config, initial, rounds)
         self.stages = self._build_stages()
         check_abilities(self.config, self.rounds, self.stages)
         self.journal = Journal(self.work_dir)
@@ -142,10 +159,13 @@ class ActiveLearningLoop(BaseLoop):
         if is_main_process():
             write_card(self.config, self.work_dir, sys.argv)
         labels = self._path(self._step('initial', self._query_reads(0, self.initial), self._buy_initial)['labels'])
+        if is_main_process():
+            refuse_labels(self.config, labels)
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
             sampler = build_sampler(self.config, entry)
-            models = self._train(f'round_{number}', [entry['pretrain']], labels, sampler)
+            projection = settings_of(self.config, entry, number).projection_fields
+            models = self._train(f'round_{number}', [entry['pretrain']], labels, sampler, projection)
             if self.score_calibration:
                 self._calibrate(models)
             reads = self._query_reads(number, entry, labels, models)
@@ -171,7 +191,13 @@ class ActiveLearningLoop(BaseLoop):
         return found
 
     def _train(
-        self, group: str, chains: Chains, labels: Path, sampler: ActiveSampler, predict_ends: bool = True
+        self,
+        group: str,
+        chains: Chains,
+        labels: Path,
+        sampler: ActiveSampler,
+        projection: Sequence[str] = (),
+        predict_ends: bool = True,
     ) -> list[TrainedModel]:
         """Train stages one from another; predict the unlabelled pool where a stage, the query or the report needs it.
 
@@ -199,18 +225,18 @@ class ActiveLearningLoop(BaseLoop):
                 write_config(config)  # for reruns by hand: the other experiment's names its own folders
             config = stage.detector_config(config)
             model = models[place.name] = TrainedModel(name, self._path(step['checkpoint']), place.ends, inputs)
-            columns = self._columns_to_predict(group, place, sampler, predict_ends)
+            columns = self._columns_to_predict(group, place, sampler, projection, predict_ends)
             if columns is not None:
                 model.predictions = self._predict(model, config, pool_view(config, inputs), sampler, columns)
             compared = place.ends or (place.previous is None and sampler.uses_reference)
-            calibrated = compared and self.score_calibration is not None and group != 'final'
-            if calibrated or (place.ends and sampler.needs_labelled):
+            looked_at = sampler.uses_labelled or (place.ends and sampler.needs_labelled)
+            if compared and group != 'final' and (looked_at or self.score_calibration is not None):
                 view = labelled_test_view(config, inputs)
                 model.labelled = self._predict(model, config, view, sampler, sampler.labelled_fields, 'labelled')
         return list(models.values())
 
     def _columns_to_predict(
-        self, group: str, place: Place, sampler: ActiveSampler, predict_ends: bool
+        self, group: str, place: Place, sampler: ActiveSampler, projection: Sequence[str], predict_ends: bool
     ) -> list[str] | None:
         """Return the columns that somebody reads of a stage's predictions of the pool, None if nobody reads any."""
         readers = [stage for name in place.following if (stage := self.stages[name]).uses_predictions]
@@ -220,7 +246,8 @@ class ActiveLearningLoop(BaseLoop):
         queried = place.ends and predict_ends
         if not (readers or compared or reported or queried):
             return None
-        columns = [*(sampler.reference_fields if compared else ()), *(sampler.fields_to_read() if queried else ())]
+        columns = [*(sampler.reference_fields if compared else ()), *(sampler.required_fields if queried else ())]
+        columns += projection if queried else ()
         return list(dict.fromkeys((*columns, *(field for stage in readers for field in stage.prediction_fields))))
 
     def _calibrate(self, models: Sequence[TrainedModel]) -> None:
@@ -237,9 +264,10 @@ class ActiveLearningLoop(BaseLoop):
                 'predictions': [self._predictions_digest(path) for path in given],
                 'pool': neutral(dict(self.config.pool_dataset, pipeline=[]), {}),
             }
-            work = partial(calibrate_predictions, self.config, settings, *given, folder)
+            known = stage.with_name(f'calibrated_labelled_{stage.name}')
+            work = partial(calibrate_predictions, self.config, settings, *given, folder, known)
             self._step(str(folder.relative_to(self.work_dir)), reads, work)
-            model.calibrated = folder
+            model.calibrated, model.labelled = folder, known
 
     def _buy_initial(self) -> dict[str, Any]:
         if self.initial.get('labels'):
@@ -251,7 +279,6 @@ class ActiveLearningLoop(BaseLoop):
     def _buy(
         self, number: int, entry: Mapping[str, Any], models: Sequence[TrainedModel], labels: Path
     ) -> dict[str, Any]:
-        assert models[-1].predictions is not None  # the last model of a round always predicts the pool
         return buy_frames(
             self.config,
             number,
@@ -259,9 +286,8 @@ class ActiveLearningLoop(BaseLoop):
             self.annotator,
             self.work_dir,
             labels,
-            predictions=models[-1].calibrated or models[-1].predictions,
-            reference=(models[0].calibrated or models[0].predictions) if len(models) > 1 else None,
-            labelled=models[-1].labelled,
+            model=models[-1].queried,
+            reference=models[0].queried if len(models) > 1 and models[0].predictions else None,
         )
 
     def _stage_reads(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
@@ -286,13 +312,13 @@ class ActiveLearningLoop(BaseLoop):
         predictions = [path for model in models for path in (model.calibrated or model.predictions, model.labelled)]
         return {
             'round': number,
-            **query_reads(self.config, entry, self.annotator),
+            **query_reads(self.config, entry, number, self.annotator),
             'labels': file_digest(labels) if labels else None,
             'predictions': [self._predictions_digest(path) for path in predictions],
         }
 
     def _predictions_digest(self, folder: Path | None) -> str | None:
-        return digest({path.name: file_digest(path) for path in find_parts(folder)}) if folder else None
+        return digest_of_folder(folder) if folder else None
 
     def _train_stage(
         self, stage: SupervisedStage, config: Config, name: str, inputs: StageInputs, start: str | None

@@ -1,15 +1,12 @@
 """What a step of an experiment reads, without paths: two steps that read the same leave the same results."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from ssal3d.fileio import sha256
+from ssal3d.fileio import file_digest
 
 # What mmengine's Runner trains and measures with; anything else in a config (log, display, launcher) changes no result.
 TRAINING_KEYS = (
@@ -29,22 +26,6 @@ TRAINING_KEYS = (
 WITHOUT_EFFECT = frozenset(('num_workers', 'persistent_workers', 'pin_memory', 'prefetch_factor', 'data_root'))
 
 
-def digest(content: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of JSON content."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
-
-
-def file_digest(path: str | Path) -> str:
-    """Return the SHA-256 of a file; it is read once while it stays as it is."""
-    status = Path(path).stat()
-    return _file_digest(str(path), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=4096)
-def _file_digest(path: str, changed: int, size: int) -> str:
-    return sha256(path)
-
-
 def training_content(config: Config, folders: Mapping[Path, str]) -> dict[str, Any]:
     """Return what a training run reads of its config.
 
@@ -52,7 +33,10 @@ def training_content(config: Config, folders: Mapping[Path, str]) -> dict[str, A
         config: The complete config of the run.
         folders: Names for the folders that may appear in it, e.g. that of the stage.
     """
-    return {key: neutral(config[key], folders) for key in TRAINING_KEYS if config.get(key) is not None}
+    content = {key: neutral(config[key], folders) for key in TRAINING_KEYS if config.get(key) is not None}
+    if config.get('total_batch_size') is not None:  # a run may go on with another number of processes
+        content['train_dataloader']['batch_size'] = config.total_batch_size
+    return content
 
 
 def neutral(value: Any, folders: Mapping[Path, str], root: Path | None = None) -> Any:

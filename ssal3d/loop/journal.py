@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ssal3d.errors import UserError
-from ssal3d.fileio import SCHEMA, atomic_path, read_json, sha256, write_json
-from ssal3d.loop.digests import differences, digest
+from ssal3d.fileio import SCHEMA, atomic_path, digest, read_json, sha256, write_json
+from ssal3d.loop.digests import differences
 
 NAME = 'journal.json'
 READS = 'reads'  # folder of what each step reads, beside the journal

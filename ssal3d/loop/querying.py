@@ -1,7 +1,8 @@
 """The steps of an experiment in which labels are bought."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,40 @@ from mmdet3d.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from ssal3d.active.query.inputs import describe_inputs, read_labelled, read_pool, read_reference
 from ssal3d.active.query.report import class_table, describe
 from ssal3d.active.query.selection import Query, pool_of_ids, select
+from ssal3d.active.query.settings import QuerySettings, query_settings
 from ssal3d.active.sampler import ActiveSampler
 from ssal3d.data.frames import read_dataset_infos
 from ssal3d.data.infos import frame_ids
 from ssal3d.data.label_state import LabelState
 from ssal3d.data.labelled import state_of
-from ssal3d.errors import UserError
+from ssal3d.errors import UserError, unknown_name
+from ssal3d.fileio import file_digest
 from ssal3d.log import tell
 from ssal3d.loop.annotators import Annotator, build_annotator
-from ssal3d.loop.digests import file_digest, neutral
-from ssal3d.predictions import PoolPredictions, read_predictions
+from ssal3d.loop.digests import neutral
+from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 from ssal3d.terminal import print_table
+
+# Keys of an entry in `initial` and in `rounds`.
+INITIAL_KEYS = ('sampler', 'query', 'labels')
+ROUND_KEYS = ('pretrain', 'sampler', 'query')
+
+
+@dataclass(frozen=True)
+class QueriedModel:
+    """Predictions of one of the round's models.
+
+    Attributes:
+        predictions: Of the unlabelled pool.
+        labelled: Of the labelled frames, if the sampler looks at them.
+    """
+
+    predictions: Path
+    labelled: Path | None = None
 
 
 def build_sampler(config: Config, entry: Mapping[str, Any]) -> ActiveSampler:
@@ -33,26 +54,72 @@ def build_sampler(config: Config, entry: Mapping[str, Any]) -> ActiveSampler:
     return ACTIVE_SAMPLERS.build(dict(sampler))
 
 
-def query_reads(config: Config, entry: Mapping[str, Any], annotator: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of(config: Config, entry: Mapping[str, Any], number: int) -> QuerySettings:
+    """Return the settings of a query: the config's ``query``, changed by the entry's.
+
+    The initial frames are bought before there are predictions, so that the rule for DontCare regions, which looks at
+    predicted boxes, is off there unless the entry itself asks for it.
+
+    Args:
+        config: The experiment's config.
+        entry: The query's entry in ``initial`` or ``rounds``.
+        number: Number of the round; 0 for the initial frames.
+    """
+    where = f'train_cfg.rounds[{number - 1}]' if number else 'train_cfg.initial'
+    settings = query_settings(config, entry, where)
+    if number == 0 and 'dontcare' not in (entry.get('query') or {}):
+        settings = replace(settings, dontcare='none')
+    settings.check()
+    return settings
+
+
+def check_entries(config: Config, initial: Mapping[str, Any], rounds: Sequence[Mapping[str, Any]]) -> None:
+    """Check the settings of all queries before anything is trained.
+
+    Raises:
+        UserError: If a key or value is unknown, or the initial frames are to be bought by a sampler that needs
+            predictions, of which there are none yet.
+    """
+    for number, entry in enumerate((initial, *rounds)):
+        where, keys = (f'train_cfg.rounds[{number - 1}]', ROUND_KEYS) if number else ('train_cfg.initial', INITIAL_KEYS)
+        if not entry.get('labels'):
+            settings = settings_of(config, entry, number)
+            sampler = build_sampler(config, entry)
+            if number == 0 and (sampler.required_fields or sampler.needs_reference or settings.projection_fields):
+                raise UserError(
+                    f'{where}: {type(sampler).__name__} and dontcare={settings.dontcare!r} read predictions, but no model '
+                    'is trained before the initial frames are bought; take RandomSampler without the DontCare rule'
+                )
+        for name in entry:
+            if name not in keys:
+                raise unknown_name(f'key of {where}', name, list(keys))
+
+
+def query_reads(config: Config, entry: Mapping[str, Any], number: int, annotator: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a query depends on beside labels and predictions; see `ssal3d.loop.digests`.
 
     Args:
         config: The experiment's config.
         entry: The query's entry in ``initial`` or ``rounds``.
+        number: Number of the round; 0 for the initial frames.
         annotator: The annotator's config.
     """
     pool = neutral(dict(config.pool_dataset, pipeline=[]), {})
     if entry.get('labels'):
         LabelState.read(entry['labels'])  # a file that is not there, or no label state, is one line
         return {'given': file_digest(entry['labels']), 'pool': pool}
-    query = {key: entry.get(key, config.get(key)) for key in ('budget', 'stop_rule', 'empty_cost')}
     return {
         'sampler': neutral(build_sampler(config, entry).config, {}),
-        'query': neutral(query, {}),
-        'seed': config.randomness.seed,
+        'query': neutral(settings_of(config, entry, number).to_json(), {}),
+        'seed': seed_of(config, number),
         'annotator': neutral(annotator, {}),
         'pool': pool,
     }
+
+
+def seed_of(config: Config, number: int) -> int:
+    """Return the seed of a query: another one for every round, so that a later draw does not repeat the first."""
+    return int(config.randomness.seed) + number
 
 
 def buy_initial_frames(
@@ -62,7 +129,7 @@ def buy_initial_frames(
 
     Args:
         config: The experiment's config.
-        entry: ``sampler`` and ``budget``.
+        entry: ``sampler`` and ``query``.
         annotator: The annotator's config.
         work_dir: The experiment's folder.
 
@@ -72,7 +139,7 @@ def buy_initial_frames(
     view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
     classes = view.metainfo['classes']
     state = LabelState.empty(classes, Path(config.pool_dataset.ann_file).stem, view.frame_ids)
-    return _buy(config, entry, annotator, work_dir, state, 0, pool_of_ids(view.frame_ids, classes))
+    return _buy(config, entry, annotator, work_dir, state, 0, {'predictions': pool_of_ids(view.frame_ids, classes)}, {})
 
 
 def take_labels(
@@ -125,9 +192,8 @@ def buy_frames(
     annotator: Mapping[str, Any],
     work_dir: Path,
     labels: Path,
-    predictions: Path,
-    reference: Path | None,
-    labelled: Path | None,
+    model: QueriedModel,
+    reference: QueriedModel | None,
 ) -> dict[str, Any]:
     """Query the pool with the predictions of the round's models and buy what the sampler asks for.
 
@@ -138,18 +204,28 @@ def buy_frames(
         annotator: The annotator's config.
         work_dir: The experiment's folder.
         labels: Label state before the query.
-        predictions: Predictions of the round's last model.
-        reference: Predictions of the round's first model, if that is another one.
-        labelled: Predictions of the round's last model for the labelled frames, if the sampler wants them.
+        model: The round's last model.
+        reference: The round's first model, if that is another one.
 
     Returns:
         Facts for the journal, the new label state and the query among its ``files``.
     """
-    sampler = build_sampler(config, entry)
-    pool = read_predictions(predictions, sampler.fields_to_read())
-    other = read_predictions(reference, sampler.reference_fields) if reference and sampler.uses_reference else None
-    known = read_predictions(labelled, sampler.labelled_fields, sampler.optional_fields) if labelled else None
-    return _buy(config, entry, annotator, work_dir, LabelState.read(labels), number, pool, other, known)
+    sampler, settings = build_sampler(config, entry), settings_of(config, entry, number)
+    other = reference if sampler.uses_reference else None
+    tables = {
+        'predictions': read_pool(model.predictions, sampler, settings),
+        'labelled_predictions': read_labelled(model.labelled, sampler) if model.labelled else None,
+        'reference_predictions': read_reference(other.predictions, sampler) if other else None,
+        'labelled_reference_predictions': read_labelled(other.labelled, sampler) if other and other.labelled else None,
+    }
+    paths = {
+        'labels': labels,
+        'predictions': model.predictions,
+        'labelled_predictions': model.labelled,
+        'reference_predictions': other.predictions if other else None,
+        'labelled_reference_predictions': other.labelled if other else None,
+    }
+    return _buy(config, entry, annotator, work_dir, LabelState.read(labels), number, tables, paths)
 
 
 def _buy(
@@ -159,9 +235,8 @@ def _buy(
     work_dir: Path,
     state: LabelState,
     number: int,
-    pool: PoolPredictions,
-    reference: PoolPredictions | None = None,
-    labelled: PoolPredictions | None = None,
+    tables: Mapping[str, PoolPredictions | None],
+    paths: Mapping[str, Path | None],
 ) -> dict[str, Any]:
     """Run one query on rank 0 and write its results; the other ranks only learn where they are."""
     folder = work_dir / (f'round_{number}' if number else 'initial')
@@ -169,28 +244,29 @@ def _buy(
     if not is_main_process():
         return {'files': {}, **{role: str(path.relative_to(work_dir)) for role, path in files.items()}}
     oracle = _annotator(config, annotator, state, work_dir)
-    sampler = build_sampler(config, entry)
+    settings, pool = settings_of(config, entry, number), tables['predictions']
+    assert pool is not None
     query: Query = select(
-        sampler,
+        build_sampler(config, entry),
         pool,
         state,
-        budget=entry.get('budget', config.get('budget')),
-        seed=config.randomness.seed,
-        reference=reference,
-        labelled=labelled,
-        dontcare=oracle.dontcare_regions() if sampler.dontcare != 'none' else None,
+        settings,
+        seed=seed_of(config, number),
+        reference=tables.get('reference_predictions'),
+        labelled=tables.get('labelled_predictions'),
+        labelled_reference=tables.get('labelled_reference_predictions'),
+        dontcare_regions=oracle.dontcare_regions() if settings.dontcare != 'none' else None,
         annotate=oracle.annotate,
-        stop_rule=entry.get('stop_rule', config.get('stop_rule', 'include_crossing')),
-        empty_cost=entry.get('empty_cost', config.get('empty_cost', 0)),
         round_number=number,
     )
+    query = replace(query, inputs=describe_inputs(paths, tables, work_dir))
     query.write(files['query'])
     _tell(query)
     state.buy(number, query.purchases).write(files['labels'])
     return {
         'files': files,
         'frames': len(query.frames),
-        'spent': query.spent,
+        'spent': sum(query.spent_per_class.values()),
         'spent_per_class': dict(query.spent_per_class),
         'stopped': query.stopped,
     }

@@ -42,9 +42,9 @@ def check_settings(settings: Mapping[str, Any] | None) -> None:
 
 
 def calibrate_predictions(
-    config: Config, settings: Mapping[str, Any], predictions: Path, labelled: Path, out: Path
+    config: Config, settings: Mapping[str, Any], predictions: Path, labelled: Path, out: Path, out_labelled: Path
 ) -> dict[str, Any]:
-    """Write predictions of the pool with calibrated scores, on rank 0.
+    """Write predictions of the pool and of the labelled frames with calibrated scores, on rank 0.
 
     Annotations of the frames in ``labelled`` are read, and no others.
 
@@ -53,7 +53,8 @@ def calibrate_predictions(
         settings: See `check_settings`.
         predictions: Predictions of the pool.
         labelled: The same model's predictions of the labelled frames.
-        out: Folder to write; what an interrupted run left there is replaced.
+        out: Folder to write for the pool; what an interrupted run left there is replaced.
+        out_labelled: The same for the labelled frames.
 
     Returns:
         Facts for the journal.
@@ -66,7 +67,13 @@ def calibrate_predictions(
     calibration = fit_on_frames(settings['method'], pool, truth, **options)
     for warning in calibration.warnings:
         tell(warning, logging.WARNING)
-    remove(out)
-    rescore_predictions(predictions, out, calibration, {'score_calibration': calibration.method})
+    for source, target in ((predictions, out), (labelled, out_labelled)):
+        remove(target)
+        rescore_predictions(source, target, calibration, {'score_calibration': calibration.method})
     calibration.write(out / 'calibration.json')
-    return {'files': {'predictions': find_parts(out), 'calibration': out / 'calibration.json'}}
+    files = {
+        'predictions': find_parts(out),
+        'labelled': find_parts(out_labelled),
+        'calibration': out / 'calibration.json',
+    }
+    return {'files': files}

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.query.query_file import Query, SelectedFrame
+from ssal3d.active.query.report import class_facts, summary_line
 from ssal3d.data.label_state import LabelState
 from ssal3d.predictions import PoolPredictions
 from ssal3d.report.charts import histogram
@@ -57,7 +58,7 @@ class Choice:
     @cached_property
     def needs(self) -> Sequence[Mapping[str, ClassNeed] | None]:
         """How full each class was when each frame was taken."""
-        found = self.judgement and class_needs(self.query, self.judgement, self.before.counts)
+        found = self.judgement and class_needs(self.query, self.judgement)
         return found or [None] * len(self.query.frames)
 
     @property
@@ -83,7 +84,8 @@ def query_section(choice: Choice) -> str:
     query, frames = choice.query, list(zip(choice.query.frames, choice.needs))
     header = ('rank', 'frame', 'utility', 'similarity', 'relaxed', 'predicted', 'annotated')
     rows = [(rank, *_row(frame)) for rank, frame in enumerate(query.frames)]
-    parts = [text(warning, name='warning') for warning in query.warnings]
+    parts = [text(line) for line in (f'{summary_line(query)}.', *class_facts(query))]
+    parts += [text(warning, name='warning') for warning in query.warnings]
     parts += _uncertainty(choice)
     if choice.shown:
         words = (
@@ -126,7 +128,7 @@ def _card(choice: Choice, frame: SelectedFrame, need: Mapping[str, ClassNeed] | 
 
 def _uncertainty(choice: Choice) -> list[str]:
     if choice.judgement is None:
-        return [text('There are no predictions of this round: nothing is known about what the query saw.')]
+        return [text('What the query saw is not known: no predictions of this round, or a query of another version.')]
     values = {name: value for name, value in choice.judgement.uncertainty.items() if np.isfinite(value)}
     chosen = [values[name] for name in choice.query.frame_ids if name in values]
     if not chosen:

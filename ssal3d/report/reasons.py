@@ -1,20 +1,21 @@
 """Why a query chose each frame, in words: what it was unsure of, what it held already, which classes were wanted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.detections import Detections
-from ssal3d.active.functional import Limits, binary_entropy, frame_mean, inverse_frequency_caps, manual_caps
+from ssal3d.active.functional import Limits, binary_entropy, frame_mean
+from ssal3d.active.functional.collaborative_greedy import Relaxation
 from ssal3d.active.query.query_file import Query, SelectedFrame
 from ssal3d.active.query.selection import aligned_reference, unlabelled_part
 from ssal3d.active.sampler import ActiveSampler
 from ssal3d.active.samplers.cal import CALSampler
 from ssal3d.class_names import per_class
 from ssal3d.data.label_state import LabelState
+from ssal3d.errors import UserError
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 from ssal3d.report.html import words_of
@@ -46,17 +47,24 @@ class ClassNeed:
     """How far a class was filled when a frame was taken.
 
     Attributes:
-        count: Boxes of the class that the query counted before.
-        limit: Boxes at which it is full.
+        count: Boxes of the class that the query had counted before.
+        limit: Boxes at which it is full; infinite without a limit.
+        counts: Whether predicted boxes of the class count at all; not if too many of them are known to be wrong.
     """
 
     count: int
     limit: float
+    counts: bool = True
 
     @property
     def full(self) -> bool:
         """Whether further boxes of the class counted less."""
         return self.count >= self.limit
+
+    def __str__(self) -> str:
+        if not np.isfinite(self.limit):
+            return 'without limit'
+        return f'{self.count} of {self.limit:.0f}' if self.counts else 'not counted, too often wrong'
 
 
 def judge(query: Query, predictions: Mapping[str, PoolPredictions], labels: LabelState) -> Judgement | None:
@@ -71,7 +79,10 @@ def judge(query: Query, predictions: Mapping[str, PoolPredictions], labels: Labe
         return None
     told: list[str] = []  # what the query warned of already
     pool = unlabelled_part(list(predictions.values())[-1], labels, told.append)
-    sampler: ActiveSampler = ACTIVE_SAMPLERS.build(dict(query.sampler))
+    try:
+        sampler: ActiveSampler = ACTIVE_SAMPLERS.build(dict(query.sampler))
+    except TypeError:  # a query of another version, whose sampler had other options
+        return None
     compared = len(predictions) > 1 and sampler.uses_reference
     reference = aligned_reference(next(iter(predictions.values())), pool, told.append) if compared else None
     detections = sampler.detections(pool, reference)
@@ -80,7 +91,7 @@ def judge(query: Query, predictions: Mapping[str, PoolPredictions], labels: Labe
     return Judgement(detections, dict(zip(merged.frame_ids.tolist(), means.tolist())))
 
 
-def class_needs(query: Query, judgement: Judgement, labelled: Mapping[str, int]) -> list[dict[str, ClassNeed]] | None:
+def class_needs(query: Query, judgement: Judgement) -> list[dict[str, ClassNeed]] | None:
     """Return how full each class was when each frame was taken, None if the query has no class limits.
 
     The counters are those of `collaborative_greedy`, counted again.
@@ -88,40 +99,47 @@ def class_needs(query: Query, judgement: Judgement, labelled: Mapping[str, int])
     Args:
         query: A query of CAL.
         judgement: What it saw.
-        labelled: Boxes by class that were labelled before.
+
+    Raises:
+        UserError: If the counters do not end where the query says that they did.
     """
-    options, classes = query.sampler, judgement.detections.predictions.classes
-    if options['type'] != CALSampler.__name__ or options['caps'] == 'none':
+    facts = query.diagnostics.get('classes', {})
+    if query.sampler['type'] != CALSampler.__name__ or not facts or all(f['limit'] is None for f in facts.values()):
         return None
-    if options['caps'] == 'inverse_freq':
-        counts = np.array([labelled.get(name, 0) for name in classes], dtype=np.int64)
-        caps = inverse_frequency_caps(counts, query.budget, options['u_min'])
-    else:
-        weights = per_class(options['class_weights'] or 1.0, classes, 'class_weights')
-        caps = manual_caps(weights, query.budget)
-    added = _counted(query, judgement, options, caps)
-    before = np.cumsum([np.zeros(len(classes), dtype=np.int64), *added], axis=0)
+    classes = judgement.detections.predictions.classes
+    counted = np.cumsum([np.zeros(len(classes), dtype=np.int64), *_counted(query, judgement)], axis=0)
+    for name, count in zip(classes, counted[-1].tolist()):
+        if count != facts[name]['counted']:
+            raise UserError(
+                f'query of round {query.round}: class {name} has {count} counted boxes by the predictions, the query says '
+                f'{facts[name]["counted"]}; the prediction folder is not the one that it was made from'
+            )
+    limits = {name: np.inf if facts[name]['limit'] is None else facts[name]['limit'] for name in classes}
     return [
-        {name: ClassNeed(int(count), float(cap)) for name, count, cap in zip(classes, counts, caps)}
-        for counts in before
-    ][:-1]
+        {name: ClassNeed(int(count), limits[name], facts[name]['counts']) for name, count in zip(classes, counts)}
+        for counts in counted[:-1]
+    ]
 
 
-def _counted(
-    query: Query, judgement: Judgement, options: Mapping[str, Any], caps: NDArray[np.floating]
-) -> list[NDArray[np.int64]]:
+def _counted(query: Query, judgement: Judgement) -> list[NDArray[np.int64]]:
     """Return the ``(C,)`` boxes that each chosen frame added to the counters."""
     found, classes = judgement.detections, judgement.detections.predictions.classes
-    if options['counts'] == 'annotated' and query.cost == 'annotated':
+    if query.sampler['counts'] == 'annotated' and query.cost == 'annotated':
         return [np.array([(f.annotated_boxes or {}).get(name, 0) for name in classes]) for f in query.frames]
-    s_obj = per_class(options['s_obj'], classes, 's_obj')
-    limits = Limits(options['t_sim'], s_obj, caps, np.ones(len(classes)))
-    position, pool = found.predictions.index(), found.predictions
+    levels, position, pool = _levels(query, classes), found.predictions.index(), found.predictions
     objects = {
-        level: found.count(found.reliable & (pool.scores > limits.relaxed_s_obj(level)[pool.labels]))
+        level: found.count(found.reliable & (pool.scores > levels[level].s_obj[pool.labels]))
         for level in {frame.relax_level for frame in query.frames}
     }
-    return [objects[frame.relax_level][position[frame.frame_id]] for frame in query.frames]
+    counts = np.array([query.diagnostics['classes'][name]['counts'] for name in classes])
+    return [np.where(counts, objects[frame.relax_level][position[frame.frame_id]], 0) for frame in query.frames]
+
+
+def _levels(query: Query, classes: Sequence[str]) -> list[Relaxation]:
+    """Return the limits of a query of CAL, level by level."""
+    options, nothing = query.sampler, np.zeros(len(classes))
+    s_obj = per_class(options['s_obj'], classes, 's_obj')
+    return list(Limits(options['t_sim'], s_obj, nothing, nothing, tuple(options['relax'])).levels())
 
 
 def reasons(
@@ -164,7 +182,7 @@ def _similar(similarity: float) -> str:
 
 
 def _needed(need: Mapping[str, ClassNeed]) -> str:
-    wanted = [f'{name} ({value.count} of {value.limit:.0f})' for name, value in need.items() if not value.full]
+    wanted = [f'{name} ({value})' for name, value in need.items() if not value.full]
     full = [name for name, value in need.items() if value.full]
     line = f'Still wanted: {words_of(wanted)}' if wanted else 'No class was wanted any more'
     return f'{line}; full, so that its uncertainty counts less: {words_of(full)}.' if full else f'{line}.'
@@ -172,10 +190,18 @@ def _needed(need: Mapping[str, ClassNeed]) -> str:
 
 def _relaxed(query: Query, level: int) -> str:
     line = (
-        f'No frame passed the limits as they stand: they had been relaxed {"once" if level == 1 else f"{level} times"}'
+        f'No frame passed the limits as they stand; they had been relaxed {"once" if level == 1 else f"{level} times"}'
     )
-    if 't_sim' not in query.sampler:
+    if query.sampler['type'] != CALSampler.__name__:
         return f'{line}.'
-    base = float(query.sampler['t_sim'])
-    reached = Limits(base, np.zeros(1), np.zeros(1), np.zeros(1)).relaxed_t_sim(level)
-    return f'{line} (similarity below {reached:.2f} instead of {base:.2f}, lower scores count as objects).'
+    classes = list(query.spent_per_class)
+    before, now = (_levels(query, classes)[step] for step in (0, level))
+    changes = []
+    if (now.s_obj < before.s_obj).any():
+        changes.append(f'scores above {float(now.s_obj.min()):.2f} count as objects')
+    if now.any_class:
+        changes.append('no box of a wanted class is needed')
+    if now.t_sim > before.t_sim:
+        limit = f'below {now.t_sim:.2f} instead of {before.t_sim:.2f}' if np.isfinite(now.t_sim) else 'of any size'
+        changes.append(f'similarity {limit}')
+    return f'{line}: {words_of(changes)}.'

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssal3d.active import ActiveSampler, select
+from ssal3d.active import ActiveSampler, QuerySettings, select
 from ssal3d.errors import UserError
 from ssal3d.predictions import read_predictions
 from ssal3d.predictions.schema import COLUMNS
@@ -57,6 +57,8 @@ SAMPLERS = {
         'caps': 'manual',
         'counts': 'annotated',
         'ensemble_nms': 0.1,
+        'relax': ['t_sim', 'classes'],
+        'min_precision': 0,
     },
 }
 
@@ -67,9 +69,10 @@ def build(name: str, **options) -> ActiveSampler:
     return ACTIVE_SAMPLERS.build({**SAMPLERS[name], **options})
 
 
-def run(name, pool, *, budget=20, counts=None, seed=0, sampler=None, **options):
+def run(name, pool, *, budget=20, counts=None, seed=0, sampler=None, **settings):
     """Query with everything that a sampler may ask for."""
     sampler = sampler or build(name)
+    settings = QuerySettings(budget, **{'cost_score': 0, **settings})
     names = sorted(pool.classes)  # the labelled frames hold the same objects whatever the order of the classes
     labelled = synthetic_pool(6, seed=77, fields=sampler.labelled_fields, classes=names)
     labelled = replace(
@@ -85,12 +88,11 @@ def run(name, pool, *, budget=20, counts=None, seed=0, sampler=None, **options):
         sampler,
         pool,
         labels,
-        budget=budget,
+        settings,
         seed=seed,
         annotate=counts,
         reference=second_model(pool, fields=sampler.reference_fields) if sampler.uses_reference else None,
         labelled=labelled if sampler.needs_labelled else None,
-        **options,
     )
 
 
@@ -111,8 +113,6 @@ def test_options_are_attributes_checked_and_recorded(name):
     assert ACTIVE_SAMPLERS.build(config).config == config
     with pytest.raises(UserError, match=f"unknown option of {config['type']} 'nonsense'"):
         build(name, nonsense=1)
-    with pytest.raises(UserError, match=r"unknown value of dontcare 'papr'.*did you mean 'paper'"):
-        build(name, dontcare='papr')
 
 
 @every_sampler
@@ -120,9 +120,7 @@ def test_required_fields_exist_in_the_contract_and_are_asked_for_by_name(name):
     sampler = build(name)
     fields = {*sampler.required_fields, *sampler.reference_fields, *sampler.labelled_fields}
     assert fields <= set(COLUMNS)
-    assert sampler.fields_to_read() == sampler.required_fields
-    assert build(name, dontcare='paper').fields_to_read() == (*sampler.required_fields, 'lidar2img', 'image_shape')
-    assert build(name, dontcare='paper').fields_to_read(with_dontcare=False) == sampler.required_fields
+    assert set(sampler.optional_fields) <= set(COLUMNS)
     for field in sampler.required_fields:
         pool = make(name, 4)
         del pool.fields[field]
@@ -137,10 +135,73 @@ def test_inputs_it_cannot_work_without_are_named(name):
         with pytest.raises(UserError, match='reference-predictions'):
             select(sampler, pool, unlabelled(pool), budget=1)
     elif sampler.needs_labelled:
+        labels = unlabelled(pool).buy(0, [('elsewhere', {'Car': 1})])
         with pytest.raises(UserError, match='labelled-predictions'):
-            select(sampler, pool, unlabelled(pool), budget=1)
+            select(sampler, pool, labels, QuerySettings(1))
     else:
-        assert select(sampler, pool, unlabelled(pool), budget=1).frames
+        assert select(sampler, pool, unlabelled(pool), QuerySettings(1)).frames
+
+
+@every_sampler
+@pytest.mark.parametrize('annotates', [True, False])
+def test_cold_start(name, annotates):
+    """Nothing is labelled, and there are no predictions of labelled frames."""
+    pool, sampler = make(name, 12), build(name)
+    counts = Oracle(annotated_boxes(pool)) if annotates else None
+    reference = second_model(pool, fields=sampler.reference_fields) if sampler.needs_reference else None
+    for settings in (QuerySettings(9), QuerySettings(3, unit='frames')):
+        query = select(sampler, pool, unlabelled(pool), settings, annotate=counts, reference=reference)
+        assert query.stopped == 'budget'
+        assert query.round == 0
+        assert query.frames
+
+
+UNITS = {'boxes': 20, 'frames': 7, 'both': 40}
+
+
+@every_sampler
+@pytest.mark.parametrize('unit', UNITS)
+@pytest.mark.parametrize('annotates', [True, False])
+def test_every_unit_of_the_budget(name, unit, annotates):
+    pool, budget = make(name, 30), UNITS[unit]
+    counts = annotated_boxes(pool)
+    price = {'frame': 4, 'box': 0.5} if unit == 'both' else unit
+    query = run(name, pool, budget=budget, counts=Oracle(counts) if annotates else None, unit=price)
+    boxes = [sum((frame.annotated_boxes or frame.predicted_boxes).values()) for frame in query.frames]
+    costs = {'boxes': boxes, 'frames': [1] * len(boxes), 'both': [4 + 0.5 * number for number in boxes]}[unit]
+    assert query.spent == sum(costs) >= budget > query.spent - costs[-1]
+    assert sum(query.spent_per_class.values()) == sum(boxes)
+    assert query.to_json()['unit'] == price
+    json.dumps(query.to_json(), allow_nan=False)
+
+
+@every_sampler
+def test_the_query_decides_which_frames_there_are_and_not_the_sampler(name):
+    """The same rule for DontCare regions leaves the same pool to every sampler."""
+    pool, sampler = make(name, 10), build(name)
+    assert 'dontcare' not in sampler.config
+    hidden = pool.frame_ids[::2].tolist()
+    regions = {frame_id: [[0, 0, 9, 9]] for frame_id in hidden}
+    settings = QuerySettings(10**6, dontcare='frame')
+    reference = second_model(pool, fields=sampler.reference_fields) if sampler.needs_reference else None
+    query = select(sampler, pool, unlabelled(pool), settings, dontcare_regions=regions, reference=reference)
+    assert sorted(query.frame_ids) == pool.frame_ids[1::2].tolist()
+    assert any(warning.startswith("oracle: dontcare='frame' excluded 5 of 10") for warning in query.warnings)
+
+
+@every_sampler
+def test_a_frame_offered_twice_is_an_error(name):
+    sampler, pool, order = build(name), make(name, 6), type(build(name)).order
+
+    class Twice(type(sampler)):
+        def order(self, pool, context):
+            for candidate in order(self, pool, context):
+                yield candidate
+                yield candidate
+
+    twice = Twice(**{key: value for key, value in sampler.config.items() if key != 'type'})
+    with pytest.raises(UserError, match=r'Twice offers frame \d+ twice'):
+        run(name, pool, sampler=twice, budget=10**6)
 
 
 @every_sampler

@@ -87,7 +87,7 @@ def test_two_rounds_in_two_tools_from_a_folder_of_scans(run, pool, tmp_path):
 
     # Round 1: a query of two models, corrected in SUSTechPOINTS.
     run('al_select', ROOT / 'configs/active/entropy_kitti.py', '--predictions', 'query_model', '--labels',
-        'labels/round_0.json', '--budget', 30, '--out', 'query_1.json')  # fmt: skip
+        'labels/round_0.json', '--budget', 30, '--out', 'query_1.json', '--cfg-options', 'query.cost_score=0')  # fmt: skip
     run('labels', 'export', 'query_1.json', '--labels', 'labels/round_0.json', '--scans', 'scans', '--format',
         'sustechpoints', '--out', 'batch_1', '--predictions', 'query_model', '--reference-predictions',
         'reference_model', '--threshold', '0.5')  # fmt: skip

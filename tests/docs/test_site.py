@@ -70,12 +70,12 @@ def test_links_anchors_names_and_parameters_that_do_not_exist_end_the_build(tmp_
     (tmp_path / 'docs' / 'label_state.md').write_text('# X\n\n[a](gone.md) [b](data.md#gone) [c](../configs/gone.py)\n')
     for path, old, new in (
         ('ssal3d/active/__init__.py', "'select',", "'select', 'unheard_of',"),
-        ('ssal3d/active/query/selection.py', '        budget: Boxes to buy.', '        bugdet: Boxes to buy.'),
+        ('ssal3d/active/query/selection.py', '        seed: Seed of the query.', '        sede: Seed of the query.'),
     ):
         text = (tmp_path / path).read_text()
         assert text.count(old) == 1
         (tmp_path / path).write_text(text.replace(old, new))
     printed = build(tmp_path, tmp_path / 'site', code=1)
     warnings = [line for line in printed.splitlines() if 'WARNING' in line]
-    for fault in ("'gone.md'", "'data.md#gone'", "'../configs/gone.py'", 'ssal3d.active.unheard_of', "'bugdet'"):
+    for fault in ("'gone.md'", "'data.md#gone'", "'../configs/gone.py'", 'ssal3d.active.unheard_of', "'sede'"):
         assert any(fault in line for line in warnings), f'{fault} not in {warnings}'

@@ -7,6 +7,7 @@ import numpy as np
 
 from ssal3d.active import CALSampler, RandomSampler
 from ssal3d.active.query.selection import pool_of_ids, select
+from ssal3d.active.query.settings import QuerySettings
 from ssal3d.bank import BoxBank
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import cpsp_settings
@@ -91,7 +92,12 @@ def write_experiment(folder, data, seed=1, sampler=None, gain=2.0, name='small')
     folder, steps = Path(folder), []
     state = LabelState.empty(data.classes, data.annotations.stem, data.pool.ids)
     first = select(
-        RandomSampler(), pool_of_ids(data.pool.ids, data.classes), state, budget=20, seed=seed, annotate=data.counts
+        RandomSampler(),
+        pool_of_ids(data.pool.ids, data.classes),
+        state,
+        QuerySettings(20),
+        seed=seed,
+        annotate=data.counts,
     )
     state = _buy(folder, steps, 'initial', first, state)
     rest = [frame for frame in data.pool.ids if frame not in state.frame_ids]
@@ -103,10 +109,10 @@ def write_experiment(folder, data, seed=1, sampler=None, gain=2.0, name='small')
     _write_bank(folder / STAGES[1] / 'bank', data, models[STAGES[1]])
     reference, last = models.values()
     query = select(
-        sampler or CALSampler(t_sim=0.8, s_add=0.8, relax=True),
+        sampler or CALSampler(t_sim=0.8, s_add=0.8, s_obj=0.2),
         last,
         state,
-        budget=24,
+        QuerySettings(24),
         seed=seed,
         reference=reference,
         annotate=data.counts,
@@ -134,7 +140,7 @@ def _buy(folder, steps, step, query, state):
     state.write(folder / path)
     facts = {'frames': len(query.frames), 'spent': query.spent, 'spent_per_class': dict(query.spent_per_class)}
     steps.append({'step': step, 'labels': path, 'query': f'{group}/query.json', 'seconds': 0.5, **facts})
-    _reads(folder, step, {'sampler': dict(query.sampler), 'query': {'budget': query.budget}, 'seed': query.seed})
+    _reads(folder, step, {'sampler': dict(query.sampler), 'query': query.settings.to_json(), 'seed': query.seed})
     return state
 
 

@@ -1,4 +1,4 @@
-"""CAL once more, from the text of the specification: plain dictionaries, everything recomputed at every step.
+"""CAL once more, from its description: plain dictionaries, everything recomputed at every step.
 
 Boxes are parallel to the axes here. Shares no code with the package.
 """
@@ -66,6 +66,7 @@ def select(  # noqa: C901 (as long as the text it follows)
     div: str = 'union',
     counts: str = 'reliable',
     labelled: list[list[list[float]]] = (),
+    cost_score: float = 0.3,
 ) -> list[dict]:
     merged = {name: ensemble(boxes, reference[name]) if reference else boxes for name, boxes in pool.items()}
     for name, boxes in merged.items():
@@ -85,20 +86,24 @@ def select(  # noqa: C901 (as long as the text it follows)
     def objects(name: str, label: str, threshold: float) -> int:
         return sum(box['label'] == label and box['reliable'] and box['score'] > threshold for box in merged[name])
 
-    while spent < budget and level <= 11:
+    ladder = [(1 + 0.1 * step, False, t_sim) for step in range(11)]  # score threshold, then classes, then similarity
+    ladder += [(2, True, limit) for limit in dict.fromkeys([t_sim, *(min(t_sim * (1 + k / 10), 1) for k in range(11))])]
+    ladder += [(2, True, math.inf)]
+
+    while spent < budget and level < len(ladder):
         accepted = False
-        factor = 1 + 0.1 * level
+        factor, any_class, limit = ladder[level]
         threshold = round(s_obj / factor, 9)
         names = sorted(set(pool) - excluded - {entry['frame_id'] for entry in chosen}, key=lambda n: (-value(n), n))
         for name in names:
             sim = similarity(features[name], selected, div)
-            if level < 11 and selected and sim >= round(t_sim * factor, 9):
+            if selected and sim >= round(limit, 9):
                 continue
-            if level < 10 and not any(objects(name, label, threshold) for label in caps if label not in full):
+            if not any_class and not any(objects(name, label, threshold) for label in caps if label not in full):
                 continue
             accepted = True
             chosen.append({'frame_id': name, 'utility': value(name), 'similarity': sim, 'relax_level': level})
-            predicted = sum(box['reliable'] for box in merged[name])
+            predicted = sum(box['reliable'] and box['score'] > cost_score for box in merged[name])
             spent += sum(bought_boxes[name].values()) if bought_boxes else predicted
             for label in caps:
                 own = bought_boxes[name].get(label, 0) if counts == 'annotated' else objects(name, label, threshold)

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from ssal3d.loop.digests import differences, digest, neutral
+from ssal3d.fileio import digest
+from ssal3d.loop.digests import differences, neutral
 
 
 def test_paths_and_speed_do_not_count(tmp_path):

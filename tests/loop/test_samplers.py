@@ -70,8 +70,8 @@ def test_from_the_detector_to_the_query(path, experiment, street, tmp_path, monk
     before = {name: value.clone() for name, value in model.state_dict().items()}
     labels = experiment / 'labels' / 'round_0.json'
     dataset = dict(config.pool_dataset, pipeline=config.test_pipeline)
-    folders = {'UnlabelledView': ('predictions', sampler.fields_to_read())}
-    if sampler.needs_labelled:
+    folders = {'UnlabelledView': ('predictions', sampler.required_fields)}
+    if sampler.needs_labelled or sampler.uses_labelled:
         folders['LabelledView'] = ('labelled-predictions', sampler.labelled_fields)
     command = [
         sys.executable,

@@ -40,10 +40,12 @@ def config(tmp_path):
 def test_scores_are_calibrated_without_a_look_at_unlabelled_frames(config, tmp_path):
     settings = {'method': 'isotonic', 'iou': {'Car': 0.5}}
     for _ in range(2):  # the second time, an interrupted run has left something
-        facts = calibrate_predictions(config, settings, tmp_path / 'pool', tmp_path / 'labelled', tmp_path / 'out')
+        folders = [tmp_path / name for name in ('pool', 'labelled', 'out', 'known')]
+        facts = calibrate_predictions(config, settings, *folders)
         pool = read_predictions(tmp_path / 'out')
         assert pool.scores.mean() == pytest.approx(0.5, abs=0.1)
         assert read_predictions(tmp_path / 'pool').scores.mean() > 0.8
+        assert read_predictions(tmp_path / 'known').scores.mean() == pytest.approx(0.5, abs=0.1)
         assert read_json(facts['files']['calibration'])['classes']['Car']['right'] == 50
 
 

@@ -1,14 +1,16 @@
 """Class counters of a query, counted again, explain its utilities to the last digit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ssal3d.active import CALSampler, RandomSampler
-from ssal3d.active.functional import binary_entropy, frame_mean
-from ssal3d.active.functional.collaborative_greedy import ANY_FRAME
+from ssal3d.active.functional import Limits, binary_entropy, frame_mean
+from ssal3d.errors import UserError
 from ssal3d.report.chosen import Choice
 from ssal3d.report.experiment import read_experiment
-from ssal3d.report.reasons import reasons
+from ssal3d.report.reasons import class_needs, reasons
 from tests.helpers.experiment_folder import Data, write_experiment
 
 
@@ -39,11 +41,23 @@ def test_relaxed_limits_are_told_with_the_limit_that_was_passed(tmp_path, data):
     folder = write_experiment(tmp_path, data, sampler=CALSampler(t_sim=0.5))
     choice = Choice.of(read_experiment(folder), 'round_1/query')
     frame = max(choice.query.frames, key=lambda frame: frame.relax_level)
-    assert 0 < frame.relax_level < ANY_FRAME
-    times = 'once' if frame.relax_level == 1 else f'{frame.relax_level} times'
+    level = list(Limits(0.5, np.full(3, 0.3), np.ones(3), np.ones(3)).levels())[frame.relax_level]
+    assert 0.5 < level.t_sim <= 1
     lines = ' '.join(reasons(choice.query, frame, choice.judgement, None))
-    limit = 0.5 * (1 + 0.1 * frame.relax_level)
-    assert f'they had been relaxed {times} (similarity below {limit:.2f} instead of 0.50' in lines
+    assert f'they had been relaxed {frame.relax_level} times: ' in lines
+    assert f'similarity below {level.t_sim:.2f} instead of 0.50' in lines
+    assert 'no box of a wanted class is needed' in lines
+
+
+def test_predictions_that_the_query_did_not_see_are_noticed(tmp_path, data):
+    folder = write_experiment(tmp_path, data)
+    choice = Choice.of(read_experiment(folder), 'round_1/query')
+    classes = {
+        name: {**facts, 'counted': facts['counted'] + 1} for name, facts in choice.query.diagnostics['classes'].items()
+    }
+    query = replace(choice.query, diagnostics={'classes': classes})
+    with pytest.raises(UserError, match='counted boxes by the predictions, the query says'):
+        class_needs(query, choice.judgement)
 
 
 def test_a_random_query_says_that_it_ranks_nothing(tmp_path, data):

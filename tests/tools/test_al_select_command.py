@@ -1,5 +1,6 @@
 """The command as a user runs it; most runs stay in this process because starting Python takes longer than a query."""
 
+import hashlib
 import json
 import os
 import runpy
@@ -35,12 +36,14 @@ def inputs(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def al_select(inputs, tmp_path, monkeypatch, capsys):
-    def run(config='cal_kitti', *words, code=0, predictions='query', labels='labels.json', **options):
+    def run(config='cal_kitti_paper', *words, code=0, predictions='query', labels='labels.json', **options):
         """Run the command on the files of `inputs`; return query.json, or the error line."""
         out = tmp_path / 'query.json'
-        out.unlink(missing_ok=True)
+        if '--force' not in words:
+            out.unlink(missing_ok=True)
         config = config if str(config).endswith('.py') else ROOT / 'configs' / 'active' / f'{config}.py'
         options = {'predictions': predictions, 'labels': labels, **options}
+        out = options.pop('out', out)
         named = [
             word
             for name, value in options.items()
@@ -54,7 +57,7 @@ def al_select(inputs, tmp_path, monkeypatch, capsys):
         printed = capsys.readouterr()
         assert ended.value.code == code, printed.err
         if code == 2:
-            assert not out.exists()
+            assert '--force' in words or out.name == 'taken.json' or not out.exists()
             assert printed.err.count('\n') == 1, printed.err
             return printed.err
         return json.loads(out.read_text())
@@ -74,32 +77,78 @@ def test_cal_with_two_models_and_annotations(al_select, inputs):
     ids = [frame['frame_id'] for frame in query['frames']]
     assert not {'000005', '000009', '000003'} & set(ids)
     assert query['warnings'][0].startswith('2 frames of the predictions are labelled already')
-    assert "dontcare='paper' excluded 1 of 58 frames" in query['warnings'][1]
+    assert "oracle: dontcare='paper' excluded 1 of 58 frames" in query['warnings'][1]
     spent = {name: sum(counts[frame_id][name] for frame_id in ids) for name in CLASSES}
     assert query['spent_per_class'] == spent
     assert query['spent'] == sum(spent.values())
 
 
-@pytest.mark.parametrize('config', ['cal_kitti', 'cal_waymo', 'random_kitti', 'random_waymo'])
+@pytest.mark.parametrize('config', ['cal_kitti', 'cal_kitti_paper', 'cal_waymo', 'random_kitti', 'random_waymo'])
 def test_shipped_configs_run_without_annotations(al_select, config):
     query = al_select(config, budget=40)
     assert query['cost'] == 'predicted'
     assert query['spent'] >= 40 == query['budget']
     assert all(frame['annotated_boxes'] is None for frame in query['frames'])
     dontcare = [warning for warning in query['warnings'] if 'is off because no DontCare' in warning]
-    assert len(dontcare) == (config == 'cal_kitti')
+    assert len(dontcare) == (config == 'cal_kitti_paper')
 
 
 def test_waymo_weights_reach_the_class_that_mmdetection3d_calls_car(al_select):
     query = al_select('cal_waymo', budget=5)
     assert query['sampler']['class_weights'] == {'Vehicle': 0.1, 'Pedestrian': 0.2, 'Cyclist': 2.7}
-    assert query['sampler']['dontcare'] == 'none'
+    assert query['dontcare'] == 'none'
 
 
 def test_overrides(al_select):
-    query = al_select('cal_kitti', '--cfg-options', 'active_sampler.t_sim=0.7', 'budget=9', seed=3, round=4)
+    query = al_select('cal_kitti', '--cfg-options', 'active_sampler.t_sim=0.7', 'query.budget=9', seed=3, round=4)
     assert (query['sampler']['t_sim'], query['budget'], query['seed'], query['round']) == (0.7, 9, 3, 4)
-    assert al_select('cal_kitti', '--cfg-options', 'budget=9', budget=3)['budget'] == 3
+    assert al_select('cal_kitti', '--cfg-options', 'query.budget=9', budget=3)['budget'] == 3
+    seeded = ('--cfg-options', 'randomness.seed=7')
+    assert al_select('random_kitti', *seeded, round=4)['seed'] == 11  # another one for every round
+
+
+def test_budgets_in_frames_and_in_money(al_select):
+    query = al_select('entropy_kitti', '--unit', 'frames', budget=7)
+    assert (query['budget'], query['unit'], query['spent'], len(query['frames'])) == (7, 'frames', 7, 7)
+    query = al_select('entropy_kitti', '--unit', 'frame=10,box=2.5', budget=99.5, annotations='counts.json')
+    assert query['unit'] == {'frame': 10, 'box': 2.5}
+    assert query['spent'] == 10 * len(query['frames']) + 2.5 * sum(query['spent_per_class'].values())
+
+
+def test_the_query_says_what_it_was_made_from(al_select, inputs):
+    query = al_select(reference_predictions='reference', annotations='counts.json')
+    assert set(query['inputs']) == {'labels', 'predictions', 'reference_predictions', 'annotations'}
+    assert query['inputs']['predictions']['path'] == 'query'
+    assert query['inputs']['labels']['sha256'] == hashlib.sha256((inputs / 'labels.json').read_bytes()).hexdigest()
+    digests = [entry['sha256'] for entry in query['inputs'].values()]
+    assert len({*digests}) == 4
+
+
+def test_a_query_that_is_there_is_not_overwritten(al_select, tmp_path):
+    first = al_select(budget=9)
+    out = tmp_path / 'query.json'
+    assert first == al_select('cal_kitti_paper', '--force', budget=9)
+    (tmp_path / 'taken.json').write_text('people work with this\n')
+    assert 'there is a file already' in al_select(code=2, out=tmp_path / 'taken.json')
+    assert (tmp_path / 'taken.json').read_text() == 'people work with this\n'
+    assert not out.exists()
+
+
+def test_classes_that_fill_their_counters_are_judged_by_labelled_frames(al_select, inputs, tmp_path):
+    """Half of the frames are labelled, and no pedestrian is in any of them."""
+    frames = [f'{number:06d}' for number in range(30)]
+    labels = LabelState.read(inputs / 'empty.json')
+    labels.buy(0, [(frame, {'Car': 9, 'Cyclist': 9}) for frame in frames]).write(tmp_path / 'half.json')
+    query = al_select('cal_kitti', reference_predictions='reference', labels=tmp_path / 'half.json', budget=60)
+    classes = query['diagnostics']['classes']
+    assert {name: facts['counts'] for name, facts in classes.items()} == {
+        'Car': True,
+        'Pedestrian': False,
+        'Cyclist': True,
+    }
+    assert classes['Pedestrian']['precision'] == 0
+    assert classes['Pedestrian']['counted'] == 0
+    assert set(query['counted_above']) == set(CLASSES)
 
 
 def test_pool_exhausted_is_exit_3_with_the_shortfall(al_select):
@@ -128,7 +177,8 @@ def test_initial_frames_from_a_list_of_ids(al_select, inputs):
     query = al_select('random_kitti', annotations='counts.json', **options)
     assert (query['round'], query['seed']) == (0, 0)
     assert query['spent'] >= 20
-    assert 'samplers that need no predictions' in al_select('random_kitti', code=2, **options)
+    assert 'cost of a frame in boxes is unknown' in al_select('random_kitti', code=2, **options)
+    assert len(al_select('random_kitti', '--unit', 'frames', **options)['frames']) == 20
     assert 'samplers that need no predictions' in al_select(code=2, annotations='counts.json', **options)
 
 
@@ -183,9 +233,19 @@ def test_command_loads_neither_torch_nor_mmdet3d(inputs, tmp_path):
         ({'budget': -1}, 'budget: found -1'),
         ({'words': ['--cfg-options', 'active_sampler.tsim=1']}, "unknown option of CALSampler 'tsim'"),
         ({'words': ['--cfg-options', 'active_sampler.type=CAL']}, "unknown active sampler 'CAL'"),
-        ({'words': ['--cfg-options', 'active_sampler.class_weights.Cra=1']}, "unknown class in class_weights 'Cra'"),
-        ({'words': ['--cfg-options', 'stop_rule=never']}, "unknown value of stop_rule 'never'"),
-        ({'words': ['--cfg-options', 'active_sampler.div_reference=labelled']}, 'give --labelled-predictions'),
+        (
+            {'config': 'cal_kitti_paper', 'words': ['--cfg-options', 'active_sampler.class_weights.Cra=1']},
+            "unknown class in class_weights 'Cra'",
+        ),
+        ({'words': ['--unit', 'mile']}, "unknown value of unit 'mile'"),
+        ({'words': ['--unit', 'frame=1']}, "found {'frame': 1}"),
+        ({'words': ['--cfg-options', 'query.stop_rule=never']}, "unknown value of stop_rule 'never'"),
+        (
+            {'words': ['--cfg-options', 'budget=9']},
+            'budget: this is a setting of the query now; write query=dict(budget=9)',
+        ),
+        ({'words': ['--cfg-options', 'active_sampler.dontcare=paper']}, "write query=dict(dontcare='paper')"),
+        ({'words': ['--cfg-options', 'query.budgt=9']}, "unknown key of query 'budgt'"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(al_select, changes, message):
@@ -222,12 +282,14 @@ def test_contradicting_predictions_are_named(al_select, inputs, tmp_path):
 
 def test_config_without_budget_or_sampler(al_select, tmp_path):
     (tmp_path / 'a.py').write_text("active_sampler = dict(type='CALSampler')\n")
-    assert 'budget is missing; add budget=150' in al_select(tmp_path / 'a.py', code=2)
-    assert al_select(tmp_path / 'a.py', '--cfg-options', 'budget=3')['budget'] == 3
+    assert 'budget is missing; add query=dict(budget=150)' in al_select(tmp_path / 'a.py', code=2)
+    assert al_select(tmp_path / 'a.py', '--cfg-options', 'query.budget=3')['budget'] == 3
     assert al_select(tmp_path / 'a.py', budget=3)['sampler']['caps'] == 'inverse_freq'
-    (tmp_path / 'b.py').write_text('budget = 3\n')
+    (tmp_path / 'b.py').write_text('query = dict(budget=3)\n')
     assert 'active_sampler is missing' in al_select(tmp_path / 'b.py', code=2)
-    (tmp_path / 'c.py').write_text('budget = \n')
+    (tmp_path / 'c.py').write_text('query = \n')
     assert 'c.py: not readable as a config' in al_select(tmp_path / 'c.py', code=2)
-    (tmp_path / 'd.py').write_text("_base_ = 'a.py'\nbudget = 2\ncustom_imports = dict(imports=['no_such_module'])\n")
+    (tmp_path / 'd.py').write_text(
+        "_base_ = 'a.py'\nquery = dict(budget=2)\ncustom_imports = dict(imports=['no_such_module'])\n"
+    )
     assert al_select(tmp_path / 'd.py')['budget'] == 2

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmengine.config import Config
 
-from ssal3d.active import ActiveSampler, select
+from ssal3d.active import ActiveSampler, QuerySettings, select
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json, write_json
@@ -86,13 +86,13 @@ def run(frames: int, sampler: str | None = None, all: bool = False) -> list[dict
     limit = (LIMITS.get(name, 1.0) if small else 60.0) if sampler else None
     whole_limit = None if sampler else 4 if small else 15 if frames <= 50_000 else 60
     build = Config.fromfile(CONFIGS / f'{name}_kitti.py').active_sampler.to_dict()
-    instance: ActiveSampler = ACTIVE_SAMPLERS.build({**build, 'dontcare': 'none'})
+    instance: ActiveSampler = ACTIVE_SAMPLERS.build(build)
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)
         inputs = write_inputs(folder, frames, instance, scale)
         query = [
             *(str(COMMAND), str(CONFIGS / f'{name}_kitti.py'), *inputs, '--budget', str(scale.budget)),
-            *('--out', str(folder / 'query.json'), '--cfg-options', "active_sampler.dontcare='none'"),
+            *('--out', str(folder / 'query.json'), '--force'),
         ]
         whole = [run_process(query) for _ in range(REPEATS)]
         start_up = min(run_process([str(COMMAND), '--help']).seconds for _ in range(REPEATS))
@@ -194,7 +194,7 @@ def time_parts(folder: Path, sampler: ActiveSampler, budget: int, limit: float |
             sampler,
             pool,
             labels,
-            budget=budget,
+            QuerySettings(budget),
             reference=reference,
             labelled=labelled,
             annotate=counts.__getitem__,

@@ -2,11 +2,13 @@
 
 from ssal3d.active.functional.category_similarity import category_distances
 from ssal3d.active.functional.collaborative_greedy import (
+    ClassCounters,
     Limits,
     collaborative_greedy,
     inverse_frequency_caps,
     manual_caps,
 )
+from ssal3d.active.functional.count_precision import count_precision
 from ssal3d.active.functional.density_balance import DensityBalance, point_densities
 from ssal3d.active.functional.diversity import Similarity, unit_rows
 from ssal3d.active.functional.ensemble import merge_predictions
@@ -19,6 +21,7 @@ from ssal3d.active.functional.tangent_kernel import TangentKernel
 from ssal3d.active.functional.uncertainty import binary_entropy, frame_max, frame_mean, softmax_entropy
 
 __all__ = [
+    'ClassCounters',
     'DensityBalance',
     'Information',
     'Limits',
@@ -27,6 +30,7 @@ __all__ = [
     'binary_entropy',
     'category_distances',
     'collaborative_greedy',
+    'count_precision',
     'frame_max',
     'frame_mean',
     'inverse_frequency_caps',

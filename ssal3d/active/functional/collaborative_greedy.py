@@ -1,14 +1,15 @@
-"""The greedy selection of CAL and its limits per class (spec 4.2 and 4.4; Algorithm 1 with the errors of 4.3 resolved).
+"""The greedy selection of CAL and its limits per class (S-SSAL, Algorithm 1 and Eq. 6).
 
-Resolutions used here: D-6 (a similarity equal to the threshold is rejected), D-9 and P-26 (weight of a full class),
-B-10 and B-16 (weights apply to immutable base values), D-11 (reliable boxes for eligibility and counters), B-12, B-13
-and P-25 (all classes are counted, on acceptance only, and full at ``count >= cap``), B-14 and B-15 (bounded relaxation,
-then the end), P-24 (a scan goes on behind an accepted frame, and from the start after a class became full). Limits are
-rounded to nine decimals: a count is compared with them, and `0.3 * 150 / 3 + 1` must be 16.
+Where the paper's text or the released code leave something open or do not end, see docs/deviations.md: a similarity equal to
+the threshold is rejected; weights of full classes apply to immutable base values; all classes of an accepted frame are
+counted, and a class is full at ``count >= cap``; a scan goes on behind an accepted frame, and from the start after a class
+became full; limits are relaxed one after another, then it ends. Limits are rounded to nine decimals: a count is compared
+with them, and `0.3 * 150 / 3 + 1` must be 16.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,22 @@ from ssal3d.active.functional.diversity import Similarity
 from ssal3d.active.functional.uncertainty import frame_mean
 from ssal3d.active.sampler import Candidate
 
-CLASSES_IGNORED = 10  # at this relaxation (factor 2) frames need no box of a class that is not full
-ANY_FRAME = 11  # at this one they may resemble the selection, too
+RELAXABLE = ('s_obj', 'classes', 't_sim')  # in the order in which they are relaxed
+STEPS = 10  # in which a limit changes by a tenth each
+
+
+class Relaxation(NamedTuple):
+    """The limits at one level of relaxation.
+
+    Attributes:
+        s_obj: ``(C,)`` float32 thresholds, like the scores.
+        any_class: Whether a frame needs no box of a class that is not full.
+        t_sim: Similarity to the selection that a frame must stay below, rounded like the similarities.
+    """
+
+    s_obj: NDArray[np.float32]
+    any_class: bool
+    t_sim: float
 
 
 @dataclass(frozen=True)
@@ -31,22 +46,86 @@ class Limits:
         s_obj: ``(C,)`` a frame needs a reliable box with a higher score of a class that is not full.
         caps: ``(C,)`` counted boxes at which a class is full.
         w_full: ``(C,)`` weight of the uncertainty of a full class's boxes.
-        relax: Whether limits are relaxed when nothing passes them.
+        relax: Which limits may be relaxed when nothing passes them, of `RELAXABLE`.
+        counts: ``(C,)`` classes whose boxes fill the class counters; None: all of them.
     """
 
     t_sim: float
     s_obj: NDArray[np.floating]
     caps: NDArray[np.floating]
     w_full: NDArray[np.floating]
-    relax: bool = True
+    relax: tuple[str, ...] = RELAXABLE
+    counts: NDArray[np.bool_] | None = None
 
-    def relaxed_t_sim(self, level: int) -> float:
-        """Return the similarity threshold at a relaxation level, rounded like the similarities."""
-        return float('inf') if level >= ANY_FRAME else round(self.t_sim * (1 + 0.1 * level), 9)
+    def levels(self) -> Iterator[Relaxation]:
+        """Yield the limits level by level: one limit is relaxed to its end before the next one is touched.
 
-    def relaxed_s_obj(self, level: int) -> NDArray[np.float32]:
-        """Return ``(C,)`` score thresholds at a relaxation level, as float32 like the scores."""
-        return (np.asarray(self.s_obj) / (1 + 0.1 * level)).astype(np.float32)
+        ``s_obj`` is divided by 1.1, 1.2, ... 2; then a frame needs no box of a wanted class; then ``t_sim`` grows by
+        tenths, never above 1, where only copies are rejected; at last anything passes.
+        """
+
+        def thresholds(step: int) -> NDArray[np.float32]:
+            return (np.asarray(self.s_obj) / (1 + step / STEPS)).astype(np.float32)
+
+        s_obj, any_class, t_sim = thresholds(0), False, round(self.t_sim, 9)
+        yield Relaxation(s_obj, any_class, t_sim)
+        if 's_obj' in self.relax:
+            for step in range(1, STEPS + 1):
+                s_obj = thresholds(step)
+                yield Relaxation(s_obj, any_class, t_sim)
+        if 'classes' in self.relax:
+            any_class = True
+            yield Relaxation(s_obj, any_class, t_sim)
+        if 't_sim' in self.relax:
+            for step in range(1, STEPS + 1):
+                wider = min(1.0, round(self.t_sim * (1 + step / STEPS), 9))
+                if wider > t_sim:
+                    t_sim = wider
+                    yield Relaxation(s_obj, any_class, t_sim)
+            yield Relaxation(s_obj, any_class, float('inf'))
+
+
+class ClassCounters:
+    """How many boxes of each class the accepted frames hold.
+
+    Args:
+        limits: ``caps`` and ``counts`` of it.
+        revealed: Gives the ``(C,)`` boxes that a bought frame adds, whatever ``counts`` says; None: its objects as
+            predicted.
+
+    Attributes:
+        full: ``(C,)`` classes that reached their limit.
+    """
+
+    def __init__(
+        self, limits: Limits, revealed: Callable[[int], NDArray[np.integer] | None] = lambda frame: None
+    ) -> None:
+        self._limits, self._revealed = limits, revealed
+        self._counted = np.zeros(len(limits.caps), dtype=np.int64)
+        self._offered: tuple[int, NDArray[np.int64]] | None = None
+        self.full = np.zeros(len(limits.caps), dtype=bool)
+
+    def offer(self, frame: int, objects: NDArray[np.int64]) -> None:
+        """Note the ``(C,)`` predicted objects of a frame that is offered; they count once it is bought."""
+        self._offered = frame, objects
+
+    def settle(self) -> bool:
+        """Count the frame offered last, which was bought, and return whether a class became full."""
+        assert self._offered is not None
+        frame, objects = self._offered
+        boxes = self._revealed(frame)
+        if boxes is None:
+            boxes = objects if self._limits.counts is None else np.where(self._limits.counts, objects, 0)
+        self._offered = None
+        self._counted += boxes
+        before, self.full = self.full, self._counted >= self._limits.caps
+        return bool((self.full & ~before).any())
+
+    def counted(self, bought: Container[int]) -> NDArray[np.int64]:
+        """Return the ``(C,)`` counted boxes, those of the frame offered last included if it was bought."""
+        if self._offered is not None and self._offered[0] in bought:
+            self.settle()
+        return self._counted
 
 
 def collaborative_greedy(
@@ -54,47 +133,41 @@ def collaborative_greedy(
     detections: Detections,
     similarity: Similarity,
     limits: Limits,
-    counted: Callable[[int], NDArray[np.integer] | None] = lambda frame: None,
+    counters: ClassCounters,
 ) -> Iterator[Candidate]:
     """Yield frames by descending mean uncertainty as far as similarity and class limits allow.
 
     Within one relaxation level similarities and full classes only grow, so a rejected frame is not looked at again
-    before the next level; there are at most ``12 + C`` sorts of the F frames and 12 F visits.
+    before the next level; there are at most ``24 + C`` sorts of the F frames and 24 F visits.
 
     Args:
         base: ``(K,)`` uncertainty of every box of ``detections``.
         detections: Boxes of F frames with their reliable mask.
         similarity: Similarity of the frames to the selection; grows with every accepted frame.
         limits: What a frame must fulfil.
-        counted: Gives the ``(C,)`` boxes that an accepted frame adds to the class counters; None: its reliable boxes
-            above ``s_obj``.
+        counters: Reliable boxes above ``s_obj`` of the accepted frames, by class.
 
     Yields:
         Accepted frames with their weighted uncertainty. When the generator goes on, the frame counts as bought.
     """
     labels, offsets = detections.predictions.labels, detections.predictions.offsets
-    full = np.zeros(len(limits.caps), dtype=bool)
-    count = np.zeros(len(limits.caps), dtype=np.int64)
     remaining = np.ones(len(offsets) - 1, dtype=bool)
-    for level in range(ANY_FRAME + 1 if limits.relax else 1):
-        t_sim, s_obj = limits.relaxed_t_sim(level), limits.relaxed_s_obj(level)
+    for level, (s_obj, any_class, t_sim) in enumerate(limits.levels()):
         objects = detections.count(detections.reliable & (detections.predictions.scores > s_obj[labels]))
         waiting, rescan = remaining.copy(), True
         while rescan:
             rescan = False
-            utility = frame_mean(np.where(full, limits.w_full, 1.0)[labels] * base, offsets)
-            eligible = waiting & (objects[:, ~full].any(axis=1) | (level >= CLASSES_IGNORED))
+            utility = frame_mean(np.where(counters.full, limits.w_full, 1.0)[labels] * base, offsets)
+            eligible = waiting & (objects[:, ~counters.full].any(axis=1) | any_class)
             for frame, sim in similarity.visit(_by_utility(utility, eligible), t_sim):
                 waiting[frame] = False
                 if sim >= t_sim:
                     continue
                 remaining[frame] = False
+                counters.offer(frame, objects[frame])
                 yield Candidate(frame, float(utility[frame]), sim, level)
                 similarity.add(frame)
-                added = counted(frame)
-                count += objects[frame] if added is None else added
-                if (count[~full] >= limits.caps[~full]).any():
-                    full = count >= limits.caps
+                if counters.settle():
                     rescan = True
                     break
 
@@ -106,10 +179,10 @@ def _by_utility(utility: NDArray[np.float64], eligible: NDArray[np.bool_]) -> li
 
 
 def manual_caps(weights: NDArray[np.floating], budget: int) -> NDArray[np.float64]:
-    """Return ``w_c B / C + 1``, the limits of the released configs (D-8, D-35).
+    """Return ``w_c B / C + 1``, the limits of the released configs.
 
     Args:
-        weights: ``(C,)`` class weights >= 0; scaled to sum to C where they do not (B-32).
+        weights: ``(C,)`` class weights >= 0; scaled to sum to C where they do not.
         budget: Boxes of this query.
 
     >>> manual_caps(np.array([0.3, 1.1, 1.6]), 150).tolist()
@@ -128,7 +201,7 @@ def inverse_frequency_caps(
     Args:
         labelled: ``(C,)`` labelled boxes N_c; a class without any counts as one.
         budget: Boxes B of this query.
-        minimum: Lowest limit of a class; by default ``max(1, 0.1 B / C)`` (D-8).
+        minimum: Lowest limit of a class; by default ``max(1, 0.1 B / C)``.
 
     >>> inverse_frequency_caps(np.array([100, 50, 50]), 150).tolist()
     [30.0, 60.0, 60.0]

@@ -27,7 +27,7 @@ def k_centre_order(
 
     Args:
         rows: ``(N, D)`` finite float16 or float32 values.
-        known: ``(L, D)`` centres to begin with. Without any, the first pick is the row farthest from the mean row.
+        known: ``(L, D)`` centres to begin with. Without any, the first pick is the row nearest to the mean row.
         init: ``'min'``: distance to the nearest of ``known``; ``'mean'``: root of the mean squared distance to them,
             until a pick is nearer.
 
@@ -42,10 +42,8 @@ def k_centre_order(
         return
     search = _Farthest(rows)
     if not len(known):
-        search.begin(*_as_one(rows, mean_of_squares=False))
-        first, distance = search.pick()
+        first, distance = nearest_to_mean(rows)
         yield first, distance
-        search = _Farthest(rows)
         search.begin(*_exact(rows[first : first + 1]))
         search.close(first)
     elif init == 'mean':
@@ -57,6 +55,27 @@ def k_centre_order(
         yield row, distance
         search.close(row)
         search.add(row)
+
+
+def nearest_to_mean(rows: NDArray[np.floating]) -> tuple[int, float]:
+    """Return the position of the row nearest to the mean row, the first of equals, and its distance.
+
+    Args:
+        rows: ``(N, D)`` finite values, N > 0.
+
+    >>> nearest_to_mean(np.array([[0.0], [4.0], [5.0]]))
+    (1, 1.0)
+    """
+    vector, square = _as_one(rows, mean_of_squares=False)
+
+    def squared(start: int, stop: int) -> NDArray[np.float64]:
+        exact, norms = _exact(rows[start:stop])
+        return norms + square - 2 * (exact @ vector[0])
+
+    # rounded like the distances of `nearest`, so that the last bits of a sum do not decide ties
+    distances = np.maximum(np.concatenate(map_chunks(squared, len(rows))), 0).astype(np.float32)
+    row = int(distances.argmin())
+    return row, float(np.sqrt(np.float64(distances[row])))
 
 
 class _Farthest:

@@ -1,4 +1,4 @@
-"""A budget of boxes for any sampler: frames are bought one after another until it is spent (spec 1.5)."""
+"""A budget for any sampler: frames are bought one after another until it is spent."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Purchase(NamedTuple):
 
     Attributes:
         candidate: What the sampler said about it.
-        boxes: ``(C,)`` boxes it was charged for.
+        boxes: ``(C,)`` boxes it holds, annotated or predicted ones.
     """
 
     candidate: Candidate
@@ -28,13 +28,13 @@ class Shopping(NamedTuple):
 
     Attributes:
         purchases: In the order of purchase.
-        spent: Boxes (and costs of empty frames) paid for.
+        spent: What they cost, in the budget's unit.
         stopped: ``'budget'`` or ``'pool_exhausted'``.
         refused: Frame whose boxes were looked at but not bought; with 'exclude_crossing' only.
     """
 
     purchases: list[Purchase]
-    spent: int
+    spent: float
     stopped: str
     refused: int | None = None
 
@@ -43,9 +43,9 @@ def walk(
     candidates: Iterable[Candidate],
     reveal: Callable[[int], NDArray[np.int64]],
     notify: Callable[[int, NDArray[np.int64]], None],
-    budget: int,
+    price: Callable[[NDArray[np.int64]], float],
+    budget: float,
     stop_rule: str = 'include_crossing',
-    empty_cost: int = 0,
 ) -> Shopping:
     """Buy frames until the budget is spent.
 
@@ -55,25 +55,25 @@ def walk(
         candidates: A sampler's lazy order.
         reveal: Gives the ``(C,)`` boxes of a frame; called once per frame, when it is bought.
         notify: Tells the sampler what a bought frame holds.
-        budget: Boxes to spend; 0 buys nothing.
+        price: Gives what a frame with these boxes costs.
+        budget: What to spend; 0 buys nothing.
         stop_rule: ``'include_crossing'``: also buy the frame that crosses the budget, nothing is looked at before it
             is bought; ``'exclude_crossing'``: stop before the frame that would exceed the budget, after a look at
-            its boxes (released code of random selection, spec 1.3).
-        empty_cost: What a frame without boxes costs.
+            its boxes (released code of random selection).
 
     Returns:
         The purchases.
     """
     purchases: list[Purchase] = []
-    spent, includes = 0, stop_rule == 'include_crossing'
+    spent, includes = 0.0, stop_rule == 'include_crossing'
     if budget <= 0:
         return Shopping(purchases, spent, 'budget')
     for candidate in candidates:
         boxes = reveal(candidate.frame)
-        cost = int(boxes.sum()) or empty_cost
-        if not includes and spent + cost > budget:
+        after = round(spent + price(boxes), 9)  # sums of decimal prices, as people write them
+        if not includes and after > budget:
             return Shopping(purchases, spent, 'budget', candidate.frame)
-        spent += cost
+        spent = after
         purchases.append(Purchase(candidate, boxes))
         notify(candidate.frame, boxes)
         if includes and spent >= budget:

@@ -1,7 +1,7 @@
-"""KITTI's DontCare regions: frames in which they cover predicted boxes are no use for a query (spec 4.4 step 4).
+"""KITTI's DontCare regions: frames in which they cover predicted boxes are no use for a query.
 
-The regions are labels of unlabelled frames (leak D-27 of spec section 10), hence off by default, reported in the query,
-and available to every sampler so that all of them choose from the same kind of pool.
+The regions are labels of frames that nobody bought: the rule is an oracle. Hence it is off by default, the query says so,
+and it is a setting of the query, so that all samplers choose from the same pool.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -122,17 +122,17 @@ def drop_excluded(
     regions: Regions | None,
     warn: Callable[[str], None],
 ) -> NDArray[np.int64]:
-    """Return the positions of the frames that the sampler's DontCare rule leaves in the pool; warns of what it did."""
+    """Return the positions of the frames that the query's DontCare rule leaves in the pool; warns of what it did."""
     if rule == 'none':
         if regions is not None:
-            warn("DontCare regions were ignored because the sampler has dontcare='none'")
+            warn("DontCare regions were ignored because the query has dontcare='none'")
         return np.arange(len(pool))
     if regions is None:
         warn(f"dontcare='{rule}' is off because no DontCare regions were given")
         return np.arange(len(pool))
     excluded = frames_to_exclude(pool, detections, regions, rule)
     warn(
-        f"dontcare='{rule}' excluded {excluded.sum()} of {len(pool)} frames; it reads labels of unlabelled "
-        'frames, so compare only with queries that use it, too'
+        f"oracle: dontcare='{rule}' excluded {excluded.sum()} of {len(pool)} frames by labels of frames that nobody "
+        'bought; compare only with queries that use it, too'
     )
     return np.flatnonzero(~excluded)

@@ -1,12 +1,15 @@
-"""A query: the frames that a person should label next, and why; written as ``query.json`` (contract 3)."""
+"""A query: the frames that a person should label next, and why; written as ``query.json``."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from ssal3d.active.query.settings import KEYS, QuerySettings
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, read_json, write_json
+
+REQUIRED = ('round', 'sampler', 'seed', 'budget', 'spent', 'spent_per_class', 'cost', 'stopped', 'frames', 'warnings')
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class SelectedFrame:
         frame_id: Its id in the pool.
         utility: What the sampler ranked by, when the frame was taken; None if it does not rank.
         similarity: How much of it the query held already, in [0, 1]; None if the sampler does not ask.
-        predicted_boxes: Boxes by class that the models predict (the reliable set).
+        predicted_boxes: Boxes by class that the models predict: reliable ones above the query's ``counted_above``.
         annotated_boxes: Boxes by class that were revealed after the purchase; None without annotations.
         relax_level: How often limits had been relaxed when it was taken.
     """
@@ -38,31 +41,33 @@ class Query:
         round: Number of the query; 0 for the initial frames.
         sampler: The sampler with all of its options.
         seed: Seed of the query.
-        budget: Boxes to buy.
-        stop_rule: What happens to the frame that crosses the budget, see `ssal3d.active.query.budget.walk`.
-        empty_cost: Cost of a frame without boxes.
-        spent: Boxes (and costs of empty frames) paid for.
+        settings: Budget, unit and the other settings of the query.
+        spent: What the bought frames cost, in the budget's unit.
         spent_per_class: Boxes by class in the bought frames.
         cost: Whether boxes are ``'annotated'`` or ``'predicted'`` ones.
         stopped: ``'budget'`` or ``'pool_exhausted'``.
         pool: Name, size and SHA-256 of the pool, from the label state.
         frames: In the order of purchase.
         warnings: What a reader of the numbers should know.
+        counted_above: Score above which a predicted box counts, by class; empty without predictions.
+        diagnostics: How the sampler came to its choice, by name; each sampler has its own.
+        inputs: What the query was made from: by role, path, SHA-256 and what the files say about their detector.
     """
 
     round: int
     sampler: Mapping[str, Any]
     seed: int
-    budget: int
-    stop_rule: str
-    empty_cost: int
-    spent: int
+    settings: QuerySettings
+    spent: float
     spent_per_class: Mapping[str, int]
     cost: str
     stopped: str
     pool: Mapping[str, Any]
     frames: tuple[SelectedFrame, ...]
     warnings: tuple[str, ...] = ()
+    counted_above: Mapping[str, float] = field(default_factory=dict)
+    diagnostics: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def frame_ids(self) -> tuple[str, ...]:
@@ -82,17 +87,18 @@ class Query:
         return [(frame.frame_id, frame.annotated_boxes or {}) for frame in self.frames]
 
     @property
-    def shortfall(self) -> int:
-        """Boxes of the budget that could not be spent because the pool ran out."""
-        return max(0, self.budget - self.spent) if self.stopped == 'pool_exhausted' else 0
+    def shortfall(self) -> float:
+        """What of the budget could not be spent because the pool ran out."""
+        return max(0, round(self.settings.budget - self.spent, 9)) if self.stopped == 'pool_exhausted' else 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``query.json``."""
-        content = asdict(self)
-        frames = [{'rank': rank, **frame} for rank, frame in enumerate(content.pop('frames'))]
-        warnings = list(content.pop('warnings'))
-        extra = {'unit': 'boxes', 'shortfall': self.shortfall}
-        return {'schema': SCHEMA, **content, **extra, 'frames': frames, 'warnings': warnings}
+        content = {item.name: getattr(self, item.name) for item in fields(self)}
+        frames = [{'rank': rank, **asdict(frame)} for rank, frame in enumerate(content.pop('frames'))]
+        head = {name: content.pop(name) for name in ('round', 'sampler', 'seed')}
+        settings, warnings = content.pop('settings').to_json(), list(content.pop('warnings'))
+        extra = {'shortfall': self.shortfall}
+        return {'schema': SCHEMA, **head, **settings, **content, **extra, 'frames': frames, 'warnings': warnings}
 
     def write(self, path: str | Path) -> None:
         """Write ``query.json`` atomically."""
@@ -105,8 +111,7 @@ class Query:
         Raises:
             UserError: If the file is missing or malformed or lists a frame twice; the message names the frame.
         """
-        required = tuple(item.name for item in fields(cls) if item.name not in ('stop_rule', 'empty_cost', 'pool'))
-        content = read_json(path, required=required)
+        content = read_json(path, required=REQUIRED)
         if content['stopped'] not in ('budget', 'pool_exhausted') or content['cost'] not in ('annotated', 'predicted'):
             raise UserError(
                 f'{path}: found stopped={content["stopped"]!r}, cost={content["cost"]!r}; expected budget or '
@@ -118,9 +123,13 @@ class Query:
             if frame.frame_id in seen:
                 raise UserError(f'{path}: frame {frame.frame_id} is listed twice; remove one of the entries')
             seen.add(frame.frame_id)
-        defaults = {'stop_rule': 'include_crossing', 'empty_cost': 0, 'pool': {}}
-        values = {item.name: content.get(item.name, defaults.get(item.name)) for item in fields(cls)}
-        return cls(**{**values, 'frames': frames, 'warnings': tuple(content['warnings'])})
+        try:
+            settings = QuerySettings(**{name: content[name] for name in KEYS if name in content})
+        except UserError as error:
+            raise UserError(f'{path}: {error}') from None
+        names = {item.name for item in fields(cls)} & set(content)
+        values = {'pool': {}, **{name: content[name] for name in names}}
+        return cls(**{**values, 'settings': settings, 'frames': frames, 'warnings': tuple(content['warnings'])})
 
 
 def _read_frame(entry: object, path: str | Path) -> SelectedFrame:

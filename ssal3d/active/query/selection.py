@@ -1,25 +1,34 @@
-"""Which frames to label next: a sampler, a pool of predictions and a budget make a `Query`.
+"""Which frames to label next: a sampler, a pool of predictions and the settings of a query make a `Query`.
 
 Used by ``ssal3d select`` and by the active-learning loop; needs no files, no models and no MMDetection3D.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ssal3d.active.detections import Detections
-from ssal3d.active.query.budget import STOP_RULES, Shopping, walk
+from ssal3d.active.query.budget import Shopping, walk
+from ssal3d.active.query.candidates import (
+    Known,
+    aligned_reference,
+    known_detections,
+    labelled_part,
+    labelled_rows,
+    pool_of_ids,
+    unlabelled_part,
+)
+from ssal3d.active.query.cost_score import CALIBRATED, USUAL, CostScores, cost_scores
 from ssal3d.active.query.dontcare import Regions, drop_excluded
+from ssal3d.active.query.estimates import estimate, labelled_table
 from ssal3d.active.query.query_file import Query, SelectedFrame
-from ssal3d.active.sampler import ActiveSampler, QueryContext
+from ssal3d.active.query.settings import QuerySettings
+from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.class_names import class_index
-from ssal3d.data.label_state import LabelState, pool_digest
+from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
-from ssal3d.options import one_of
 from ssal3d.predictions import PoolPredictions
 
 __all__ = ['Query', 'SelectedFrame', 'pool_of_ids', 'select']
@@ -32,18 +41,17 @@ def select(
     sampler: ActiveSampler,
     pool: PoolPredictions,
     labels: LabelState,
+    settings: QuerySettings,
     *,
-    budget: int,
     seed: int = 0,
     reference: PoolPredictions | None = None,
     labelled: PoolPredictions | None = None,
-    dontcare: Regions | None = None,
+    labelled_reference: PoolPredictions | None = None,
+    dontcare_regions: Regions | None = None,
     annotate: Annotate | None = None,
-    stop_rule: str = 'include_crossing',
-    empty_cost: int = 0,
     round_number: int | None = None,
 ) -> Query:
-    """Select frames until the budget of boxes is spent.
+    """Select frames until the budget is spent.
 
     The same arguments give the same query, whatever the number of threads.
 
@@ -51,91 +59,72 @@ def select(
         sampler: Says in which order to buy.
         pool: Predictions of the query model, or `pool_of_ids`; frames that are labelled already are skipped.
         labels: What is labelled already.
-        budget: Boxes to buy.
+        settings: Budget, its unit and the other settings of the query.
         seed: Seed of the query.
         reference: Predictions of a second model for all unlabelled frames of ``pool``.
-        labelled: Predictions of the query model for the labelled frames, for samplers that need them.
-        dontcare: DontCare rectangles by frame id; without them the sampler's DontCare rule is off.
+        labelled: Predictions of the query model for the labelled frames; by default those in ``pool``.
+        labelled_reference: Predictions of the second model for the labelled frames; by default those in ``reference``.
+        dontcare_regions: DontCare rectangles by frame id; without them the query's DontCare rule is off.
         annotate: Reveals the boxes of a frame by class name. Called once per bought frame, in the order of purchase,
             and never for another frame (with 'exclude_crossing': for one more). Without it the budget is counted in
-            the predicted boxes of the sampler's reliable set.
-        stop_rule: See `ssal3d.active.query.budget.walk`.
-        empty_cost: Cost of a frame without boxes.
+            predicted boxes: reliable ones of the sampler with a score above the query's ``cost_score``.
         round_number: Number of the query; by default one more than the last round in ``labels``, 0 when it is empty.
 
     Raises:
         UserError: If the predictions do not fit each other, the label state or the sampler, or a number is out of
             range; the message names the frame or class.
     """
-    one_of('stop_rule', stop_rule, STOP_RULES)
-    for name, number in (('budget', budget), ('seed', seed), ('empty_cost', empty_cost)):
-        _check_whole(name, number)
+    settings.check()
+    _check_whole('seed', seed)
     warnings: list[str] = []
     warn = warnings.append
-    _check_inputs(sampler, pool, reference, labelled, annotate, warn)
-    reference = reference if sampler.uses_reference else None
-    labelled = labelled if sampler.needs_labelled else None
     with threadpool_limits(1):  # the products here are small: threads would wait for each other
         candidates = unlabelled_part(pool, labels, warn)
+        given, labelled = labelled, labelled if labelled is not None else labelled_rows(pool, labels)
+        reference = _used_reference(sampler, reference, warn)
+        if labelled_reference is None or reference is None:
+            labelled_reference = reference
+        known = known_detections(sampler, labels, labelled, labelled_reference, pool.classes)
+        counted = cost_scores(settings.cost_score, pool.classes, known.detections, known.counts.sum(axis=0))
+        _check_inputs(sampler, settings, pool, labels, given, labelled, annotate, warn)
         reference = aligned_reference(reference, candidates, warn) if reference is not None else None
         detections = sampler.detections(candidates, reference)
-        kept = drop_excluded(sampler.dontcare, candidates, detections, dontcare, warn)
+        kept = drop_excluded(settings.dontcare, candidates, detections, dontcare_regions, warn)
         candidates, detections = candidates.take(kept), detections.take(kept)
-        context = QueryContext(
-            classes=pool.classes,
-            budget=budget,
-            seed=seed,
-            detections=detections,
-            labelled_counts=labelled_counts(labels, pool.classes),
-            frames_estimate=frames_estimate(budget, labels, detections),
-            reference=None if reference is None else reference.take(kept),
-            labelled=labelled_part(labelled, labels) if labelled is not None else None,
-            charged='predicted' if annotate is None else 'annotated',
-            warn=warn,
+        predicted = detections.count(detections.reliable & counted.mask(detections.predictions))
+        context = _context(
+            settings, seed, labels, detections, predicted, known, 'predicted' if annotate is None else 'annotated'
         )
-        predicted = detections.count(detections.reliable)
-        reveal = predicted.__getitem__ if annotate is None else _revealer(annotate, candidates)
-        order = sampler.order(candidates, context)
-        shopping = walk(order, reveal, context.notify, budget, stop_rule, empty_cost)
-    _report(shopping, candidates, budget, warn)
+        context.reference = None if reference is None else reference.take(kept)
+        if sampler.needs_labelled and labels.frames and labelled is not None:
+            context.labelled = labelled_part(labelled, labels)
+        context.warn = warn
+        shopping = walk(
+            _each_once(sampler.order(candidates, context), candidates, sampler),
+            predicted.__getitem__ if annotate is None else _revealer(annotate, candidates),
+            context.notify,
+            lambda boxes: float(context.price(boxes[None])[0]),
+            settings.budget,
+            settings.stop_rule,
+        )
+    if annotate is None and not pool.metadata.get('ids_only'):
+        _report_predicted_cost(shopping, settings, counted, warn)
+    _report(shopping, candidates, settings, warn)
     spent = sum((purchase.boxes for purchase in shopping.purchases), np.zeros(len(pool.classes), dtype=np.int64))
     return Query(
         round=_next_round(labels) if round_number is None else round_number,
         sampler=sampler.config,
         seed=seed,
-        budget=budget,
-        stop_rule=stop_rule,
-        empty_cost=empty_cost,
-        spent=shopping.spent,
+        settings=settings,
+        spent=_whole(shopping.spent),
         spent_per_class=_by_class(spent, pool.classes),
         cost=context.charged,
         stopped=shopping.stopped,
         pool={'name': labels.pool_name, 'size': labels.pool_size, 'sha256': labels.pool_sha256},
         frames=_selected(shopping, candidates, predicted, context.charged),
         warnings=tuple(warnings),
-    )
-
-
-def pool_of_ids(frame_ids: Sequence[str], classes: Sequence[str]) -> PoolPredictions:
-    """Return a pool without predictions, for samplers that need none; the order of the ids is kept.
-
-    Raises:
-        UserError: If an id is there twice.
-    """
-    seen: set[str] = set()
-    for frame_id in frame_ids:
-        if frame_id in seen:
-            raise UserError(f'pool: frame {frame_id} is listed twice; remove one of the entries')
-        seen.add(frame_id)
-    return PoolPredictions(
-        frame_ids=np.array(frame_ids, dtype=np.str_),
-        offsets=np.zeros(len(frame_ids) + 1, dtype=np.int64),
-        boxes=np.zeros((0, 7), dtype=np.float32),
-        scores=np.zeros(0, dtype=np.float32),
-        labels=np.zeros(0, dtype=np.int16),
-        classes=tuple(classes),
-        metadata={'ids_only': True},
-        source='frame ids',
+        counted_above={} if pool.metadata.get('ids_only') else counted.by_class(pool.classes),
+        diagnostics={name: value() if callable(value) else value for name, value in context.diagnostics.items()},
     )
 
 
@@ -144,102 +133,81 @@ def _check_whole(name: str, number: object) -> None:
         raise UserError(f'{name}: found {number!r}, expected a whole number >= 0')
 
 
+def _used_reference(sampler: ActiveSampler, reference: PoolPredictions | None, warn: Warn) -> PoolPredictions | None:
+    name = type(sampler).__name__
+    if sampler.needs_reference and reference is None:
+        raise UserError(f'{name} needs the predictions of a second model; give --reference-predictions')
+    if reference is not None and not sampler.uses_reference:
+        warn(f'{name} does not use reference predictions; they were ignored')
+        return None
+    return reference
+
+
 def _check_inputs(
     sampler: ActiveSampler,
+    settings: QuerySettings,
     pool: PoolPredictions,
-    reference: PoolPredictions | None,
+    labels: LabelState,
+    given: PoolPredictions | None,
     labelled: PoolPredictions | None,
     annotate: Annotate | None,
     warn: Warn,
 ) -> None:
+    """Check that the cost of a frame can be known, and that the sampler has what it needs of the labelled frames."""
     name = type(sampler).__name__
-    if pool.metadata.get('ids_only') and annotate is None:
-        raise UserError(f'{pool.source}: without predictions the cost of a frame is unknown; give annotated counts')
-    if sampler.needs_reference and reference is None:
-        raise UserError(f'{name} needs the predictions of a second model; give --reference-predictions')
-    if sampler.needs_labelled and labelled is None:
+    if pool.metadata.get('ids_only') and annotate is None and settings.pricing.needs_boxes:
+        raise UserError(
+            f"{pool.source}: without predictions the cost of a frame in boxes is unknown; set query.unit='frames', give "
+            '--predictions, or annotated counts'
+        )
+    if sampler.needs_labelled and labels.frames and labelled is None:
         raise UserError(f'{name} needs predictions for the labelled frames; give --labelled-predictions')
-    if reference is not None and not sampler.uses_reference:
-        warn(f'{name} does not use reference predictions; they were ignored')
-    if labelled is not None and not sampler.needs_labelled:
+    counts = annotate is None and settings.cost_score == CALIBRATED
+    if given is not None and not (sampler.needs_labelled or sampler.uses_labelled or counts):
         warn(f'{name} does not use labelled predictions; they were ignored')
 
 
-def unlabelled_part(pool: PoolPredictions, labels: LabelState, warn: Warn) -> PoolPredictions:
-    """Return the predictions of the frames that are not labelled yet.
-
-    Warns about skipped frames and about a pool that is not the label state's.
-    """
-    ids = pool.frame_ids
-    names = ids.tolist()
-    if not pool.metadata.get('ids_only') and names != sorted(set(names)):
-        raise UserError(f'{pool.source}: frames are not ascending by id; order them as read_predictions does')
-    labelled = np.isin(ids, np.array(labels.frame_ids, dtype=np.str_)) if labels.frames else np.zeros(len(ids), bool)
-    if labelled.any():
-        warn(f'{labelled.sum()} frames of the predictions are labelled already; they were skipped')
-    known = set(names) | set(labels.frame_ids)
-    if len(known) != labels.pool_size or pool_digest(known) != labels.pool_sha256:
-        warn(
-            f'predictions and labels cover {len(known)} frames, other than the {labels.pool_size} of the pool '
-            f"'{labels.pool_name}' that the label state was made for"
-        )
-    return pool.take(np.flatnonzero(~labelled))
-
-
-def aligned_reference(reference: PoolPredictions, pool: PoolPredictions, warn: Warn) -> PoolPredictions:
-    """Return the reference model's predictions for the pool's frames, in their order and with their class indices.
-
-    Raises:
-        UserError: If a frame of the pool or a class is missing.
-    """
-    for key, remedy in (
-        ('nms_iou', 'duplicates would count twice (D-19)'),
-        ('score_threshold', 'compare like with like'),
-    ):
-        ours, theirs = pool.metadata.get(key), reference.metadata.get(key)
-        if ours is not None and theirs is not None and ours != theirs:
-            warn(f'predictions were made with {key} {ours}, the reference predictions with {theirs}; {remedy}')
-    part = _rows_of(reference, pool.frame_ids.tolist(), 'predict the whole pool with both models')
-    lookup = [class_index(name, pool.classes, part.source) for name in part.classes]
-    return replace(part, labels=np.array(lookup, dtype=np.int16)[part.labels], classes=pool.classes)
+def _context(
+    settings: QuerySettings,
+    seed: int,
+    labels: LabelState,
+    detections: Detections,
+    predicted: NDArray[np.int64],
+    known: Known,
+    charged: str,
+) -> QueryContext:
+    """Return what a sampler may know besides the predictions."""
+    classes = detections.predictions.classes
+    table = labelled_table(labels, classes)
+    estimates = estimate(settings, table, predicted, classes)
+    return QueryContext(
+        classes=classes,
+        budget=estimates.boxes,
+        seed=seed,
+        detections=detections,
+        labelled_counts=table.sum(axis=0),
+        frames_estimate=estimates.frames,
+        charged=charged,
+        price=lambda boxes: settings.pricing.prices(boxes, classes),
+        known=known.detections if known.alike else None,
+        known_counts=known.counts if known.alike else None,
+    )
 
 
-def labelled_part(labelled: PoolPredictions, labels: LabelState) -> PoolPredictions:
-    """Return the predictions of all labelled frames.
-
-    Raises:
-        UserError: If one is missing.
-    """
-    return _rows_of(labelled, sorted(labels.frame_ids), 'predict every labelled frame')
-
-
-def labelled_counts(labels: LabelState, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """Return the ``(C,)`` annotated boxes of the labelled frames in the order of ``classes``.
-
-    Raises:
-        UserError: If the label state counts a class that the predictions do not have.
-    """
-    counts = np.zeros(len(classes), dtype=np.int64)
-    for name, count in labels.counts.items():
-        counts[class_index(name, classes, 'the label state')] += count
-    return counts
-
-
-def frames_estimate(budget: int, labels: LabelState, detections: Detections) -> int:
-    """Return how many frames the budget will buy, from boxes per labelled, else per predicted frame (spec 1.5)."""
-    boxes, frames = sum(labels.counts.values()), len(labels.frames)
-    if not boxes:
-        boxes, frames = int(detections.reliable.sum()), len(detections.predictions)
-    return math.ceil(budget * frames / boxes) if boxes else frames
-
-
-def _rows_of(predictions: PoolPredictions, frame_ids: list[str], remedy: str) -> PoolPredictions:
-    """Return the rows of some frames, given by ascending ids."""
-    position = predictions.index()
-    missing = [frame_id for frame_id in frame_ids if frame_id not in position]
-    if missing:
-        raise UserError(f'{predictions.source}: frame {missing[0]} is missing ({len(missing)} frames are); {remedy}')
-    return predictions.take(np.array([position[frame_id] for frame_id in frame_ids], dtype=np.int64))
+def _each_once(order: Iterator[Candidate], pool: PoolPredictions, sampler: ActiveSampler) -> Iterator[Candidate]:
+    """Yield a sampler's frames and refuse one that it offers twice, or that is not in the pool."""
+    offered: set[int] = set()
+    for candidate in order:
+        frame = candidate.frame
+        if not 0 <= frame < len(pool):
+            raise UserError(f'{type(sampler).__name__} offers frame {frame} of a pool of {len(pool)}; mend its order()')
+        if frame in offered:
+            raise UserError(
+                f'{type(sampler).__name__} offers frame {pool.frame_ids[frame]} twice; every frame may be yielded once, '
+                'mend its order()'
+            )
+        offered.add(frame)
+        yield candidate
 
 
 def _revealer(annotate: Annotate, pool: PoolPredictions) -> Callable[[int], NDArray[np.int64]]:
@@ -256,14 +224,34 @@ def _revealer(annotate: Annotate, pool: PoolPredictions) -> Callable[[int], NDAr
     return reveal
 
 
-def _report(shopping: Shopping, pool: PoolPredictions, budget: int, warn: Warn) -> None:
+def _report(shopping: Shopping, pool: PoolPredictions, settings: QuerySettings, warn: Warn) -> None:
     relaxed = [purchase.candidate.relax_level for purchase in shopping.purchases if purchase.candidate.relax_level]
     if relaxed:
         warn(f'{len(relaxed)} frames passed only relaxed limits (up to level {max(relaxed)})')
     if shopping.refused is not None:
         warn(f'exclude_crossing looked at the boxes of frame {pool.frame_ids[shopping.refused]} before refusing it')
     if shopping.stopped == 'pool_exhausted':
-        warn(f'the pool ran out after {len(shopping.purchases)} frames: {shopping.spent} of {budget} boxes spent')
+        warn(
+            f'the pool ran out after {len(shopping.purchases)} frames: {_whole(shopping.spent)} of '
+            f'{_whole(settings.budget)} {settings.pricing.plural} spent'
+        )
+
+
+def _report_predicted_cost(shopping: Shopping, settings: QuerySettings, counted: CostScores, warn: Warn) -> None:
+    """Say how far the number of predicted boxes can be trusted as a cost."""
+    if not settings.pricing.needs_boxes:
+        return
+    if settings.cost_score == CALIBRATED and not counted.calibrated.any():
+        warn(
+            f'predicted boxes count above a score of {USUAL}: too few labelled frames with predictions to calibrate it; '
+            'give --labelled-predictions, or set query.cost_score'
+        )
+    free = sum(not purchase.boxes.any() for purchase in shopping.purchases)
+    if 2 * free > len(shopping.purchases) and settings.unit == 'boxes' and not settings.empty_cost:
+        warn(
+            f'{free} of {len(shopping.purchases)} frames count no predicted box and were free; set query.empty_cost, a '
+            "lower query.cost_score or query.unit='frames'"
+        )
 
 
 def _selected(
@@ -289,3 +277,8 @@ def _by_class(boxes: NDArray[np.integer], classes: Sequence[str]) -> dict[str, i
 
 def _next_round(labels: LabelState) -> int:
     return max((frame.round for frame in labels.frames), default=-1) + 1
+
+
+def _whole(number: float) -> float:
+    """Return a number as an integer where it is one."""
+    return int(number) if float(number).is_integer() else number

@@ -1,4 +1,4 @@
-"""BADGE: frames with large and different hypothetical gradients (spec 5.6)."""
+"""BADGE: frames with large and different hypothetical gradients."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,13 +28,11 @@ class BADGESampler(ActiveSampler):
             ``'rpn_conv_cls'``, the RPN's classification layer (released code); used when predicting the pool.
         proj_dim: Both sides of the gradient matrix are projected to this many dimensions when predicting the pool; None
             keeps all.
-        dontcare: See `ActiveSampler`.
     """
 
     required_fields = ('gradient',)
 
-    def __init__(self, layer: str = 'roi_cls', proj_dim: int | None = 64, dontcare: str = 'none') -> None:
-        super().__init__(dontcare)
+    def __init__(self, layer: str = 'roi_cls', proj_dim: int | None = 64) -> None:
         self.layer = one_of('layer', layer, LAYERS)
         self.proj_dim = None if proj_dim is None else int(in_range('proj_dim', proj_dim, low=1))
 

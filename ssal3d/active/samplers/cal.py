@@ -1,10 +1,12 @@
-"""CAL, Collaborative Active Learning: uncertain, diverse and class-balanced frames (spec section 4).
+"""CAL, Collaborative Active Learning: uncertain, diverse and class-balanced frames.
 
 The uncertainty comes from two models (`ensemble`), diversity from box features (`diversity`), class balance from limits
 per class; `collaborative_greedy` puts them together.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +14,14 @@ from numpy.typing import NDArray
 from ssal3d.active.detections import Detections
 from ssal3d.active.functional.checks import check_width
 from ssal3d.active.functional.collaborative_greedy import (
+    RELAXABLE,
+    ClassCounters,
     Limits,
     collaborative_greedy,
     inverse_frequency_caps,
     manual_caps,
 )
+from ssal3d.active.functional.count_precision import CountPrecision, count_precision
 from ssal3d.active.functional.diversity import Similarity, unit_rows
 from ssal3d.active.functional.ensemble import merge_predictions
 from ssal3d.active.functional.uncertainty import binary_entropy, softmax_entropy
@@ -34,9 +39,13 @@ ByClass = Mapping[str, float]
 class CALSampler(ActiveSampler):
     """Selects what the semi-supervised model is unsure of, avoiding what is similar to the selection or frequent.
 
-    Differences between the paper and its code (spec 4.3) are options where both make sense: D-1 ``entropy``, D-4
-    ``div``, D-5 ``cluster``, D-8 ``caps``, D-11 ``counts``, D-27 ``dontcare``, D-31 ``div_reference``. Features are
-    those of the query model's own boxes, also where the ensemble replaces or adds boxes (D-7).
+    Differences between the paper and its code are options where both make sense, see docs/active_learning.md: ``entropy``,
+    ``div``, ``cluster``, ``caps``, ``counts``, ``div_reference``. Features are those of the query model's own boxes, also
+    where the ensemble replaces or adds boxes.
+
+    A class whose predicted boxes are mostly phantoms would fill its counter without a single real object. Hence a class
+    counts only if its boxes are known to be precise enough on the labelled frames, where there are predictions of
+    them by the same models; the query's diagnostics say which classes count, and why not.
 
     Args:
         t_sim: Similarity to the selection from which a frame is rejected.
@@ -59,12 +68,15 @@ class CALSampler(ActiveSampler):
         div_reference: Similarity to this ``'query'`` alone, or also to the ``'labelled'`` frames.
         cluster: Number of representative features to keep of the selection; None keeps all.
         ensemble_nms: BEV IoU of a final suppression after merging; None for none.
-        relax: Relax limits step by step when no frame passes them.
-        dontcare: See `ActiveSampler`; ``'paper'`` for KITTI.
+        relax: Which limits are relaxed, one after another, when no frame passes them: ``'s_obj'``, down to its half,
+            then ``'classes'``, the demand for a box of a class below its limit, at last ``'t_sim'``.
+        min_precision: Share of a class's counted boxes that must have a counterpart among the annotated boxes of its frame
+            for the class to fill its counter; 0 lets all classes count (paper).
     """
 
     required_fields: tuple[str, ...] = ('box_features',)
     uses_reference = True
+    uses_labelled = True
 
     def __init__(
         self,
@@ -84,11 +96,14 @@ class CALSampler(ActiveSampler):
         div_reference: str = 'query',
         cluster: int | None = None,
         ensemble_nms: float | None = None,
-        relax: bool = True,
-        dontcare: str = 'none',
+        relax: Sequence[str] = RELAXABLE,
+        min_precision: float = 0.5,
     ) -> None:
-        super().__init__(dontcare)
-        self.t_sim, self.relax = in_range('t_sim', t_sim, low=1e-6), relax
+        self.t_sim = in_range('t_sim', t_sim, low=1e-6)
+        if isinstance(relax, bool | str):
+            raise UserError(f'relax: found {relax!r}, expected a list of names out of {", ".join(RELAXABLE)}')
+        self.relax = [one_of('relax', name, RELAXABLE) for name in relax]
+        self.min_precision = in_range('min_precision', min_precision, high=1)
         self.s_rep, self.s_add, self.s_obj = in_range('s_rep', s_rep, high=1), s_add, s_obj
         self.iou_ens, self.iou_rel = in_range('iou_ens', iou_ens, high=1), in_range('iou_rel', iou_rel, high=1)
         self.ensemble_nms = None if ensemble_nms is None else in_range('ensemble_nms', ensemble_nms, high=1)
@@ -117,17 +132,22 @@ class CALSampler(ActiveSampler):
     def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
         """Yield frames in the order of `collaborative_greedy`."""
         classes = context.classes
+        annotated = self._counts_annotated(context)
+        s_obj = per_class(self.s_obj, classes, 's_obj')
+        precision = None if annotated else counted_precision(context, s_obj)
         limits = Limits(
             self.t_sim,
-            per_class(self.s_obj, classes, 's_obj'),
+            s_obj,
             self._caps(context),
             per_class(self.w_full, classes, 'w_full'),
-            self.relax,
+            tuple(self.relax),
+            None if precision is None else ~(precision.of_class < self.min_precision),  # an unknown one is NaN
         )
-        counted = context.revealed.get if self._counts_annotated(context) else lambda frame: None
+        counters = ClassCounters(limits, context.revealed.get if annotated else lambda frame: None)
+        context.diagnostics['classes'] = partial(_class_facts, context, limits, counters, precision)
         base = self._base_uncertainty(context)
         similarity = self._similarity(pool, context.labelled)
-        yield from collaborative_greedy(base, context.detections, similarity, limits, counted)
+        yield from collaborative_greedy(base, context.detections, similarity, limits, counters)
 
     def _base_uncertainty(self, context: QueryContext) -> NDArray[np.float64]:
         merged = context.detections.predictions
@@ -166,3 +186,31 @@ class CALSampler(ActiveSampler):
             for frame in range(len(labelled)):
                 similarity.add_scene(unit_rows(known[labelled.boxes_of(frame)]))
         return similarity
+
+
+def counted_precision(context: QueryContext, s_obj: NDArray[np.floating]) -> CountPrecision | None:
+    """Return how many of the boxes that fill the class counters are real on the labelled frames; None if unknown."""
+    if context.known is None or context.known_counts is None:
+        return None
+    boxes = context.known.predictions
+    above = boxes.scores > s_obj.astype(np.float32)[boxes.labels]
+    return count_precision(context.known.count(context.known.reliable & above), context.known_counts)
+
+
+def _class_facts(
+    context: QueryContext, limits: Limits, counters: ClassCounters, precision: CountPrecision | None
+) -> dict[str, Any]:
+    """Return, by class, its limit, how far it is filled, and whether its predicted boxes count and why not."""
+    facts: dict[str, Any] = {}
+    counted = counters.counted(context.revealed)
+    for label, name in enumerate(context.classes):
+        cap, share = float(limits.caps[label]), None if precision is None else float(precision.of_class[label])
+        facts[name] = {
+            'limit': cap if np.isfinite(cap) else None,
+            'counted': int(counted[label]),
+            'full': bool(counters.full[label]),
+            'counts': limits.counts is None or bool(limits.counts[label]),
+            'precision': None if share is None or np.isnan(share) else round(share, 4),
+            'labelled_boxes': 0 if precision is None else int(precision.boxes[label]),
+        }
+    return facts

@@ -1,4 +1,4 @@
-"""Confidence selection: frames whose boxes the detector believes in least (spec 5.2)."""
+"""Confidence selection: frames whose boxes the detector believes in least."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,11 +37,9 @@ class ConfidenceSampler(RankingSampler):
     Args:
         mode: Doubt in a box: ``'least'`` (1 - p) or ``'margin'`` (one minus the distance of 2p from 1).
         pool: Doubt in a frame: ``'mean'`` of its boxes, or ``'max'``: that of its least confident box.
-        dontcare: See `ActiveSampler`.
     """
 
-    def __init__(self, mode: str = 'least', pool: str = 'mean', dontcare: str = 'none') -> None:
-        super().__init__(dontcare)
+    def __init__(self, mode: str = 'least', pool: str = 'mean') -> None:
         self.mode = one_of('mode', mode, MODES)
         self.pool = one_of('pool', pool, POOLS)
 

@@ -1,4 +1,4 @@
-"""CoreSet: frames whose RoI features are far from those of all frames that are labelled or bought (spec 5.5)."""
+"""CoreSet: frames whose RoI features are far from those of all frames that are labelled or bought."""
 
 from collections.abc import Iterator
 
@@ -21,21 +21,19 @@ class CoreSetSampler(ActiveSampler):
     """Buys the frame that is farthest from its nearest labelled or bought frame, again and again (greedy k-centre).
 
     A frame's utility is this Euclidean distance at the time of purchase. While nothing is labelled, the first frame is
-    the one farthest from the mean of the pool. Ties go by frame id.
+    the one nearest to the mean of the pool. Ties go by frame id.
 
     Args:
         init: Distance to the labelled frames: ``'min'``, to the nearest; ``'mean'``: root of the mean squared distance
             to all of them, until a bought frame is nearer (released code of CRB).
         pool: Features of a frame: ``'flatten'``, those of all RoIs one after another, which depends on their order by
             score; ``'mean'`` of the existing RoIs; frames without any come last then.
-        dontcare: See `ActiveSampler`.
     """
 
     required_fields: tuple[str, ...] = ('roi_features',)
     needs_labelled = True
 
-    def __init__(self, init: str = 'min', pool: str = 'flatten', dontcare: str = 'none') -> None:
-        super().__init__(dontcare)
+    def __init__(self, init: str = 'min', pool: str = 'flatten') -> None:
         self.init = one_of('init', init, ('min', 'mean'))
         self.pool = one_of('pool', pool, ('flatten', 'mean'))
         if pool == 'mean':

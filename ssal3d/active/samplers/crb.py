@@ -1,4 +1,4 @@
-"""CRB: frames that are concise, representative and balanced, found in three stages (spec 5.8)."""
+"""CRB: frames that are concise, representative and balanced, found in three stages."""
 
 import math
 import warnings
@@ -46,7 +46,6 @@ class CRBSampler(ActiveSampler):
         prototype: ``'kmeans++'``: picks of its seeding; ``'kmeans'``, ``'gmm'``, ``'birch'``: frames next to the
             cluster centres, by scikit-learn.
         passes: Monte-Carlo passes whose mean is the target of the gradient; used when predicting the pool.
-        dontcare: See `ActiveSampler`.
     """
 
     required_fields = ('gradient', 'num_points')
@@ -60,9 +59,7 @@ class CRBSampler(ActiveSampler):
         label_entropy: str = 'crb_code',
         prototype: str = 'kmeans++',
         passes: int = 5,
-        dontcare: str = 'none',
     ) -> None:
-        super().__init__(dontcare)
         self.k1 = in_range('k1', k1, low=1)
         self.k2 = in_range('k2', k2, low=1, high=self.k1)
         self.bandwidth = in_range('bandwidth', bandwidth, low=1e-3)

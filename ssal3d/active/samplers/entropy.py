@@ -1,4 +1,4 @@
-"""Entropy selection: frames whose boxes the detector cannot decide on (spec 5.3)."""
+"""Entropy selection: frames whose boxes the detector cannot decide on."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,9 @@ class EntropySampler(RankingSampler):
     Args:
         source: ``'binary_score'``: of the final score, in bits (CAL's measure without its second model);
             ``'softmax_rpn'``: of the softmax of ``class_logits``, in nats (CRB code).
-        dontcare: See `ActiveSampler`.
     """
 
-    def __init__(self, source: str = 'binary_score', dontcare: str = 'none') -> None:
-        super().__init__(dontcare)
+    def __init__(self, source: str = 'binary_score') -> None:
         self.source = one_of('source', source, ('binary_score', 'softmax_rpn'))
         if source == 'softmax_rpn':
             self.required_fields = ('class_logits',)

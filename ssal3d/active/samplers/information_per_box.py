@@ -35,13 +35,12 @@ class InformationPerBoxSampler(ActiveSampler):
         sigma: Noise of one look at a box, in lengths of a feature; the lower, the less a second, equal box adds. At 0.5
             a box of worth 1 adds 0.80 nats, the same box again 0.29.
         balance: Exponent of the class weights ``1 / (1 + boxes labelled or bought)``; 0 treats all classes alike.
-        cost: Cost of a frame besides ``frame_cost``: its number of ``'predicted'`` boxes, its ``'expected'`` number of
+        cost: Boxes that a frame is expected to cost: its number of ``'predicted'`` boxes, its ``'expected'`` number of
             true boxes (sum of scores: frames full of doubtful boxes become cheap), or ``'none'``: all frames cost 1.
-        frame_cost: What opening a frame costs an annotator, in boxes; 0 is the pure box budget of the papers, more
-            makes it open fewer, fuller frames.
+        frame_cost: What opening a frame costs an annotator, in boxes; more makes it open fewer, fuller frames. None: frames
+            and boxes cost what they do in the unit of the query's budget.
         reference: Look for what is new to this ``'query'`` alone, or also to the ``'labelled'`` frames, whose
             predicted boxes then count as bought with worth 1.
-        dontcare: See `ActiveSampler`.
     """
 
     required_fields: tuple[str, ...] = ('box_features',)
@@ -52,16 +51,14 @@ class InformationPerBoxSampler(ActiveSampler):
         sigma: float = 0.5,
         balance: float = 0.5,
         cost: str = 'predicted',
-        frame_cost: float = 0.0,
+        frame_cost: float | None = None,
         reference: str = 'query',
-        dontcare: str = 'none',
     ) -> None:
-        super().__init__(dontcare)
         self.dim = int(in_range('dim', dim, low=1))
         self.sigma = in_range('sigma', sigma, low=1e-3, high=1e3)
         self.balance = in_range('balance', balance, high=10)
         self.cost = one_of('cost', cost, ('predicted', 'expected', 'none'))
-        self.frame_cost = in_range('frame_cost', frame_cost, high=1e6)
+        self.frame_cost = None if frame_cost is None else in_range('frame_cost', frame_cost, high=1e6)
         self.reference = one_of('reference', reference, ('query', 'labelled'))
         if reference == 'labelled':
             self.needs_labelled, self.labelled_fields = True, ('box_features',)
@@ -69,7 +66,7 @@ class InformationPerBoxSampler(ActiveSampler):
     def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
         """Yield frames by information per cost; frames without boxes come last."""
         information = self._information(pool, context)
-        costs, predicted = self._costs(pool), context.detections.count(context.detections.reliable)
+        costs, predicted = self._costs(pool, context), context.detections.count(context.detections.reliable)
         counts = context.labelled_counts.copy()
 
         def weigh() -> None:
@@ -106,13 +103,18 @@ class InformationPerBoxSampler(ActiveSampler):
             information.add(project(known, directions))
         return information
 
-    def _costs(self, pool: PoolPredictions) -> NDArray[np.float64]:
-        """Return the ``(F,)`` costs of the frames in boxes, > 0."""
+    def _costs(self, pool: PoolPredictions, context: QueryContext) -> NDArray[np.float64]:
+        """Return the ``(F,)`` costs of the frames, > 0."""
         if self.cost == 'none':
             return np.ones(len(pool))
         of_box = pool.scores.astype(np.float64) if self.cost == 'expected' else None
-        boxes = np.bincount(pool.frame_of_box, of_box, minlength=len(pool))
-        return np.maximum(self.frame_cost + boxes, LEAST_COST)
+        if self.frame_cost is not None:
+            boxes = np.bincount(pool.frame_of_box, of_box, minlength=len(pool))
+            return np.maximum(self.frame_cost + boxes, LEAST_COST)
+        classes = len(pool.classes)
+        cell = pool.frame_of_box * classes + pool.labels
+        boxes = np.bincount(cell, of_box, minlength=len(pool) * classes).reshape(len(pool), classes)
+        return np.maximum(context.price(boxes), LEAST_COST)
 
 
 def finite_features(predictions: PoolPredictions) -> NDArray[np.floating]:

@@ -1,4 +1,4 @@
-"""KECOR: frames that raise the kernel coding rate most, and whose predicted labels are diverse (spec 5.9)."""
+"""KECOR: frames that raise the kernel coding rate most, and whose predicted labels are diverse."""
 
 import random
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.functional.checks import check_frame_rows, check_width
+from ssal3d.active.functional.k_centre import nearest_to_mean
 from ssal3d.active.functional.label_entropy import MODES, label_entropy
 from ssal3d.active.functional.tangent_kernel import KERNELS, TangentKernel, posterior_features, train_proxy
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
@@ -29,7 +30,7 @@ class KECORSampler(ActiveSampler):
     determinant maximisation orders the rest; the entropy of a frame's predicted labels adds to its variance.
 
     Frames without boxes take part: their RoIs have features. Without targets the proxy keeps its random weights, and
-    without labelled frames step 3 is left out; the query says so. Of the released code's options, the Laplace kernel is
+    without labelled frames step 3 is left out and the first frame is the one nearest to the pool's mean; the query says so. Of the released code's options, the Laplace kernel is
     missing, which has no explicit features and would need a matrix over all pairs of frames, and so is the selection
     'bait'.
 
@@ -42,7 +43,6 @@ class KECORSampler(ActiveSampler):
         proxy_lr: Its learning rate.
         kernel: ``'ntk'``: gradients of all layers; ``'last_layer'``: of the last one; ``'linear'``: RoI features.
         label_entropy: See `ssal3d.active.functional.label_entropy.label_entropy`.
-        dontcare: See `ActiveSampler`.
     """
 
     required_fields = ('roi_features',)
@@ -60,9 +60,7 @@ class KECORSampler(ActiveSampler):
         proxy_lr: float = 2e-2,
         kernel: str = 'ntk',
         label_entropy: str = 'crb_code',
-        dontcare: str = 'none',
     ) -> None:
-        super().__init__(dontcare)
         self.latent = int(in_range('latent', latent, low=1))
         self.entropy_weight = in_range('entropy_weight', entropy_weight)
         self.sigma = in_range('sigma', sigma)
@@ -76,7 +74,10 @@ class KECORSampler(ActiveSampler):
         """Yield frames in the order of the determinant maximisation."""
         counts = context.detections.count(context.detections.reliable)
         bonus = self.entropy_weight * label_entropy(counts, self.label_entropy)
-        for frame, score in max_det_order(self._features(pool, context), bonus, self.sigma, context.rng):
+        features = self._features(pool, context)
+        nothing_known = context.labelled is None or not len(context.labelled)
+        first = nearest_to_mean(features)[0] if nothing_known and len(features) else None
+        for frame, score in max_det_order(features, bonus, self.sigma, context.rng, first):
             yield Candidate(frame, score)
 
     def _features(self, pool: PoolPredictions, context: QueryContext) -> NDArray[np.float64]:
@@ -89,7 +90,7 @@ class KECORSampler(ActiveSampler):
             check_frame_rows(known, 'roi_features', context.labelled)
         targets = self._targets(context) if len(known) and self.kernel != 'linear' else None
         if not len(known):
-            context.warn('there are no labelled frames: KECOR trained no proxy and takes nothing for explained')
+            context.warn("there are no labelled frames: KECOR trained no proxy and begins at the pool's centre")
         if not len(pool):
             return np.zeros((0, self.latent))
         outputs = 1 if targets is None else targets.shape[1]
@@ -122,7 +123,11 @@ class KECORSampler(ActiveSampler):
 
 
 def max_det_order(
-    features: NDArray[np.float64], bonus: NDArray[np.float64], sigma: float, rng: random.Random
+    features: NDArray[np.float64],
+    bonus: NDArray[np.float64],
+    sigma: float,
+    rng: random.Random,
+    first: int | None = None,
 ) -> Iterator[tuple[int, float | None]]:
     """Yield rows, and the scores that they were picked for, so that each pick raises a determinant most.
 
@@ -137,6 +142,7 @@ def max_det_order(
         bonus: ``(N,)`` what is added to the inner product of a row with itself.
         sigma: Standard deviation of the noise.
         rng: Orders the rows that are left when no score is positive; they have None for a score.
+        first: Row to begin with, whatever its score; None: the one with the highest score.
     """
     features = np.ascontiguousarray(features, dtype=np.float64)
     scores = np.einsum('nm,nm->n', features, features) + sigma**2 + bonus
@@ -147,7 +153,7 @@ def max_det_order(
         highest = float(scores.max())
         if highest <= least:
             break
-        pick = int((scores >= (1 - TIE) * highest).argmax())
+        pick, first = int((scores >= (1 - TIE) * highest).argmax()) if first is None else first, None
         score = float(scores[pick])
         yield pick, score
         open_rows[pick] = False

@@ -1,4 +1,4 @@
-"""Learning loss: frames on which a loss net expects the detector to do worst (spec 5.7)."""
+"""Learning loss: frames on which a loss net expects the detector to do worst."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,9 @@ class LLALSampler(RankingSampler):
     """Buys the frames with the highest predicted loss, whether or not they have boxes.
 
     The detector must be a `LossPredictingPVRCNN` whose loss net a `LossNetStage` trained.
-
-    Args:
-        dontcare: See `ActiveSampler`.
     """
 
     required_fields = ('predicted_loss',)
-
-    def __init__(self, dontcare: str = 'none') -> None:
-        super().__init__(dontcare)
 
     def utilities(self, pool: PoolPredictions, context: QueryContext) -> NDArray[np.float64]:
         """Return the predicted loss of each frame; only the order means something."""

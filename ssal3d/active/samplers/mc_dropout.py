@@ -1,5 +1,6 @@
-"""Monte-Carlo dropout: frames on which passes with different dropout masks disagree (spec 5.4)."""
+"""Monte-Carlo dropout: frames on which passes with different dropout masks disagree."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,17 +47,18 @@ def mutual_information(scores: NDArray[np.floating]) -> NDArray[np.float64]:
 class MCDropoutSampler(RankingSampler):
     """Buys the frames on whose RoIs Monte-Carlo dropout passes disagree most.
 
-    Scores are those of a frame's own, existing RoIs; the CRB code scores all frames of a batch alike.
+    Scores are those of a frame's own, existing RoIs; the CRB code scores all frames of a batch alike. Where the passes of
+    padded RoIs were written, ``roi_valid`` says which RoIs exist.
 
     Args:
         mode: ``'var_sum'``: mean variance of scores plus that of encoded residuals (CRB code); ``'reg'``: of residuals
             alone (MC-REG of the CRB paper); ``'mi'``: mutual information of scores (MC-MI).
         passes: Passes M that the detector makes; predictions from files say themselves how many they hold.
-        dontcare: See `ActiveSampler`.
     """
 
-    def __init__(self, mode: str = 'var_sum', passes: int = 5, dontcare: str = 'none') -> None:
-        super().__init__(dontcare)
+    optional_fields = ('roi_valid',)
+
+    def __init__(self, mode: str = 'var_sum', passes: int = 5) -> None:
         self.mode = one_of('mode', mode, MODES)
         self.passes = int(in_range('passes', passes, low=2))
         self.required_fields = {
@@ -74,10 +76,10 @@ class MCDropoutSampler(RankingSampler):
         """Return how much the passes disagree on each frame."""
         passes = number_of_passes(pool)
         if self.mode == 'mi':
-            return _roi_means(mutual_information, pool['mc_scores'], passes, 1)
-        utilities = _roi_means(pass_variance, pool['mc_residuals'], passes, RESIDUALS)
+            return _roi_means(mutual_information, pool, 'mc_scores', passes, 1)
+        utilities = _roi_means(pass_variance, pool, 'mc_residuals', passes, RESIDUALS)
         if self.mode == 'var_sum':
-            utilities = utilities + _roi_means(pass_variance, pool['mc_scores'], passes, 1)
+            utilities = utilities + _roi_means(pass_variance, pool, 'mc_scores', passes, 1)
         return utilities
 
 
@@ -96,19 +98,58 @@ def number_of_passes(pool: PoolPredictions) -> int:
     return passes
 
 
-def _roi_means(measure: Any, values: Ragged, passes: int, width: int) -> NDArray[np.float64]:
-    """Return the mean of ``measure`` over each frame's RoIs (and residuals); -inf for frames without RoIs."""
+def _roi_means(
+    measure: Callable[[NDArray[np.floating]], NDArray[np.float64]],
+    pool: PoolPredictions,
+    column: str,
+    passes: int,
+    width: int,
+) -> NDArray[np.float64]:
+    """Return the mean of ``measure`` over each frame's existing RoIs (and residuals); -inf for frames without any."""
+    values = pool[column]
     sizes = np.diff(values.offsets)
     wrong = np.flatnonzero(sizes % (passes * width))
     if len(wrong):
         raise UserError(
-            f'frame number {wrong[0]} of the pool has {sizes[wrong[0]]} values of {passes} passes, expected a multiple '
-            f'of {passes * width}; the metadata key mc_passes does not fit the columns, predict the pool again'
+            f'{pool.source}: frame {pool.frame_ids[wrong[0]]} has {sizes[wrong[0]]} values of {column} in {passes} passes, '
+            f'expected a multiple of {passes * width}; the metadata key mc_passes does not fit the columns, predict the '
+            'pool again'
         )
+    exists = _existing_rois(pool, sizes // (passes * width), column)
     means = np.full(len(sizes), -np.inf)
     for size in np.unique(sizes[sizes > 0]).tolist():  # frames with equally many RoIs at once
         frames = np.flatnonzero(sizes == size)
         rows = values.offsets[:-1][frames][:, None] + np.arange(size)
         own = values.values[rows].reshape(len(frames), passes, -1)
-        means[frames] = measure(own.swapaxes(0, 1)).mean(axis=1)
+        found = measure(own.swapaxes(0, 1)).reshape(len(frames), -1, width)
+        if exists is None:
+            means[frames] = found.reshape(len(frames), -1).mean(axis=1)
+            continue
+        counts = exists.offsets[:-1][frames][:, None] + np.arange(found.shape[1])
+        real = exists.values[counts]
+        sums = np.where(real[..., None], found, 0).sum(axis=(1, 2))
+        means[frames] = np.where(real.any(axis=1), sums / np.maximum(real.sum(axis=1) * width, 1), -np.inf)
     return means.round(12)
+
+
+def _existing_rois(pool: PoolPredictions, rois: NDArray[np.int64], column: str) -> Ragged | None:
+    """Return which of the RoIs that have passes exist; None if all do.
+
+    Raises:
+        UserError: If ``roi_valid`` speaks of another number of RoIs; names the frame.
+    """
+    if 'roi_valid' not in pool.fields:
+        return None
+    valid = pool['roi_valid']
+    existing = np.bincount(
+        np.repeat(np.arange(len(pool)), np.diff(valid.offsets)), valid.values, minlength=len(pool)
+    ).astype(np.int64)
+    if (rois == existing).all():
+        return None  # written for the existing ones alone
+    wrong = np.flatnonzero(rois != np.diff(valid.offsets))
+    if len(wrong):
+        raise UserError(
+            f'{pool.source}: frame {pool.frame_ids[wrong[0]]} has {column} of {rois[wrong[0]]} RoIs, but roi_valid of '
+            f'{np.diff(valid.offsets)[wrong[0]]}; predict the pool again'
+        )
+    return Ragged(valid.values.astype(bool), valid.offsets)

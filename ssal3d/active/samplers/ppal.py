@@ -1,4 +1,4 @@
-"""PPAL, plug-and-play active learning: frames with hard objects, unlike each other (spec 5.10)."""
+"""PPAL, plug-and-play active learning: frames with hard objects, unlike each other."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,6 @@ class PPALSampler(ActiveSampler):
         score_thr: Boxes below this score do not count.
         max_boxes: Boxes per frame that are compared, those with the highest scores.
         iterations: Most rounds of k-medoids; it stops when no medoid moves.
-        dontcare: See `ActiveSampler`.
     """
 
     required_fields: tuple[str, ...] = ('box_features',)
@@ -52,9 +51,7 @@ class PPALSampler(ActiveSampler):
         score_thr: float = 0.1,
         max_boxes: int = 100,
         iterations: int = 100,
-        dontcare: str = 'none',
     ) -> None:
-        super().__init__(dontcare)
         self.alpha = in_range('alpha', alpha, low=0.01)
         self.beta = in_range('beta', beta)
         self.delta = in_range('delta', delta, low=1, high=MAX_CANDIDATES)

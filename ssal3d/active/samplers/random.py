@@ -1,4 +1,4 @@
-"""Random selection: the baseline, and the start of every experiment (spec 5.1 and 1.3)."""
+"""Random selection: the baseline, and the start of every experiment."""
 
 from collections.abc import Iterator
 

@@ -17,7 +17,7 @@ def plain_greedy(rows, known, init='min'):
 
     if not len(known):
         start = squares(rows.mean(axis=0))
-        first = int(start.argmax())
+        first = int(start.argmin())
         yield first, np.sqrt(start[first])
         closest, done = squares(rows[first]), {first}
     else:

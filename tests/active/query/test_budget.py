@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ssal3d.active.query.budget import walk
+from ssal3d.active.query.units import BoxUnit
 from ssal3d.active.sampler import Candidate
 
 
@@ -18,7 +19,10 @@ def shop(costs, budget, *, empty_cost=0, stop_rule='include_crossing'):
         events.append(('revealed', frame))
         return np.array([costs[frame], 0])
 
-    result = walk(order(), reveal, lambda frame, boxes: events.append(('told', frame)), budget, stop_rule, empty_cost)
+    def price(boxes):
+        return float(BoxUnit(empty_cost).prices(boxes[None], ('Car', 'Cyclist'))[0])
+
+    result = walk(order(), reveal, lambda frame, boxes: events.append(('told', frame)), price, budget, stop_rule)
     return [purchase.candidate.frame for purchase in result.purchases], result, events
 
 
@@ -61,3 +65,8 @@ def test_only_the_legacy_rule_looks_before_it_buys():
 def test_empty_frames_can_cost_something():
     frames, result, _ = shop([0, 0, 2, 5], 3, empty_cost=1)
     assert (frames, result.spent) == ([0, 1, 2], 4)
+
+
+def test_decimal_prices_add_up():
+    result = walk(map(Candidate, range(9)), lambda frame: np.zeros(1), lambda *told: None, lambda boxes: 0.1, 0.3)
+    assert (len(result.purchases), result.spent) == (3, 0.3)

@@ -3,6 +3,8 @@ import json
 import pytest
 
 from ssal3d.active.query.query_file import Query, SelectedFrame
+from ssal3d.active.query.report import class_facts, spending
+from ssal3d.active.query.settings import QuerySettings
 from ssal3d.errors import UserError
 
 FRAMES = (
@@ -16,9 +18,7 @@ def make_query(**changes) -> Query:
         'round': 2,
         'sampler': {'type': 'CALSampler', 't_sim': 0.9},
         'seed': 4,
-        'budget': 5,
-        'stop_rule': 'include_crossing',
-        'empty_cost': 0,
+        'settings': QuerySettings(5, cost_score={'Car': 0.4, 'Cyclist': 0.2}),
         'spent': 3,
         'spent_per_class': {'Car': 3, 'Cyclist': 0},
         'cost': 'annotated',
@@ -26,6 +26,9 @@ def make_query(**changes) -> Query:
         'pool': {'name': 'p', 'size': 9, 'sha256': 'x'},
         'frames': FRAMES,
         'warnings': ('short',),
+        'counted_above': {'Car': 0.4, 'Cyclist': 0.2},
+        'diagnostics': {'classes': {'Car': {'limit': 3.0, 'counted': 2}}},
+        'inputs': {'predictions': {'path': 'p', 'sha256': 'x', 'checkpoint_sha256': 'y'}},
     }
     return Query(**{**values, **changes})
 
@@ -75,12 +78,14 @@ def test_shortfall_and_purchases():
 def test_a_file_with_the_required_keys_only_is_read(tmp_path):
     make_query().write(tmp_path / 'query.json')
     content = json.loads((tmp_path / 'query.json').read_text())
-    for key in ('stop_rule', 'empty_cost', 'pool', 'shortfall'):
+    contract = ('round', 'sampler', 'seed', 'budget', 'unit', 'spent', 'spent_per_class', 'cost', 'stopped', 'warnings')
+    for key in set(content) - {'schema', *contract, 'frames'}:
         del content[key]
     content['frames'] = [{'frame_id': 'a', 'predicted_boxes': {'Car': 1}, 'note': 'extra keys are allowed'}]
     (tmp_path / 'query.json').write_text(json.dumps(content))
     query = Query.read(tmp_path / 'query.json')
     assert query.frames == (SelectedFrame('a', None, None, {'Car': 1}, None, 0),)
+    assert (query.settings, query.pool) == (QuerySettings(5), {})
 
 
 @pytest.mark.parametrize(
@@ -88,6 +93,7 @@ def test_a_file_with_the_required_keys_only_is_read(tmp_path):
     [
         (lambda c: c.pop('frames'), "missing key 'frames'"),
         (lambda c: c.update(schema=2), 'found schema 2, expected 1'),
+        (lambda c: c.update(unit='miles'), "query.json: unknown value of unit 'miles'"),
         (lambda c: c.update(stopped='tired'), "stopped='tired'"),
         (lambda c: c['frames'].append(c['frames'][0]), 'frame 000007 is listed twice'),
         (lambda c: c['frames'].append({'frame': 1}), 'found the frame entry'),
@@ -101,3 +107,31 @@ def test_malformed_files_are_named(tmp_path, change, message):
     (tmp_path / 'query.json').write_text(json.dumps(content))
     with pytest.raises(UserError, match=message):
         Query.read(tmp_path / 'query.json')
+
+
+def test_other_units_round_trip_and_are_told(tmp_path):
+    query = make_query(settings=QuerySettings(30, unit={'frame': 5, 'box': 1.5}), spent=14.5)
+    query.write(tmp_path / 'query.json')
+    assert json.loads((tmp_path / 'query.json').read_text())['unit'] == {'frame': 5, 'box': 1.5}
+    assert Query.read(tmp_path / 'query.json') == query
+    assert query.shortfall == 15.5
+    assert spending(query) == '14.5 of 30 units of cost (frame 5, box 1.5), 3 annotated boxes'
+    assert spending(make_query()) == '3 of 5 annotated boxes'
+    assert spending(make_query(settings=QuerySettings(5, unit='frames'), spent=2)) == '2 of 5 frames, 3 annotated boxes'
+
+
+def test_classes_that_do_not_count_or_filled_their_counter_are_told():
+    known = {'limit': 9.0, 'counted': 9, 'full': True, 'counts': True, 'precision': 0.8, 'labelled_boxes': 40}
+    classes = {
+        'Car': known,
+        'Van': {**known, 'precision': None, 'labelled_boxes': 3},
+        'Tram': {**known, 'counted': 0, 'full': False, 'counts': False, 'precision': 0.1},
+        'Cyclist': {**known, 'limit': None},
+        'Person': {**known, 'full': False},
+    }
+    assert list(class_facts(make_query(diagnostics={'classes': classes}))) == [
+        'Car: limit of 9 reached with 9 counted boxes; 80% of 40 predicted boxes are there on labelled frames',
+        'Van: limit of 9 reached with 9 counted boxes; how many are real is not known: too few predictions of labelled '
+        'frames',
+        'Tram: predicted boxes do not fill the class counter, only 10% of 40 predicted boxes are there on labelled frames',
+    ]

@@ -1,10 +1,10 @@
+import numpy as np
 import pytest
 
-from ssal3d.active import CALSampler, RandomSampler, select
-from ssal3d.active.detections import Detections
-from ssal3d.active.query.selection import frames_estimate, labelled_counts
+from ssal3d.active import CALSampler, Candidate, CoreSetSampler, QuerySettings, RandomSampler, pool_of_ids, select
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
+from ssal3d.predictions.synthetic import synthetic_pool
 from tests.helpers.active_pools import CLASSES, Oracle, at, box, make_pool, unlabelled
 
 FRAMES = {
@@ -19,45 +19,47 @@ LABELS = unlabelled(POOL)
 
 def test_labelled_frames_are_skipped_and_the_round_goes_on():
     labels = LABELS.buy(0, [('a', {'Car': 1})]).buy(1, [('c', {'Pedestrian': 2})])
-    query = select(CALSampler(), POOL, labels, budget=9)
+    query = select(CALSampler(), POOL, labels, QuerySettings(9))
     assert query.frame_ids == ('b',)
     assert query.round == 2
     assert query.warnings[0] == '2 frames of the predictions are labelled already; they were skipped'
-    assert select(CALSampler(), POOL, LABELS, budget=9).round == 0
-    assert select(CALSampler(), POOL, LABELS, budget=9, round_number=7).round == 7
+    assert select(CALSampler(), POOL, LABELS, QuerySettings(9)).round == 0
+    assert select(CALSampler(), POOL, LABELS, QuerySettings(9), round_number=7).round == 7
     everything = labels.buy(2, [('b', {})])
-    assert select(CALSampler(), POOL, everything, budget=1).stopped == 'pool_exhausted'
+    assert select(CALSampler(), POOL, everything, QuerySettings(1)).stopped == 'pool_exhausted'
 
 
 def test_predictions_of_another_pool_are_reported():
     other = LabelState.empty(CLASSES, 'other', ['a', 'b', 'c', 'd'])
-    assert 'cover 3 frames, other than the 4' in select(CALSampler(), POOL, other, budget=1).warnings[0]
+    assert 'cover 3 frames, other than the 4' in select(CALSampler(), POOL, other, QuerySettings(1)).warnings[0]
     part = POOL.take([0, 2])
-    assert select(CALSampler(), part, LABELS.buy(0, [('b', {})]), budget=1).warnings == ()
+    settings = QuerySettings(1, cost_score=0)
+    assert select(CALSampler(), part, LABELS.buy(0, [('b', {})]), settings).warnings == ()
 
 
 def test_reference_is_matched_by_frame_and_class_name():
     boxes = {'b': [box('Cyclist', 0.95, box=at(0))], 'a': [], 'c': [], 'z': []}
     reference = make_pool(boxes, ('Cyclist', 'Vehicle', 'Pedestrian'))
-    query = select(CALSampler(), POOL, LABELS, budget=1, reference=reference)
+    query = select(CALSampler(), POOL, LABELS, QuerySettings(1), reference=reference)
     assert query.frames[0].frame_id == 'b'
     assert query.frames[0].predicted_boxes == {'Car': 0, 'Pedestrian': 0, 'Cyclist': 1}  # the car was replaced
     with pytest.raises(UserError, match=r'frame b is missing \(1 frames are\)'):
-        select(CALSampler(), POOL, LABELS, budget=1, reference=make_pool({'a': [], 'c': []}))
+        select(CALSampler(), POOL, LABELS, QuerySettings(1), reference=make_pool({'a': [], 'c': []}))
     with pytest.raises(UserError, match="unknown class in test pool 'Truck'"):
-        select(CALSampler(), POOL, LABELS, budget=1, reference=make_pool(NOTHING, ('Car', 'Truck')))
+        select(CALSampler(), POOL, LABELS, QuerySettings(1), reference=make_pool(NOTHING, ('Car', 'Truck')))
 
 
 def test_different_thresholds_of_the_two_models_are_reported():
     reference = make_pool(NOTHING, nms_iou=0.1, score_threshold=0.1)
     pool = make_pool(FRAMES, nms_iou=0.7, score_threshold=0.1)
-    warnings = select(CALSampler(), pool, LABELS, budget=1, reference=reference).warnings
+    warnings = select(CALSampler(), pool, LABELS, QuerySettings(1), reference=reference).warnings
     assert 'nms_iou 0.7, the reference predictions with 0.1' in warnings[0]
     assert len([warning for warning in warnings if 'predictions were made' in warning]) == 1
 
 
 def test_what_a_sampler_does_not_use_is_said():
-    warnings = select(RandomSampler(), POOL, LABELS, budget=1, reference=POOL, labelled=POOL).warnings
+    settings = QuerySettings(1, cost_score=0)
+    warnings = select(RandomSampler(), POOL, LABELS, settings, reference=POOL, labelled=POOL).warnings
     assert [warning.split(';')[0] for warning in warnings] == [
         'RandomSampler does not use reference predictions',
         'RandomSampler does not use labelled predictions',
@@ -65,17 +67,17 @@ def test_what_a_sampler_does_not_use_is_said():
 
 
 def test_dontcare_rule_without_regions_is_off_and_said():
-    query = select(CALSampler(dontcare='paper'), POOL, LABELS, budget=9)
+    query = select(CALSampler(), POOL, LABELS, QuerySettings(9, dontcare='paper'))
     assert query.warnings[0] == "dontcare='paper' is off because no DontCare regions were given"
     assert len(query.frames) == 3
-    ignored = select(CALSampler(), POOL, LABELS, budget=9, dontcare={})
-    assert ignored.warnings[0] == "DontCare regions were ignored because the sampler has dontcare='none'"
+    ignored = select(CALSampler(), POOL, LABELS, QuerySettings(9), dontcare_regions={})
+    assert ignored.warnings[0] == "DontCare regions were ignored because the query has dontcare='none'"
 
 
 def test_dontcare_applies_to_every_sampler():
     regions = {'a': [[0, 0, 1, 1]], 'c': [[0, 0, 1, 1]]}
-    for sampler in (CALSampler(dontcare='frame'), RandomSampler(dontcare='frame')):
-        query = select(sampler, POOL, LABELS, budget=9, dontcare=regions)
+    for sampler in (CALSampler(), RandomSampler()):
+        query = select(sampler, POOL, LABELS, QuerySettings(9, dontcare='frame'), dontcare_regions=regions)
         assert query.frame_ids == ('b',)
         assert query.stopped == 'pool_exhausted'
 
@@ -91,41 +93,142 @@ def test_dontcare_applies_to_every_sampler():
 )
 def test_wrong_annotations_are_named(counts, message):
     with pytest.raises(UserError, match=message):
-        select(CALSampler(caps='none'), POOL.take([1]), LABELS, budget=9, annotate=Oracle({'b': counts}))
+        select(CALSampler(caps='none'), POOL.take([1]), LABELS, QuerySettings(9), annotate=Oracle({'b': counts}))
 
 
 def test_annotations_of_other_frames_are_never_looked_at():
     counts = {'a': {'Car': 5}, 'b': 'garbage', 'c': None}
     oracle = Oracle(counts)
-    query = select(CALSampler(), POOL, LABELS, budget=5, annotate=oracle)
+    query = select(CALSampler(), POOL, LABELS, QuerySettings(5), annotate=oracle)
     assert query.frame_ids == tuple(oracle.asked) == ('a',)
     assert query.frames[0].annotated_boxes == {'Car': 5, 'Pedestrian': 0, 'Cyclist': 0}
 
 
 @pytest.mark.parametrize(
-    ('name', 'value'), [('budget', -1), ('budget', 1.5), ('budget', None), ('seed', None), ('empty_cost', -1)]
+    ('name', 'value'), [('budget', -1), ('budget', 1.5), ('budget', None), ('empty_cost', -1), ('cost_score', 2)]
 )
 def test_wrong_numbers_are_named(name, value):
     with pytest.raises(UserError, match=f'{name}: found {value}'):
-        select(CALSampler(), POOL, LABELS, **{'budget': 1, name: value})
+        QuerySettings(**{'budget': 1, name: value})
+    with pytest.raises(UserError, match='seed: found None'):
+        select(CALSampler(), POOL, LABELS, QuerySettings(1), seed=None)
 
 
 def test_unknown_stop_rule_and_unsorted_frames_are_named():
     with pytest.raises(UserError, match="did you mean 'include_crossing'"):
-        select(CALSampler(), POOL, LABELS, budget=1, stop_rule='include_crosing')
+        select(CALSampler(), POOL, LABELS, QuerySettings(1, stop_rule='include_crosing'))
     backwards = make_pool(FRAMES)
     backwards.frame_ids[:] = backwards.frame_ids[::-1].copy()
     with pytest.raises(UserError, match='not ascending by id'):
-        select(CALSampler(), backwards, LABELS, budget=1)
+        select(CALSampler(), backwards, LABELS, QuerySettings(1))
 
 
-def test_labelled_counts_and_frames_estimate():
-    labels = LabelState(('Cyclist', 'Vehicle', 'Pedestrian'), 'p', 3, '').buy(
-        0, [('x', {'Vehicle': 5}), ('y', {'Cyclist': 2}), ('z', {})]
+@pytest.mark.parametrize(
+    ('labelled', 'spelling'), [('a7', 'a007'), ('7', '000007'), ('000007.bin', '000007'), ('SEQ/07', 'seq/7')]
+)
+def test_a_labelled_frame_under_another_spelling_is_refused(labelled, spelling):
+    """It would be bought a second time."""
+    pool = make_pool({spelling: FRAMES['a'], 'b': FRAMES['b']})
+    labels = unlabelled(pool).buy(0, [(labelled, {'Car': 1})])
+    with pytest.raises(UserError, match=f"test pool: frame '{spelling}' is labelled already as '{labelled}'"):
+        select(RandomSampler(), pool, labels, QuerySettings(1))
+    both = make_pool({spelling: FRAMES['a'], labelled: FRAMES['b']})  # other frames, if the pool itself has both
+    assert select(RandomSampler(), both, unlabelled(both).buy(0, [(labelled, {})]), QuerySettings(9)).frames
+
+
+class Broken(RandomSampler):
+    """Offers what a test wants."""
+
+    def __init__(self, frames):
+        self.frames = frames
+
+    def order(self, pool, context):
+        yield from map(Candidate, self.frames)
+
+
+@pytest.mark.parametrize(
+    ('frames', 'message'),
+    [([2, 0, 2], 'Broken offers frame c twice'), ([3], 'offers frame 3 of a pool of 3'), ([-1], 'offers frame -1')],
+)
+def test_a_sampler_that_offers_a_frame_twice_or_none_of_the_pool_is_refused(frames, message):
+    with pytest.raises(UserError, match=message):
+        select(Broken(frames), POOL, LABELS, QuerySettings(99))
+
+
+def test_budgets_in_frames_and_in_frames_and_boxes():
+    for annotate in (None, Oracle({'a': {'Car': 3}, 'b': {}, 'c': {'Car': 1}})):
+        query = select(CALSampler(), POOL, LABELS, QuerySettings(2, unit='frames'), annotate=annotate)
+        assert (len(query.frames), query.spent, query.stopped) == (2, 2, 'budget')
+    assert query.spent_per_class == {'Car': 3, 'Pedestrian': 0, 'Cyclist': 0}
+    oracle = Oracle({'a': {'Car': 3}, 'b': {}, 'c': {'Car': 1}})
+    settings = QuerySettings(7.5, unit={'frame': 2.5, 'box': 0.5})
+    query = select(CALSampler(), POOL, LABELS, settings, annotate=oracle)
+    assert query.frame_ids == ('a', 'b', 'c')
+    assert query.spent == 4 + 2.5 + 3
+    short = select(CALSampler(), POOL, LABELS, QuerySettings(20, unit={'frame': 2.5, 'box': 0.5}), annotate=oracle)
+    assert (short.stopped, short.shortfall) == ('pool_exhausted', 10.5)
+    assert '9.5 of 20 units spent' in short.warnings[-1]
+
+
+def test_without_predictions_a_budget_in_frames_needs_no_annotations():
+    ids = pool_of_ids(['z', 'y', 'x'], CLASSES)
+    query = select(RandomSampler(), ids, LABELS, QuerySettings(2, unit='frames'))
+    assert len(query.frames) == 2
+    assert query.counted_above == {}
+    with pytest.raises(UserError, match=r"cost of a frame in boxes is unknown; set query\.unit='frames'"):
+        select(RandomSampler(), ids, LABELS, QuerySettings(2))
+
+
+def phantoms(frames, boxes=60):
+    """A young detector: one confident car and many doubtful boxes in every frame."""
+    low = [box('Pedestrian', 0.15, feature=[0, 1.0]) for _ in range(boxes)]
+    return make_pool({f'{k:03d}': [box('Car', 0.6 + k / 1000, feature=[1.0, k]), *low] for k in range(frames)})
+
+
+def test_phantoms_do_not_eat_a_budget_of_predicted_boxes():
+    pool = phantoms(40)
+    labels = unlabelled(pool)
+    query = select(RandomSampler(), pool, labels, QuerySettings(20))
+    assert (len(query.frames), query.spent) == (20, 20)
+    assert query.counted_above == dict.fromkeys(CLASSES, 0.3)
+    assert 'predicted boxes count above a score of 0.3' in query.warnings[0]
+    everything = select(RandomSampler(), pool, labels, QuerySettings(20, cost_score=0))
+    assert (len(everything.frames), everything.spent) == (1, 61)
+    by_class = QuerySettings(20, cost_score={'Car': 0.9, 'Pedestrian': 0.1, 'Cyclist': 0.1})
+    assert len(select(RandomSampler(), pool, labels, by_class).frames) == 1
+    free = select(RandomSampler(), pool, labels, QuerySettings(20, cost_score=0.9))
+    assert '40 of 40 frames count no predicted box and were free' in free.warnings[0]
+
+
+def test_labelled_frames_tell_which_predicted_boxes_count():
+    """Of their own pool's predictions or of a folder of their own; fewer than ten boxes of a class tell nothing."""
+    pool = phantoms(40)
+    counts = {'Car': 1, 'Pedestrian': 30}
+    labels = unlabelled(pool).buy(0, [(f'{k:03d}', counts) for k in range(12)])
+    query = select(RandomSampler(), pool, labels, QuerySettings(100))
+    assert query.counted_above['Car'] == 0  # one is predicted and one annotated in every frame
+    assert query.counted_above['Pedestrian'] == pytest.approx(0.15)  # no score tells them apart
+    assert query.counted_above['Cyclist'] == pytest.approx(0.15)  # of all classes together
+    rest = pool.take(np.arange(12, 40))
+    given = select(RandomSampler(), rest, labels, QuerySettings(100), labelled=pool.take(np.arange(12)))
+    assert given.counted_above == query.counted_above
+    assert given.frame_ids == query.frame_ids
+    assert not any('does not use labelled' in warning for warning in given.warnings)
+
+
+def test_a_frame_that_needs_its_predictions_may_have_them_in_the_pool():
+    """Samplers that compare with labelled frames take them from there."""
+    fields = ('roi_features',)
+    pool = synthetic_pool(6, fields=fields)
+    labels = unlabelled(pool).buy(0, [('000002', {}), ('000004', {})])
+    whole = select(CoreSetSampler(), pool, labels, QuerySettings(4, unit='frames'))
+    apart = select(
+        CoreSetSampler(),
+        pool.take(np.array([0, 1, 3, 5])),
+        labels,
+        QuerySettings(4, unit='frames'),
+        labelled=pool.take(np.array([2, 4])),
     )
-    assert labelled_counts(labels, CLASSES).tolist() == [5, 0, 2]
-    assert frames_estimate(10, labels, Detections.of(POOL)) == 5  # ceil(10 / (7 / 3))
-    assert frames_estimate(10, LABELS, Detections.of(POOL)) == 8  # ceil(10 / (4 / 3)), from predictions
-    assert frames_estimate(10, LABELS, Detections.of(make_pool({'a': [], 'b': []}))) == 2
-    with pytest.raises(UserError, match="unknown class in the label state 'Cyclist'"):
-        labelled_counts(labels, ('Car', 'Pedestrian'))
+    assert [(f.frame_id, f.utility) for f in whole.frames] == [(f.frame_id, f.utility) for f in apart.frames]
+    with pytest.raises(UserError, match='give --labelled-predictions'):
+        select(CoreSetSampler(), pool.take(np.array([0, 1, 3, 4, 5])), labels, QuerySettings(4))

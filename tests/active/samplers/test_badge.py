@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import kmeans_plusplus
 
-from ssal3d.active import select
+from ssal3d.active import QuerySettings, select
 from ssal3d.active.samplers import BADGESampler
 from ssal3d.errors import UserError
 from ssal3d.predictions import read_predictions
@@ -20,7 +20,7 @@ def pool_of(gradients, **metadata):
 
 
 def order(pool, *, budget=10**6, seed=0, labels=None, **options):
-    query = select(BADGESampler(**options), pool, labels or unlabelled(pool), budget=budget, seed=seed)
+    query = select(BADGESampler(**options), pool, labels or unlabelled(pool), QuerySettings(budget), seed=seed)
     return [int(frame) for frame in query.frame_ids]
 
 

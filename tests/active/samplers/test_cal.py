@@ -1,12 +1,14 @@
-"""CAL against the worked examples of the specification and against a slow copy written from its text."""
+"""CAL against worked examples and against a slow copy written from its description."""
 
+import json
 import math
 import random
 
 import numpy as np
 import pytest
 
-from ssal3d.active import CALSampler, select
+from ssal3d.active import CALSampler, QuerySettings, select
+from ssal3d.active.functional import Limits
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from tests.helpers import slow_cal
@@ -24,11 +26,12 @@ ANNOTATED = {'A': {'Car': 3}, 'B': {'Car': 2}, 'C': {'Pedestrian': 1}, 'D': {'Ca
 EQUAL = {'Car': 1, 'Pedestrian': 1, 'Cyclist': 1}
 
 
-def run_example(frames=EXAMPLE, counts=ANNOTATED, budget=6, regions=None, **options):
+def run_example(frames=EXAMPLE, counts=ANNOTATED, budget=6, regions=None, dontcare='none', **options):
     pool = make_pool(frames, width=6)
     oracle = Oracle(counts)
     sampler = CALSampler(**{'caps': 'manual', 'class_weights': EQUAL, **options})
-    query = select(sampler, pool, unlabelled(pool), budget=budget, annotate=oracle, dontcare=regions)
+    settings = QuerySettings(budget, dontcare=dontcare)
+    query = select(sampler, pool, unlabelled(pool), settings, annotate=oracle, dontcare_regions=regions)
     assert tuple(oracle.asked) == query.frame_ids
     return query
 
@@ -50,7 +53,7 @@ def test_worked_example_with_d_excluded_ends_by_relaxation():
 
 
 def test_without_relaxation_it_stops_instead():
-    query = run_example(budget=100, relax=False)
+    query = run_example(budget=100, relax=[])
     assert query.frame_ids == ('A', 'D', 'C', 'E')
     assert (query.stopped, query.shortfall) == ('pool_exhausted', 93)
     assert run_example(budget=100).frame_ids == ('A', 'D', 'C', 'E', 'B')
@@ -61,7 +64,7 @@ def test_a_similarity_equal_to_the_threshold_is_rejected(cosine, bought):
     feature = [7 * cosine, 7 * math.sqrt(1 - cosine**2), 0, 0, 0, 0]
     frames = {'a': [box('Car', 0.5, feature=E[0])], 'b': [box('Car', 0.6, feature=feature)], 'c': EXAMPLE['C']}
     pool = make_pool(frames, width=6)
-    query = select(CALSampler(caps='none', relax=False), pool, unlabelled(pool), budget=9)
+    query = select(CALSampler(caps='none', relax=[]), pool, unlabelled(pool), QuerySettings(9))
     assert query.frame_ids == (('a', 'b', 'c') if bought else ('a', 'c'))
 
 
@@ -80,7 +83,7 @@ def test_without_limits_it_is_the_mean_entropy_ranking():
     }
     pool = make_pool(frames, width=6)
     sampler = CALSampler(caps='none', t_sim=float('inf'), s_obj=0)
-    query = select(sampler, pool, unlabelled(pool), budget=30)
+    query = select(sampler, pool, unlabelled(pool), QuerySettings(30))
     mean = {name: np.mean([slow_cal.entropy(entry['score']) for entry in boxes]) for name, boxes in frames.items()}
     expected = sorted(mean, key=lambda name: -mean[name])
     assert list(query.frame_ids) == expected[: len(query.frame_ids)]
@@ -93,7 +96,7 @@ def test_a_duplicate_of_a_selected_frame_waits_for_relaxation():
     frames = {name: boxes for name, boxes in frames.items() if any(any(entry['feature']) for entry in boxes)}
     frames.update({f'{name}-copy': boxes for name, boxes in frames.items()})
     pool = make_pool(frames, width=4)
-    query = select(CALSampler(), pool, unlabelled(pool), budget=10**6)
+    query = select(CALSampler(), pool, unlabelled(pool), QuerySettings(10**6))
     level = {frame.frame_id: (frame.relax_level, frame.similarity) for frame in query.frames}
     nonzero = [name for name in frames if not name.endswith('-copy') and all(any(e['feature']) for e in frames[name])]
     assert len(nonzero) > 5
@@ -170,13 +173,13 @@ def test_agrees_with_the_slow_copy(seed):
     pool = make_pool(frames, classes, width=4)
     oracle = Oracle(annotated)
     query = select(
-        CALSampler(caps=caps_kind, class_weights=weights, counts=counts, dontcare='frame', **options),
+        CALSampler(caps=caps_kind, class_weights=weights, counts=counts, **options),
         pool,
         unlabelled(pool),
-        budget=budget,
+        QuerySettings(budget, dontcare='frame'),
         reference=make_pool(reference, classes, width=4) if reference else None,
         annotate=oracle if annotates else None,
-        dontcare={name: [[0, 0, 1, 1]] for name in excluded},
+        dontcare_regions={name: [[0, 0, 1, 1]] for name in excluded},
     )
     assert list(query.frame_ids) == [entry['frame_id'] for entry in expected]
     for frame, entry in zip(query.frames, expected):
@@ -201,7 +204,7 @@ def test_class_order_does_not_matter(seed):
             CALSampler(**options),
             pool,
             unlabelled(pool),
-            budget=15,
+            QuerySettings(15),
             reference=make_pool(reference, classes, width=4) if reference else None,
             annotate=Oracle(annotated),
         )
@@ -215,7 +218,7 @@ def test_predicted_cost_is_the_reliable_set():
     frames = {'a': [box('Car', 0.5, box=at(0), feature=E[0]), box('Cyclist', 0.6, box=at(20), feature=E[1])]}
     reference = {'a': [box('Car', 0.2, box=at(0))]}
     pool = make_pool(frames, width=6)
-    query = select(CALSampler(), pool, unlabelled(pool), budget=1, reference=make_pool(reference, width=6))
+    query = select(CALSampler(), pool, unlabelled(pool), QuerySettings(1), reference=make_pool(reference, width=6))
     assert query.frames[0].predicted_boxes == {'Car': 1, 'Pedestrian': 0, 'Cyclist': 0}
     assert query.frames[0].annotated_boxes is None
     assert (query.spent, query.cost) == (1, 'predicted')
@@ -232,7 +235,7 @@ def test_softmax_entropy_is_equation_4_of_the_merged_boxes():
     sampler = CALSampler(entropy='rpn_softmax', caps='none')
     assert sampler.required_fields == ('box_features', 'class_logits')
     assert sampler.reference_fields == ('class_logits',)
-    alone = select(sampler, pool, unlabelled(pool), budget=2)
+    alone = select(sampler, pool, unlabelled(pool), QuerySettings(2))
     assert [frame.utility for frame in alone.frames] == pytest.approx(
         [math.log2(3) / 3, 0.6656 / math.log(2) / 3], abs=5e-5
     )
@@ -240,7 +243,7 @@ def test_softmax_entropy_is_equation_4_of_the_merged_boxes():
         CALSampler(entropy='rpn_softmax', s_obj=0),
         pool,
         unlabelled(pool),
-        budget=9,
+        QuerySettings(9),
         reference=make_pool(reference, width=6),
     )
     utilities = {frame.frame_id: frame.utility for frame in merged.frames}
@@ -252,14 +255,14 @@ def test_labelled_frames_count_as_selected_if_asked():
     labelled = make_pool({'L': [box('Car', 0.9, feature=E[0]), box('Car', 0.9, feature=E[1])]}, width=6)
     labels = unlabelled(pool).buy(0, [('L', {'Car': 2})])
     sampler = CALSampler(div_reference='labelled', caps='none')
-    query = select(sampler, pool, labels, budget=6, labelled=labelled, annotate=Oracle(ANNOTATED))
+    query = select(sampler, pool, labels, QuerySettings(6), labelled=labelled, annotate=Oracle(ANNOTATED))
     assert query.frame_ids == ('D', 'C', 'E', 'A')
     assert query.frames[-1].relax_level > 0
     with pytest.raises(UserError, match='needs predictions for the labelled frames'):
-        select(sampler, pool, labels, budget=6)
+        select(sampler, pool, labels, QuerySettings(6))
     narrow = make_pool({'L': [box('Car', 0.9, feature=[1.0, 0])]})
     with pytest.raises(UserError, match='box_features have 2 values, expected 6'):
-        select(sampler, pool, labels, budget=6, labelled=narrow)
+        select(sampler, pool, labels, QuerySettings(6), labelled=narrow)
 
 
 def test_equation_6_uses_the_labelled_counts():
@@ -272,23 +275,23 @@ def test_equation_6_uses_the_labelled_counts():
     pool = make_pool(frames, ('Car', 'Cyclist'), width=6)
     labels = unlabelled(pool)
     balanced = LabelState(labels.classes, 'test', 4, labels.pool_sha256)
-    assert select(CALSampler(), pool, balanced, budget=3).frame_ids == ('a', 'b', 'c')  # limits 1.5 each
+    assert select(CALSampler(), pool, balanced, QuerySettings(3)).frame_ids == ('a', 'b', 'c')  # limits 1.5 each
     cars = balanced.buy(0, [('x', {'Car': 8, 'Cyclist': 1})])
-    assert select(CALSampler(), pool, cars, budget=3).frame_ids == ('a', 'c', 'b')  # limits 1 and 2.67
+    assert select(CALSampler(), pool, cars, QuerySettings(3)).frame_ids == ('a', 'c', 'b')  # limits 1 and 2.67
     cyclists = balanced.buy(0, [('x', {'Car': 1, 'Cyclist': 8})])
-    assert select(CALSampler(), pool, cyclists, budget=3).frame_ids == ('a', 'b', 'd')  # limits 2.67 and 1
+    assert select(CALSampler(), pool, cyclists, QuerySettings(3)).frame_ids == ('a', 'b', 'd')  # limits 2.67 and 1
 
 
 def test_clusters_of_selected_features_keep_the_budget_and_order_rules():
     rng = random.Random(5)
     frames = random_frames(rng, 60, CLASSES)
     pool = make_pool(frames, width=4)
-    exact = select(CALSampler(caps='none'), pool, unlabelled(pool), budget=40)
-    bounded = select(CALSampler(caps='none', cluster=3), pool, unlabelled(pool), budget=40)
+    exact = select(CALSampler(caps='none'), pool, unlabelled(pool), QuerySettings(40))
+    bounded = select(CALSampler(caps='none', cluster=3), pool, unlabelled(pool), QuerySettings(40))
     assert bounded.spent >= 40
     assert bounded.frame_ids[0] == exact.frame_ids[0]
     assert len(set(bounded.frame_ids)) == len(bounded.frame_ids)
-    unlimited = select(CALSampler(caps='none', cluster=10**6), pool, unlabelled(pool), budget=40)
+    unlimited = select(CALSampler(caps='none', cluster=10**6), pool, unlabelled(pool), QuerySettings(40))
     assert unlimited.frames == exact.frames
 
 
@@ -300,7 +303,9 @@ def test_clusters_of_selected_features_keep_the_budget_and_order_rules():
         ({'s_rep': 1.5}, r's_rep: found 1.5, expected a number in \[0, 1\]'),
         ({'caps': 'manuel'}, "unknown value of caps 'manuel'.*did you mean 'manual'"),
         ({'div': 'unoin'}, "did you mean 'union'"),
-        ({'dontcare': 'papers'}, "did you mean 'paper'"),
+        ({'relax': True}, 'relax: found True, expected a list of names out of s_obj, classes, t_sim'),
+        ({'relax': ['t_sm']}, "unknown value of relax 't_sm'.*did you mean 't_sim'"),
+        ({'min_precision': 2}, 'min_precision: found 2'),
         ({'cluster': 5, 'div': 'per_frame'}, "expected div='union'"),
         ({'cluster': 0}, 'cluster: found 0'),
     ],
@@ -333,5 +338,113 @@ def test_unequal_weights_are_scaled_and_said():
 
 def test_annotated_counters_need_annotations():
     pool = make_pool(EXAMPLE, width=6)
-    query = select(CALSampler(counts='annotated'), pool, unlabelled(pool), budget=2)
+    query = select(CALSampler(counts='annotated'), pool, unlabelled(pool), QuerySettings(2))
     assert any("counts='annotated' needs" in warning for warning in query.warnings)
+
+
+def young_pool(frames=40, phantoms=2):
+    """Every frame is predicted to hold a car, which is there, and cyclists, which are not; features differ."""
+    return {
+        f'{k:03d}': [
+            box('Car', 0.6, box=at(0), feature=[1, 0, 0, 0, k, 0]),
+            *(box('Cyclist', 0.5 + k / 1000, box=at(20 + 9 * n), feature=[0, 0, k, 1, 0, n]) for n in range(phantoms)),
+        ]
+        for k in range(frames)
+    }
+
+
+@pytest.mark.parametrize('counts_all', [False, True])
+def test_phantoms_do_not_fill_a_class_counter(counts_all):
+    """Cyclists are predicted twice a frame and are in none: their counter stays empty, and they stay wanted."""
+    pool = make_pool(young_pool(), width=6)
+    labels = unlabelled(pool).buy(0, [(f'{k:03d}', {'Car': 1}) for k in range(10)])
+    sampler = CALSampler(t_sim=float('inf'), min_precision=0 if counts_all else 0.5)
+    oracle = Oracle({frame_id: {'Car': 1} for frame_id in pool.frame_ids.tolist()})
+    query = select(sampler, pool, labels, QuerySettings(12), annotate=oracle)
+    facts = query.diagnostics['classes']
+    assert facts['Car'] == {
+        'limit': pytest.approx(1),
+        'counted': 12,
+        'full': True,
+        'counts': True,
+        'precision': 1.0,
+        'labelled_boxes': 10,
+    }
+    assert (facts['Cyclist']['precision'], facts['Cyclist']['labelled_boxes']) == (0.0, 20)
+    assert facts['Cyclist']['counts'] is counts_all
+    assert facts['Cyclist']['counted'] == (24 if counts_all else 0)
+    assert facts['Cyclist']['full'] is counts_all
+    assert (max(frame.relax_level for frame in query.frames) > 0) is counts_all  # nothing is wanted any more
+    json.dumps(query.to_json(), allow_nan=False)
+
+
+def test_precision_is_that_of_what_both_models_see():
+    """On labelled frames as in the pool; without the second model's view of them it is not known."""
+    frames = young_pool()
+    pool = make_pool(frames, width=6)
+    seen = make_pool({name: boxes[:2] for name, boxes in frames.items()}, width=6)
+    counts = {'Car': 1, 'Cyclist': 1}
+    labels = unlabelled(pool).buy(0, [(f'{k:03d}', counts) for k in range(12)])
+    query = select(CALSampler(), pool, labels, QuerySettings(5), reference=seen)
+    facts = query.diagnostics['classes']['Cyclist']
+    assert (facts['precision'], facts['labelled_boxes']) == (1.0, 12)  # the second cyclist is seen by one model
+    known, rest = np.arange(12), np.arange(12, 40)
+    apart = select(
+        CALSampler(),
+        pool.take(rest),
+        labels,
+        QuerySettings(5),
+        reference=seen.take(rest),
+        labelled=pool.take(known),
+        labelled_reference=seen.take(known),
+    )
+    assert apart.diagnostics == query.diagnostics
+    assert apart.frames == query.frames
+    unknown = select(
+        CALSampler(), pool.take(rest), labels, QuerySettings(5), reference=seen.take(rest), labelled=pool.take(known)
+    )
+    assert {entry['precision'] for entry in unknown.diagnostics['classes'].values()} == {None}
+    assert all(entry['counts'] for entry in unknown.diagnostics['classes'].values())
+
+
+def test_true_counts_of_bought_frames_count_whatever_the_precision():
+    pool = make_pool(young_pool(), width=6)
+    labels = unlabelled(pool).buy(0, [(f'{k:03d}', {'Car': 1}) for k in range(10)])
+    oracle = Oracle({frame_id: {'Cyclist': 1} for frame_id in pool.frame_ids.tolist()})
+    query = select(CALSampler(counts='annotated'), pool, labels, QuerySettings(5), annotate=oracle)
+    assert query.diagnostics['classes']['Cyclist']['counted'] == 5
+    assert query.diagnostics['classes']['Cyclist']['precision'] is None
+
+
+def test_diversity_gives_way_last_and_only_where_it_is_named():
+    """Many frames hold no box of a wanted class; one of them is new, the others are nearly those taken before."""
+    near = [[1, 0.02 * k, 0, 0, 0, 0] for k in range(1, 5)]
+    frames = {f'near{k}': [box('Car', 0.5, feature=feature)] for k, feature in enumerate(near)}
+    frames |= {'first': [box('Car', 0.5, feature=E[0])], 'new': [box('Cyclist', 0.16, feature=E[3])]}
+    pool = make_pool(frames, width=6)
+
+    def levels(**options):
+        query = select(CALSampler(caps='none', **options), pool, unlabelled(pool), QuerySettings(6, unit='frames'))
+        return {frame.frame_id: frame.relax_level for frame in query.frames}, query
+
+    found, query = levels()
+    assert list(found)[:2] == ['first', 'new']
+    assert found['new'] == 9  # the first at which 0.3 / (1 + level / 10) is below 0.16
+    assert min(level for name, level in found.items() if name.startswith('near')) == 13  # similarities 0.99 to 1
+    strict, query = levels(relax=['s_obj', 'classes'])
+    assert strict == {'first': 0, 'new': 9}
+    assert query.stopped == 'pool_exhausted'
+    assert 'new' not in levels(relax=['t_sim'])[0]
+
+
+def test_the_similarity_limit_never_exceeds_one():
+    limits = Limits(0.9, np.full(2, 0.3), np.ones(2), np.ones(2))
+    ladder = list(limits.levels())
+    assert [step.t_sim for step in ladder] == [0.9] * 12 + [0.99, 1.0, math.inf]
+    assert [step.any_class for step in ladder] == [False] * 11 + [True] * 4
+    assert ladder[10].s_obj.tolist() == pytest.approx([0.15, 0.15])
+    assert len(list(Limits(0.9, np.ones(1), np.ones(1), np.ones(1), relax=()).levels())) == 1
+    assert [step.t_sim for step in Limits(1.5, np.ones(1), np.ones(1), np.ones(1), ('t_sim',)).levels()] == [
+        1.5,
+        math.inf,
+    ]

@@ -1,13 +1,13 @@
 """Confidence selection: the examples of spec 5.2."""
 
-from ssal3d.active import select
+from ssal3d.active import QuerySettings, select
 from ssal3d.active.samplers import ConfidenceSampler
 from tests.helpers.active_pools import box, make_pool, unlabelled
 
 
 def utilities(scores, **options):
     pool = make_pool({f'{k}': [box(score=score) for score in frame] for k, frame in enumerate(scores)})
-    query = select(ConfidenceSampler(**options), pool, unlabelled(pool), budget=10**6)
+    query = select(ConfidenceSampler(**options), pool, unlabelled(pool), QuerySettings(10**6))
     return {frame.frame_id: frame.utility and round(frame.utility, 6) for frame in query.frames}
 
 

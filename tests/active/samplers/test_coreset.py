@@ -1,11 +1,11 @@
-"""CoreSet: the example of spec 5.5, what it compares, and mistakes in its columns."""
+"""CoreSet: a worked example, what it compares, and mistakes in its columns."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from ssal3d.active import select
+from ssal3d.active import QuerySettings, select
 from ssal3d.active.samplers import CoreSetSampler
 from ssal3d.active.samplers.coreset import mean_of_rois
 from ssal3d.errors import UserError
@@ -27,7 +27,7 @@ def pool_of(features, valid=None, prefix=''):
 
 def order(sampler, pool, labelled):
     labels = unlabelled(pool).buy(0, [(frame_id, {'Car': 1}) for frame_id in labelled.frame_ids.tolist()])
-    query = select(sampler, pool, labels, budget=10**6, labelled=labelled)
+    query = select(sampler, pool, labels, QuerySettings(10**6), labelled=labelled)
     return [(frame.frame_id, frame.utility) for frame in query.frames]
 
 
@@ -39,9 +39,9 @@ def test_nearest_or_mean_distance_to_labelled_frames():
     assert [frame_id for frame_id, _ in mean[1:]] == ['000', '002']
 
 
-def test_without_labelled_frames_the_first_is_farthest_from_the_mean():
+def test_without_labelled_frames_it_begins_at_the_centre_of_the_pool():
     found = order(CoreSetSampler(), pool_of([0, 1, 2, 9]), pool_of(np.zeros((0, 1))))
-    assert found == [('003', 6), ('000', 9), ('002', 2), ('001', 1)]
+    assert found == [('002', 1), ('003', 7), ('000', 2), ('001', 1)]
 
 
 def test_copies_of_bought_frames_come_last():

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssal3d.active import select
+from ssal3d.active import QuerySettings, select
 from ssal3d.active.functional.label_entropy import label_entropy
 from ssal3d.active.samplers.crb import PROTOTYPES, CRBSampler, cluster_prototypes
 from ssal3d.errors import UserError
@@ -18,7 +18,7 @@ def crb_pool(frames, **options):
 def query(pool, budget, seed=0, **options):
     """Ask for frames when two boxes per frame are expected: ``budget / 2`` frames."""
     labels = unlabelled(pool).buy(0, [('labelled', {'Car': 2})])
-    return select(CRBSampler(**options), pool, labels, budget=budget, seed=seed, annotate=one_box)
+    return select(CRBSampler(**options), pool, labels, QuerySettings(budget), seed=seed, annotate=one_box)
 
 
 def one_box(frame_id):
@@ -61,18 +61,18 @@ def test_prototypes_are_those_of_scikit_learn_and_the_first_one_is_bought_first(
 def test_more_prototypes_and_then_more_diverse_frames_follow_when_the_estimate_was_low():
     pool = crb_pool(60)  # n = 5: 25 frames by entropy, of which 15 are prototypes
     labels = unlabelled(pool).buy(0, [('labelled', {'Car': 2})])
-    found = select(CRBSampler(), pool, labels, budget=10, annotate=lambda frame_id: {})
+    found = select(CRBSampler(), pool, labels, QuerySettings(10), annotate=lambda frame_id: {})
     order, diverse = positions(found, pool), by_entropy(pool).tolist()
     assert set(order[:25]) == set(diverse[:25])
     assert set(order[25:50]) == set(diverse[25:50])
     assert sorted(order) == list(range(60))
-    short = select(CRBSampler(k2=5), pool, labels, budget=10, annotate=lambda frame_id: {})
+    short = select(CRBSampler(k2=5), pool, labels, QuerySettings(10), annotate=lambda frame_id: {})
     assert set(positions(short, pool)[:25]) == set(diverse[:25])
 
 
 def test_frames_without_boxes_come_last_with_no_utility():
     pool = crb_pool(40, boxes_per_frame=1)
-    found = select(CRBSampler(), pool, unlabelled(pool), budget=10**6)
+    found = select(CRBSampler(), pool, unlabelled(pool), QuerySettings(10**6))
     boxes = np.diff(pool.offsets)[positions(found, pool)]
     empty = int((boxes == 0).sum())
     assert empty > 3
@@ -139,5 +139,5 @@ def test_prototypes_of_clear_clusters_are_one_per_cluster(method):
 def test_annotations_of_bought_frames_are_all_that_is_asked_for():
     pool = crb_pool(80)
     oracle = Oracle(annotated_boxes(pool))
-    found = select(CRBSampler(), pool, unlabelled(pool), budget=30, annotate=oracle)
+    found = select(CRBSampler(), pool, unlabelled(pool), QuerySettings(30), annotate=oracle)
     assert oracle.asked == list(found.frame_ids)

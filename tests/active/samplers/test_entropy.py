@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from ssal3d.active import select
+from ssal3d.active import QuerySettings, select
 from ssal3d.active.functional.uncertainty import softmax_entropy
 from ssal3d.active.samplers import EntropySampler
 from tests.helpers.active_pools import box, make_pool, unlabelled
 
 
 def utilities(pool, **options):
-    query = select(EntropySampler(**options), pool, unlabelled(pool), budget=10**6)
+    query = select(EntropySampler(**options), pool, unlabelled(pool), QuerySettings(10**6))
     return {frame.frame_id: frame.utility for frame in query.frames}
 
 

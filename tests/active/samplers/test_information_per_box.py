@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssal3d.active import select
+from ssal3d.active import QuerySettings, select
 from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.active.samplers import EntropySampler, InformationPerBoxSampler, RandomSampler
 from ssal3d.errors import UserError
@@ -19,7 +19,7 @@ def run(frames, budget=100, labelled=None, annotate=None, predictions=None, **op
     for frame_id, boxes in (labelled or {}).items():
         labels = labels.buy(0, [(frame_id, boxes)])
     sampler = InformationPerBoxSampler(**options)
-    return select(sampler, pool, labels, budget=budget, annotate=annotate, labelled=predictions)
+    return select(sampler, pool, labels, QuerySettings(budget), annotate=annotate, labelled=predictions)
 
 
 def unit(features):
@@ -144,7 +144,7 @@ def test_the_same_boxes_show_more_kinds_of_objects():
     for seed in range(3):
         pool, kinds_of = crowded_world(seed)
         for name, sampler in zip(seen, (InformationPerBoxSampler(), EntropySampler(), RandomSampler())):
-            query = select(sampler, pool, unlabelled(pool), budget=150, seed=seed)
+            query = select(sampler, pool, unlabelled(pool), QuerySettings(150), seed=seed)
             seen[name] += len(set().union(*(kinds_of[frame_id] for frame_id in query.frame_ids)))
     assert seen['information'] > 1.2 * max(seen['entropy'], seen['random'])
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssal3d.active import select
+from ssal3d.active import QuerySettings, select
 from ssal3d.active.functional.label_entropy import label_entropy
 from ssal3d.active.samplers.kecor import KECORSampler, max_det_order
 from ssal3d.data.label_state import LabelState
@@ -26,7 +26,7 @@ def query(pool, known, budget=10**6, seed=0, **options):
     if len(known):
         labels = labels.buy(0, [(frame_id, {'Car': 4}) for frame_id in known.frame_ids.tolist()])
     sampler = KECORSampler(**{'latent': 32, **options})
-    return select(sampler, pool, labels, budget=budget, seed=seed, labelled=known)
+    return select(sampler, pool, labels, QuerySettings(budget), seed=seed, labelled=known)
 
 
 def without(known, *names):

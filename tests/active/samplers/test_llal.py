@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssal3d.active import select
+from ssal3d.active import QuerySettings, select
 from ssal3d.active.samplers import LLALSampler
 from ssal3d.errors import UserError
 from tests.helpers.active_pools import box, make_pool, unlabelled
@@ -15,7 +15,7 @@ def query(losses):
     boxes = [box(score=0.9)]
     pool = make_pool({f'{k}': boxes if k else [] for k in range(len(losses))})
     pool = replace(pool, fields={'predicted_loss': np.array(losses, dtype=np.float32)})
-    return select(LLALSampler(), pool, unlabelled(pool), budget=10**6)
+    return select(LLALSampler(), pool, unlabelled(pool), QuerySettings(10**6))
 
 
 def test_highest_predicted_loss_first_ties_by_frame_id():

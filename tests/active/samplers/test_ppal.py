@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssal3d.active import select
+from ssal3d.active import QuerySettings, select
 from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.active.samplers import ppal
 from ssal3d.active.samplers.ppal import PPALSampler, calibrated_uncertainty, difficulty_weights
@@ -16,7 +16,7 @@ LEARNT = {'Car': 0.9, 'Pedestrian': 0.5, 'Cyclist': 0.1}
 
 
 def query(pool, budget, seed=0, **options):
-    return select(PPALSampler(**options), pool, unlabelled(pool), budget=budget, seed=seed)
+    return select(PPALSampler(**options), pool, unlabelled(pool), QuerySettings(budget, cost_score=0), seed=seed)
 
 
 def learnt(pool, **quality):

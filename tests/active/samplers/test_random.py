@@ -1,16 +1,24 @@
 import numpy as np
 import pytest
 
-from ssal3d.active import RandomSampler, pool_of_ids, select
+from ssal3d.active import QuerySettings, RandomSampler, pool_of_ids, select
 from ssal3d.errors import UserError
 from tests.helpers.active_pools import CLASSES, Oracle, unlabelled
 
 
-def shuffled(ids, seed, budget=None, **options):
+def shuffled(ids, seed, budget=None, stop_rule='include_crossing', **options):
     pool = pool_of_ids(ids, CLASSES)
     counts = options.pop('counts', {frame_id: {'Car': 1} for frame_id in ids})
     budget = len(ids) if budget is None else budget
-    return select(RandomSampler(), pool, unlabelled(pool), budget=budget, seed=seed, annotate=Oracle(counts), **options)
+    return select(
+        RandomSampler(),
+        pool,
+        unlabelled(pool),
+        QuerySettings(budget, stop_rule=stop_rule),
+        seed=seed,
+        annotate=Oracle(counts),
+        **options,
+    )
 
 
 def test_shuffle_of_the_released_code():
@@ -48,7 +56,7 @@ def test_every_frame_is_equally_likely():
 
 def test_ids_alone_need_annotations_and_must_differ():
     pool = pool_of_ids(['a', 'b'], CLASSES)
-    with pytest.raises(UserError, match='the cost of a frame is unknown'):
-        select(RandomSampler(), pool, unlabelled(pool), budget=1)
+    with pytest.raises(UserError, match='the cost of a frame in boxes is unknown'):
+        select(RandomSampler(), pool, unlabelled(pool), QuerySettings(1))
     with pytest.raises(UserError, match='frame b is listed twice'):
         pool_of_ids(['b', 'a', 'b'], CLASSES)

@@ -1,0 +1,78 @@
+"""Code of other people that registers here: modules of an installed package, and modules that a config names."""
+
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from ssal3d.errors import UserError
+
+GROUP = 'ssal3d.plugins'
+
+
+@lru_cache(maxsize=1)
+def load_plugins() -> tuple[str, ...]:
+    """Import what installed packages offer under the entry-point group ``ssal3d.plugins``; once per process.
+
+    Returns:
+        Names of the entry points.
+
+    Raises:
+        UserError: If one of them cannot be imported; names its package.
+    """
+    found = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
+    for point in found:
+        try:
+            point.load()
+        except ModuleNotFoundError as error:
+            if not error.name or error.name.partition('.')[0] == point.value.partition(':')[0].partition('.')[0]:
+                raise _broken(point, error) from None
+            raise  # of another package, which the error handling of commands may know
+        except Exception as error:
+            raise _broken(point, error) from error
+    return tuple(point.name for point in found)
+
+
+def _broken(point: Any, error: Exception) -> UserError:
+    package = point.dist.name if point.dist else 'an installed package'
+    return UserError(
+        f"plug-in '{point.name}' of {package}: {point.value} cannot be imported ({type(error).__name__}: {error}); "
+        'mend or uninstall it'
+    )
+
+
+def import_custom(config: Mapping[str, Any], config_path: Path | None = None, without: str | None = None) -> None:
+    """Import the modules that a config lists in ``custom_imports``.
+
+    They are looked for where Python looks, then beside the config and in the working directory.
+
+    Args:
+        config: A config.
+        config_path: Its file.
+        without: A package whose modules are left out.
+
+    Raises:
+        UserError: If a module does not exist or fails, and the config does not allow that.
+    """
+    wanted = config.get('custom_imports') or {}
+    names = wanted.get('imports') or []
+    for folder in (config_path.resolve().parent if config_path else None, Path.cwd()):
+        if folder is not None and str(folder) not in sys.path and names:
+            sys.path.append(str(folder))
+    for name in [names] if isinstance(names, str) else names:
+        if without is not None and name.partition('.')[0] == without:
+            continue
+        try:
+            import_module(name)
+        except ImportError as error:
+            if wanted.get('allow_failed_imports'):
+                continue
+            if isinstance(error, ModuleNotFoundError) and error.name != name.partition('.')[0] and error.name != name:
+                raise  # the module is there, but lacks another one
+            raise UserError(
+                f"{config_path or 'config'}: custom_imports: '{name}' cannot be imported ({error}); it is looked for on "
+                'PYTHONPATH, beside the config and in the working directory'
+            ) from None
