@@ -81,7 +81,7 @@ def judge(query: Query, predictions: Mapping[str, PoolPredictions], labels: Labe
     pool = unlabelled_part(list(predictions.values())[-1], labels, told.append)
     try:
         sampler: ActiveSampler = ACTIVE_SAMPLERS.build(dict(query.sampler))
-    except TypeError:  # a query of another version, whose sampler had other options
+    except UserError:  # a query of another version, whose sampler had other options
         return None
     compared = len(predictions) > 1 and sampler.uses_reference
     reference = aligned_reference(next(iter(predictions.values())), pool, told.append) if compared else None
@@ -159,7 +159,7 @@ def reasons(
     if need:
         lines.append(_needed(need))
     if frame.relax_level:
-        lines.append(_relaxed(query, frame.relax_level))
+        lines.append(_relaxed(query, frame.relax_level, known=judgement is not None))
     return lines or [f'{query.sampler["type"]} ranks nothing: the frame was drawn at random.']
 
 
@@ -188,11 +188,11 @@ def _needed(need: Mapping[str, ClassNeed]) -> str:
     return f'{line}; full, so that its uncertainty counts less: {words_of(full)}.' if full else f'{line}.'
 
 
-def _relaxed(query: Query, level: int) -> str:
+def _relaxed(query: Query, level: int, known: bool) -> str:
     line = (
         f'No frame passed the limits as they stand; they had been relaxed {"once" if level == 1 else f"{level} times"}'
     )
-    if query.sampler['type'] != CALSampler.__name__:
+    if not known or query.sampler['type'] != CALSampler.__name__:
         return f'{line}.'
     classes = list(query.spent_per_class)
     before, now = (_levels(query, classes)[step] for step in (0, level))

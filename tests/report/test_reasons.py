@@ -8,7 +8,8 @@ import pytest
 from ssal3d.active import CALSampler, RandomSampler
 from ssal3d.active.functional import Limits, binary_entropy, frame_mean
 from ssal3d.errors import UserError
-from ssal3d.report.chosen import Choice
+from ssal3d.fileio import read_json, write_json
+from ssal3d.report.chosen import Choice, query_section
 from ssal3d.report.experiment import read_experiment
 from ssal3d.report.reasons import class_needs, reasons
 from tests.helpers.experiment_folder import Data, write_experiment
@@ -67,3 +68,17 @@ def test_a_random_query_says_that_it_ranks_nothing(tmp_path, data):
         assert reasons(choice.query, frame, choice.judgement, need) == [
             'RandomSampler ranks nothing: the frame was drawn at random.'
         ]
+
+
+def test_a_query_of_another_version_is_shown_without_what_only_its_sampler_knew(tmp_path, data):
+    folder = write_experiment(tmp_path, data, sampler=CALSampler(t_sim=0.5))
+    query = read_json(folder / 'round_1/query.json')
+    write_json(
+        folder / 'round_1/query.json', {**query, 'sampler': {**query['sampler'], 'dontcare': 'none', 'relax': True}}
+    )
+    choice = Choice.of(read_experiment(folder), 'round_1/query')
+    assert choice.judgement is None
+    assert any(frame.relax_level for frame in choice.query.frames)
+    for frame, need in zip(choice.query.frames, choice.needs, strict=True):
+        assert f'Utility {frame.utility:.2f}, by which CALSampler ranks.' in reasons(choice.query, frame, None, need)
+    assert 'What the query saw is not known' in query_section(choice)
