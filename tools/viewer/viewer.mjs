@@ -100,7 +100,7 @@ function start(root, frames) {
   const look = (fromAbove) => {
     controls.target.set(frames[select.value].middle[0], frames[select.value].middle[1], -2);
     const back = frames[select.value].reach;
-    camera.position.copy(controls.target).add(fromAbove ? new Vector3(-0.01, 0, 1.6 * back) : new Vector3(-0.85 * back, 0, 0.42 * back));
+    camera.position.copy(controls.target).add(fromAbove ? new Vector3(-0.01, 0, 1.6 * back) : new Vector3(-0.62 * back, 0, 0.32 * back));
     controls.update();
     redraw();
   };
