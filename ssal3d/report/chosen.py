@@ -42,7 +42,7 @@ class Choice:
     @classmethod
     def of(cls, experiment: Experiment, step: str) -> 'Choice':
         """Read a query of an experiment and the predictions that it saw."""
-        return cls(experiment, step, experiment.queries[step], experiment.predictions(step.partition('/')[0]))
+        return cls(experiment, step, experiment.queries[step], experiment.predictions(step))
 
     @cached_property
     def before(self) -> LabelState:

@@ -1,6 +1,7 @@
 """What a finished or running experiment left in its folder, for people to look at."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ from ssal3d.report.pool import Pool
 
 CARD = 'experiment.json'  # written by the loop when it starts
 RECORD = 'journal.json'
+KINDS = ('predictions_', 'calibrated_')  # of folders of predictions, before the stage
+KIND = re.compile('|'.join(f'^{kind}' for kind in KINDS))
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,11 @@ class Experiment:
         return {name: step for name, step in self.steps.items() if step.get('metrics')}
 
     @property
+    def promotions(self) -> list[Mapping[str, Any]]:
+        """What a guard decided, in order."""
+        return [step for step in self.steps.values() if 'promoted' in step]
+
+    @property
     def boxes_of_stage(self) -> dict[str, int]:
         """Annotated boxes that each stage could learn from."""
         boxes, result = 0, {}
@@ -136,18 +144,25 @@ class Experiment:
                 result[name] = float(value) * measure.percent
         return result
 
-    def predictions(self, round_name: str) -> dict[str, PoolPredictions]:
-        """Return the predictions that a round's query could see, by stage; calibrated ones where there are.
+    def predictions(self, step: str) -> dict[str, PoolPredictions]:
+        """Return the predictions that a query saw, by stage: those of the second model first, if it saw any.
 
         Args:
-            round_name: E.g. ``'round_1'``.
+            step: Name of the query's step, e.g. ``'round_1/query'``.
         """
-        folders: dict[str, str] = {}
-        for kind in ('predictions', 'calibrated'):
-            prefix = f'{round_name}/{kind}_'
-            folders |= {name.removeprefix(prefix): name for name in self.steps if name.startswith(prefix)}
-        found = {stage: self.folder / name for stage, name in folders.items()}
-        return {stage: read_predictions(path) for stage, path in found.items() if find_parts(path)}
+        inputs, group = self.queries[step].inputs, step.partition('/')[0]
+        paths = [inputs[role]['path'] for role in ('reference_predictions', 'predictions') if role in inputs]
+        if not paths:  # a query that does not tell: all of its round, calibrated ones where there are
+            found: dict[str, str] = {}
+            for kind in KINDS:
+                found |= {
+                    name.removeprefix(f'{group}/{kind}'): name
+                    for name in self.steps
+                    if name.startswith(f'{group}/{kind}')
+                }
+            paths = list(found.values())
+        folders = {KIND.sub('', Path(path).name): self.folder / path for path in paths}
+        return {stage: read_predictions(folder) for stage, folder in folders.items() if find_parts(folder)}
 
     def scalars(self, stage: str) -> Iterator[dict[str, Any]]:
         """Yield what a stage's training logged, in order.

@@ -56,6 +56,25 @@ def label_section(experiments: Sequence[Experiment]) -> str:
     )
 
 
+def promotion_section(experiment: Experiment) -> str:
+    """Return the section about what the guard decided; nothing without a guard.
+
+    Args:
+        experiment: The experiment.
+    """
+    rows = [
+        (
+            step['promoted'],
+            step['refused'],
+            step['metric'],
+            ', '.join(f'{n} {v:.1f}' for n, v in step['values'].items()),
+        )
+        for step in experiment.promotions
+    ]
+    header = ('promoted', 'not promoted', 'by', 'values')
+    return section('promotions', 'Which model goes on?', [table(header, rows)] if rows else [])
+
+
 def stage_rows(groups: Sequence[Group]) -> dict[str, tuple[Experiment, str]]:
     """Return the stages of experiments by what they are called where several are compared.
 

@@ -12,7 +12,7 @@ from ssal3d.report.chosen import Choice, query_section
 from ssal3d.report.comparison import Group, group
 from ssal3d.report.experiment import read_experiment
 from ssal3d.report.html import resource, text
-from ssal3d.report.learned import detector_sections, label_section
+from ssal3d.report.learned import detector_sections, label_section, promotion_section
 from ssal3d.report.resources import cost_section, repeat_section
 from ssal3d.report.story import story
 from ssal3d.report.trust import trust_section
@@ -59,6 +59,7 @@ def page(groups: Sequence[Group]) -> str:
     choices = [Choice.of(first, step) for step in first.queries]
     sections = [
         *detector_sections(groups),
+        promotion_section(first),
         label_section(firsts),
         *map(query_section, choices),
         viewer_section(choices),

@@ -77,8 +77,8 @@ def read_shown(
         own = read_predictions(source)
         return Shown(pool, [str(name) for name in own.frame_ids], state, {**found, source.name: own})
     query = Query.read(source)
-    if experiment and not found:
-        found = experiment.predictions(f'round_{query.round}')
+    if experiment and not found and f'round_{query.round}/query' in experiment.queries:
+        found = experiment.predictions(f'round_{query.round}/query')
     return Shown(pool, query.frame_ids, state, found)
 
 

@@ -1,6 +1,6 @@
 """The frank summary: what was run, what was labelled, and whether it helped."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ def story(groups: Sequence[Group]) -> list[tuple[str, str]]:
         ('What was run?', _what_was_run(groups[0])),
         ('What was labelled?', _what_was_labelled(groups[0].first)),
         ('Did it help?', _did_it_help(groups[0])),
+        *(('Which model goes on?', line) for line in _refused(groups[0].first)),
         *((f'Against {rival.name}?', _against(groups[0], rival)) for rival in groups[1:]),
         ('How sure is that?', _caution(groups)),
     ]
@@ -32,7 +33,7 @@ def _what_was_run(some: Group) -> str:
     rounds = f'{len(queries)} {"query" if len(queries) == 1 else "queries"} by {samplers}' if queries else 'no query'
     seeds = words_of([str(run.card.get('seed')) for run in some.runs])
     runs = 'one run' if len(some.runs) == 1 else f'{len(some.runs)} runs'
-    stages = words_of([name.partition('/')[2] for names in detectors(first).values() for name in names])
+    stages = words_of([name.partition('/')[2] or name for names in detectors(first).values() for name in names])
     return (
         f'{some.name}, {runs} (seed {seeds}) with {rounds} on a pool of {first.labels.pool_size} frames. '
         f'Detectors, in the order of training: {stages or "none yet"}.'
@@ -69,6 +70,12 @@ def _did_it_help(some: Group) -> str:
         f'In mean AP ({measure.title}) {start}; with {some.first.boxes_of_stage[end]} boxes the final ones have: '
         f'{words_of(finals)}. From the first to the last one that is {_change(change)}. {_by_class(some, before, end)}'
     )
+
+
+def _refused(first: Experiment) -> Iterator[str]:
+    for step in first.promotions:
+        if step['refused']:
+            yield f'The guard kept {step["promoted"]}: {step["refused"]} fell below it on the val split.'
 
 
 def _by_class(some: Group, before: str, end: str) -> str:

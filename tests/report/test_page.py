@@ -86,7 +86,7 @@ def test_the_page_is_the_same_whatever_the_annotations_of_unbought_frames_say(tm
 def test_boxes_and_regions_of_an_unbought_frame_are_refused(experiment):
     read = read_experiment(experiment)
     paid = read.labels.frame_ids
-    free = next(name for name in read.predictions('round_1')['cpsp'].frame_ids.tolist() if name not in paid)
+    free = next(name for name in read.predictions('round_1/query')['cpsp'].frame_ids.tolist() if name not in paid)
     with pytest.raises(UserError, match=f'frame {free} is not labelled'):
         read.pool.bought([free], paid, read.classes)
     with pytest.raises(UserError, match=f'frame {free} is not labelled'):
@@ -144,7 +144,7 @@ def test_scores_are_measured_on_the_bought_frames_alone(page, experiment):
     read = read_experiment(experiment)
     query = read.queries['round_1/query']
     assert f'round_1/query: {len(query.frames)} frames, bought after these models had predicted them' in words(page)
-    kept = read.predictions('round_1')['normal']
+    kept = read.predictions('round_1/query')['normal']
     rows = np.isin(kept.frame_ids, query.frame_ids)
     counted = int((kept.take(np.flatnonzero(rows)).scores >= np.float32(0.1)).sum())
     table = re.search(r'Numbers: normal</summary>(.*?)</details>', page, re.DOTALL)[1]
