@@ -1,5 +1,6 @@
 """A page says what was bought, why and whether it helped, and shows nothing that was not paid for."""
 
+import base64
 import html
 import re
 
@@ -102,6 +103,10 @@ def test_names_are_escaped_and_the_browser_may_run_the_viewer_alone(tmp_path):
     write_json(folder / 'experiment.json', {**card, 'versions': {EVIL: EVIL}, 'command': f'</pre>{EVIL}'})
     page = write_report([folder], tmp_path / 'report.html').read_text()
     assert EVIL not in page
+    charts = [base64.b64decode(data) for data in re.findall(r'data:image/svg\+xml;base64,([^"]+)"', page)]
+    assert len(charts) > 3
+    assert not any(EVIL.encode() in chart for chart in charts)
+    assert any(html.escape(EVIL).encode() in chart for chart in charts), 'text is drawn as text'
     assert html.escape(EVIL) in page
     assert page.count('<script>') == 1
     assert re.search(r'Content-Security-Policy" content="default-src &#x27;none&#x27;', page)
