@@ -11,7 +11,7 @@ from ssal3d.report.experiment import Experiment
 from ssal3d.report.html import legend, picture, section, table, text
 from ssal3d.report.scenes import QUERY, Layer, View, from_above
 
-SHOWN_FRAMES = 4
+SHOWN_FRAMES = 3
 PRECISION = re.compile(r'pseudo/(.+)/precision_on_labelled')
 
 
