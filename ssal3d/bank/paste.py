@@ -1,4 +1,4 @@
-"""Pseudo-scenes: objects of the bank pasted into a background or a labelled frame (spec sections 2.2 e and 3)."""
+"""Pseudo-scenes: objects of the bank pasted into a background or a labelled frame (docs/deviations.md#cpsp)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -84,7 +84,7 @@ class TrainedModel:
 
 @LOOPS.register_module()
 class ActiveLearningLoop(BaseLoop):
-    """Runs a semi-supervised active-learning experiment (spec/active_learning.md 1.1).
+    """Runs a semi-supervised active-learning experiment (S-SSAL, Wang et al. 2025, arXiv 2501.15449).
 
     Each round trains its ``pretrain`` stages one from another, the first from random weights; the query sees the
     predictions of the last one, and those of the first one for samplers that compare two models. The ``final`` stages

@@ -1,4 +1,4 @@
-"""The losses of each frame of a batch on its own, after one joint forward of all frames (spec/semi_supervised.md 1.2).
+"""The losses of each frame of a batch on its own, after one joint forward of all frames.
 
 Semi-supervised methods mix labelled frames, pseudo-labelled ones and ones without any target. All of them share the
 statistics of batch normalisation, but each is normalised by its own positives and weighted as its method says.
@@ -17,7 +17,7 @@ from ssal3d.ops.rois import stack_rois
 
 NEGATIVE_IGNORED = 'positives_only'  # metainfo key: nothing is learnt from what is not labelled in the frame
 FIRST_STAGE_ONLY = 'first_stage_only'  # metainfo key: nobody reads what the second stage says about the frame
-POSITIVE_ROI_IOU = 0.75  # with `positives_only`, scores are learnt from RoIs above it (spec 6.2)
+POSITIVE_ROI_IOU = 0.75  # with `positives_only`, scores are learnt from RoIs above it
 
 
 @dataclass

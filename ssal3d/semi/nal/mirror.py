@@ -1,4 +1,4 @@
-"""Agreement of the output maps of a scene and of its mirror image (NAL-3D, spec 6.2)."""
+"""Agreement of the output maps of a scene and of its mirror image (our 3D form of NAL, arXiv 2106.11921)."""
 
 import math
 from collections.abc import Sequence
