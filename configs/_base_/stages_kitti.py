@@ -1,4 +1,4 @@
-"""The training stages of S-SSAL on KITTI with the numbers of the authors' release; docs/concepts.md compares the paper.
+"""The training stages of S-SSAL on KITTI with the numbers of the authors' release; docs/deviations.md has the paper's.
 
 Optimiser and learning rate stand in schedules/onecycle_80e.py.
 """
