@@ -48,6 +48,10 @@ class UserError(Exception):
         super().__init__(own_text(str(text)))
 
 
+class UnwritableError(UserError):
+    """The operating system refuses to write: nothing is wrong with the data, and going on with the next frame is no help."""
+
+
 class ShortfallError(Exception):
     """The work ended correctly but short of what was asked for, e.g. the pool ran out before the budget."""
 

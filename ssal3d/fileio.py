@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from ssal3d.errors import REMEDIES, UserError
+from ssal3d.errors import REMEDIES, UnwritableError, UserError
 
 SCHEMA = 1
 # Why something cannot be written.
@@ -32,7 +32,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     either the old content or the new.
 
     Raises:
-        UserError: If the operating system refuses: the disk is full, the folder is read-only, or something else stands
+        UnwritableError: If the operating system refuses: the disk is full, the folder is read-only, or something else stands
             at the path.
     """
     path = Path(path)
@@ -55,7 +55,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in REFUSALS or not _concerns(error, path):
             raise
-        raise UserError(f'{path}: cannot be written ({error.strerror}); {REMEDIES[error.errno]}') from None
+        raise UnwritableError(f'{path}: cannot be written ({error.strerror}); {REMEDIES[error.errno]}') from None
 
 
 def _concerns(error: OSError, path: Path) -> bool:

@@ -1,6 +1,5 @@
 """The steps of an experiment in which labels are bought."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from ssal3d.active.query.inputs import describe_inputs, read_labelled, read_pool, read_reference
-from ssal3d.active.query.report import class_table, describe
 from ssal3d.active.query.selection import Query, pool_of_ids, select
 from ssal3d.active.query.settings import QuerySettings, query_settings
 from ssal3d.active.sampler import ActiveSampler
@@ -21,12 +19,10 @@ from ssal3d.data.label_state import LabelState
 from ssal3d.data.labelled import state_of
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import file_digest
-from ssal3d.log import tell
 from ssal3d.loop.annotators import Annotator, build_annotator
 from ssal3d.loop.digests import neutral
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
-from ssal3d.terminal import print_table
 
 # Keys of an entry in `initial` and in `rounds`.
 INITIAL_KEYS = ('sampler', 'query', 'labels')
@@ -261,7 +257,6 @@ def _buy(
     )
     query = replace(query, inputs=describe_inputs(paths, tables, work_dir))
     query.write(files['query'])
-    _tell(query)
     state.buy(number, query.purchases).write(files['labels'])
     return {
         'files': files,
@@ -270,13 +265,6 @@ def _buy(
         'spent_per_class': dict(query.spent_per_class),
         'stopped': query.stopped,
     }
-
-
-def _tell(query: Query) -> None:
-    """Say on the terminal and in the log what was chosen and why."""
-    for line in describe(query):
-        tell(line.removeprefix('warning: '), logging.WARNING if line.startswith('warning: ') else logging.INFO)
-    print_table(*class_table(query))
 
 
 def _annotator(config: Config, annotator: Mapping[str, Any], state: LabelState, work_dir: Path) -> Annotator:

@@ -29,7 +29,6 @@ class LossNetStage(SupervisedStage):
         options: As for `SupervisedStage`.
     """
 
-    needs_rois = True
     leaves = 'LossPredictingPVRCNN'
 
     def __init__(

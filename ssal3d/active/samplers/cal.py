@@ -18,12 +18,13 @@ from ssal3d.active.functional.checks import check_width
 from ssal3d.active.functional.collaborative_greedy import (
     RELAXABLE,
     ClassCounters,
+    CountPrecision,
     Limits,
     collaborative_greedy,
+    count_precision,
     inverse_frequency_caps,
     manual_caps,
 )
-from ssal3d.active.functional.count_precision import CountPrecision, count_precision
 from ssal3d.active.functional.diversity import Similarity, unit_rows
 from ssal3d.active.functional.ensemble import merge_predictions
 from ssal3d.active.functional.uncertainty import binary_entropy, softmax_entropy

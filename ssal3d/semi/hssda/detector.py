@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ssal3d.data.boxes import lowered, raised
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.models.frame_losses import FrameOutput, frame_outputs
+from ssal3d.models.protocol import FRAME_LOSSES, REFINED_ROIS, RPN_SCORES, FrameOutput
 from ssal3d.ops.torch_boxes import best_bev_iou
 from ssal3d.semi.affine import Affine3D
 from ssal3d.semi.detector import Losses, SemiDetector3D, in_mode, mean_losses, with_boxes
@@ -93,6 +93,7 @@ class HSSDA(SemiDetector3D):
         **kwargs: As for `SemiDetector3D`.
     """
 
+    needs = frozenset((FRAME_LOSSES, RPN_SCORES, REFINED_ROIS))
     thresholds: Tensor
     mid: Tensor
 
@@ -165,9 +166,9 @@ class HSSDA(SemiDetector3D):
         if second:
             clouds += [self.in_range(view.points(cloud)) for view, cloud in zip(views, points)]
         with in_mode(self.data_preprocessor, training=False):
-            found = self.teacher_predictions(clouds, [*samples, *samples] if second else samples)
-        assert self.teacher is not None
-        refined = self.teacher.roi_head.bbox_head.refined[:frames]
+            predicted = self.teacher_samples(clouds, [*samples, *samples] if second else samples)
+        found = [sample.pred_instances_3d for sample in predicted]
+        refined = [sample.refined_rois for sample in predicted[:frames]]
         return [
             TeacherViews(
                 _scored(own),
@@ -238,7 +239,7 @@ class HSSDA(SemiDetector3D):
         inputs = self.data_preprocessor.voxelised(shuffled, samples)
         inputs['points'] = list(points)  # key points are taken from the scene as it is
         with self.student.middle_encoder.unshuffling(permutations):
-            return frame_outputs(self.student, inputs, samples)
+            return self.student.frame_outputs(inputs, samples)
 
     def unlabelled_losses(
         self, labelled: Sequence[FrameOutput], outputs: Sequence[FrameOutput], samples: Sequence[Any]
