@@ -40,7 +40,7 @@ def _broken(point: Any, error: Exception) -> UserError:
     package = point.dist.name if point.dist else 'an installed package'
     return UserError(
         f"plug-in '{point.name}' of {package}: {point.value} cannot be imported ({type(error).__name__}: {error}); "
-        'mend or uninstall it'
+        'correct or uninstall it'
     )
 
 

@@ -124,7 +124,7 @@ def cpsp_settings(profile: str = 'ours', **changes: Any) -> CPSPSettings:
     """Return a profile with changes.
 
     Args:
-        profile: ``'ours'`` (released behaviour with its defects mended), ``'released'`` or ``'paper'``.
+        profile: ``'ours'`` (released behaviour with its defects fixed), ``'released'`` or ``'paper'``.
         **changes: Any attribute of `CPSPSettings`.
 
     Raises:

@@ -38,7 +38,7 @@ def frames_to_exclude(pool: PoolPredictions, detections: Detections, regions: Re
         ``(F,)`` mask.
 
     Raises:
-        UserError: If a region is no rectangle.
+        UserError: If a region is not a rectangle.
     """
     if rule == 'none':
         return np.zeros(len(pool), dtype=bool)

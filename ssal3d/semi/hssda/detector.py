@@ -275,7 +275,7 @@ def paste_candidates(
 
 
 def _scored(found: InstanceData, move: Affine3D | None = None) -> ScoredBoxes:
-    """Return predictions with gravity-centred boxes, moved if so wished."""
+    """Return predictions with gravity-centred boxes, transformed by ``move`` if it is given."""
     boxes = raised(found.bboxes_3d.tensor)
     return ScoredBoxes(
         boxes if move is None else move.boxes(boxes), found.scores_3d, found.rpn_scores_3d, found.labels_3d

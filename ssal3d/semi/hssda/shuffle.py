@@ -28,7 +28,7 @@ def check_quadrants(point_cloud_range: Sequence[float], voxel_size: Sequence[flo
         stride: Largest stride of the 3D backbone.
 
     Raises:
-        UserError: If a side of the quadrants is no multiple of voxel size times stride.
+        UserError: If a side of the quadrants is not a multiple of voxel size times stride.
 
     >>> check_quadrants((0, -40, -3, 70.4, 40, 1), (0.05, 0.05, 0.1))  # 88 by 100 of 0.4 m
     """
