@@ -1,4 +1,4 @@
-"""Code of other people that registers here: modules of an installed package, and modules that a config names."""
+"""Plug-ins: modules of an installed package, or modules that a config names, which register classes of their own."""
 
 import sys
 from collections.abc import Mapping

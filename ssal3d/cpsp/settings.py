@@ -1,4 +1,4 @@
-"""What a user may set about confident pseudo-scenes, and the three profiles."""
+"""The settings of CPSP and its three profiles."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Global augmentation of a point cloud as one value that boxes and points of other views can be moved with."""
+"""The global augmentation of a point cloud as a transformation that moves boxes and points between views."""
 
 import math
 from collections.abc import Mapping
