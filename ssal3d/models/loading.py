@@ -65,7 +65,7 @@ def require_checkpoint(path: str | Path) -> None:
 def newest_checkpoint(folder: str | Path) -> Path | None:
     """Return the newest ``epoch_*.pth`` of a folder that can be read, or None.
 
-    A file that a power failure cut short is passed over, so that a run goes on from the one before.
+    A file that a power failure truncated is skipped, so that a run continues from the one before.
     """
     for path in sorted(Path(folder).glob('epoch_*.pth'), key=lambda path: -int(path.stem.split('_')[1])):
         if is_readable(path):

@@ -96,8 +96,8 @@ class NAL3D(JudgedLabels):
 
     Args:
         threshold: Class probability of an anchor, in either view, above which the views must agree.
-        tau: The rule of `LoadAutoLabels`, for the log only: it tells how many labels would be right that the student
-            gave labelled frames now. Nothing is told if None.
+        tau: The rule of `LoadAutoLabels`, for the log only: the share of right labels if the student now labelled the
+            labelled frames. None logs nothing.
         min_points: Likewise.
         **kwargs: As for `JudgedLabels`; there is no teacher.
 
