@@ -80,7 +80,7 @@ class TeacherEMAHook(Hook):
     """Moves ``model.teacher`` towards ``model.student`` after every iteration.
 
     The released codes do it between forward and optimiser step, which lags by one step; here the teacher sees the
-    stepped student. The keep rate depends on the number of the iteration alone, so a resumed run continues where it was.
+    stepped student. The keep rate depends on the number of the iteration alone, so a resumed run uses the same.
 
     Args:
         kind: ``'warm'`` (3DIoUMatch): parameters only, the teacher's statistics come from its own passes in training

@@ -29,7 +29,7 @@ class KECORSampler(ActiveSampler):
     """Buys frames that the labelled and the bought ones explain least, by the tangent kernel of a proxy network.
 
     (1) The proxy learns to map the RoI features of labelled frames to their RoIs' targets. (2) Frames are described by
-    the gradients of its outputs, sketched. (3) What the labelled frames explain of them is taken away. (4) Greedy
+    the gradients of its outputs, sketched. (3) What the labelled frames explain of them is removed. (4) Greedy
     determinant maximisation orders the rest; the entropy of a frame's predicted labels adds to its variance.
 
     Frames without boxes take part: their RoIs have features. Without targets the proxy keeps its random weights. Without

@@ -71,11 +71,11 @@ class Labels(NamedTuple):
 
 @MODELS.register_module()
 class HSSDA(SemiDetector3D):
-    """Learns all frames alike: labelled ones from annotations, the others from mined and momentary labels.
+    """Learns all frames alike: labelled ones from annotations, the others from mined and temporary labels.
 
     All frames of a batch count the same, however many of them are labelled. Frames of the branch ``unlabelled`` come as
-    recorded; they are changed here, in this order: low-level points go, objects are pasted, mirror, rotation, scale,
-    crop to the range, change of patches.
+    recorded; they are changed here, in this order: low-level points are removed, objects are pasted, mirror, rotation,
+    scale, crop to the range, change of patches.
 
     Args:
         mid_level: Where the temporary labels with weight ``s r`` come from. ``'online'`` (released): the teacher
@@ -186,7 +186,7 @@ class HSSDA(SemiDetector3D):
     def unlabelled_frames(
         self, points: Mapping[str, Sequence[Tensor]], samples: Mapping[str, Sequence[Any]]
     ) -> tuple[list[Tensor], list[Any]]:
-        """Return the changed clouds with stored, momentary and pasted labels; see the class."""
+        """Return the changed clouds with stored, temporary and pasted labels; see the class."""
         clouds, frames = points[UNLABELLED], samples[UNLABELLED]
         views: Sequence[TeacherViews | None] = [None] * len(frames)
         twice = self.mid_level == ONLINE

@@ -22,7 +22,7 @@ from ssal3d.semi.teacher_labels import TeacherLabels
 
 @MODELS.register_module()
 class ConsistencySSL3D(TeacherLabels):
-    """Learns from unlabelled frames only that refined RoIs must match the teacher's boxes.
+    """Demands of unlabelled frames that refined RoIs match the teacher's boxes; nothing else is learnt from them.
 
     Args:
         t_score: Score above which a box of the teacher counts, one value or by class name.
