@@ -34,6 +34,7 @@ class ImportSettings:
         aliases: Class names in the tool by what they mean here, beyond the class map of the export.
         ignored: Class names whose boxes are left out.
         accept_untouched: Take frames whose file nobody saved since the export as checked.
+        checked: Take these frames as checked, whether or not somebody saved them.
         only: Take these frames only; None takes all.
         front: Front of boxes that people drew in a tool without fronts: ``'+x'``, ``'+y'`` or ``'auto'``.
         scans: Folder of the scans, if they moved since the export.
@@ -43,6 +44,7 @@ class ImportSettings:
     aliases: Mapping[str, str] = field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
     accept_untouched: bool = False
+    checked: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
     front: str = 'auto'
     scans: Path | None = None
@@ -108,7 +110,7 @@ def read_labels(
     with _unpacked(Path(returned or folder)) as (place, shown):
         reading = form.read(place)
         frames = [frame for frame in reading.frames if frame.frame_id in export.frames]
-        untouched = _untouched(frames, export) if not settings.accept_untouched else set()
+        untouched = set() if settings.accept_untouched else _untouched(frames, export) - settings.checked
         problems = [problem for problem in reading.problems if problem.frame_id in {*export.frames, ''}]
 
         def clean(text: str) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ssal3d.cli.arguments import add_kind
-from ssal3d.cli.labels_arguments import SHOWN, add_source, frames_of, thresholds_of
+from ssal3d.cli.labels_arguments import add_source, frames_of, thresholds_of
 from ssal3d.terminal import print_table
+
+SHOWN = 20  # lines to print
 
 
 def add_check(steps: Any, parent: argparse.ArgumentParser) -> None:

@@ -32,6 +32,7 @@ from ssal3d.loop.querying import (
     build_sampler,
     buy_frames,
     buy_initial_frames,
+    check_annotator,
     check_entries,
     query_reads,
     settings_of,
@@ -136,6 +137,7 @@ class ActiveLearningLoop(BaseLoop):
         check_settings(score_calibration)
         self.score_calibration = score_calibration
         check_entries(self.config, initial, rounds)
+        check_annotator(self.config, annotator)
         self.stages = self._build_stages()
         check_abilities(self.config, self.rounds, self.stages)
         self.journal = Journal(self.work_dir)
@@ -158,7 +160,7 @@ class ActiveLearningLoop(BaseLoop):
     def _run(self) -> None:
         if is_main_process():
             write_card(self.config, self.work_dir, sys.argv)
-        labels = self._path(self._step('initial', self._query_reads(0, self.initial), self._buy_initial)['labels'])
+        labels = self._labels(self._step('initial', self._query_reads(0, self.initial), self._buy_initial))
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
             sampler = build_sampler(self.config, entry)
@@ -168,7 +170,7 @@ class ActiveLearningLoop(BaseLoop):
                 self._calibrate(models)
             reads = self._query_reads(number, entry, labels, models)
             step = self._step(f'round_{number}/query', reads, partial(self._buy, number, entry, models, labels))
-            labels = self._path(step['labels'])
+            labels = self._labels(step)
             trained += models
         final = self._train('final', self.final, labels, RandomSampler(), predict_ends=self.held_out_report)
         barrier()
@@ -266,6 +268,12 @@ class ActiveLearningLoop(BaseLoop):
             work = partial(calibrate_predictions, self.config, settings, *given, folder, known)
             self._step(str(folder.relative_to(self.work_dir)), reads, work)
             model.calibrated, model.labelled = folder, known
+
+    def _labels(self, step: Mapping[str, Any]) -> Path:
+        """Return the label state of a step; if people drew its boxes, from here on the pool's annotations are theirs."""
+        if 'annotations' in step:
+            self.config.pool_dataset.ann_file = str(self._path(step['annotations']))
+        return self._path(step['labels'])
 
     def _buy_initial(self) -> dict[str, Any]:
         if self.initial.get('labels'):
