@@ -11,6 +11,7 @@ from ssal3d.ops.boxes import bev_iou
 
 # What the person does to the first pre-labels of a batch, whether or not it makes sense.
 WORK = ('accepted', 'moved', 'resized', 'relabelled')
+LONGEST = 20.0  # m; young detectors predict what no person would leave
 TOUCHES = 0.1  # BEV IoU from which a pre-label is taken for an object, and corrected instead of drawn anew
 
 
@@ -31,7 +32,7 @@ class Person:
         names, objects = self.truth(int(frame))
         touching, result, drawn = bev_iou(objects, boxes), [None] * len(boxes), []
         for index, (name, box) in enumerate(prelabels):
-            if self.seen < len(WORK):
+            if self.seen < len(WORK) and min(box[3:6]) > 0.1 and max(box[3:6]) < LONGEST:
                 result[index] = self.handle(WORK[self.seen], name, list(box))
                 touching[:, index] = 0
                 self.seen += 1

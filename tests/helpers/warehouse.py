@@ -89,7 +89,9 @@ def _pillars() -> dict:
     model['voxel_encoder']['point_cloud_range'] = LIMITS
     head = model['bbox_head']
     head['num_classes'] = len(CLASSES)
-    head['anchor_generator'] |= dict(ranges=[[*LIMITS[:2], GROUND, *LIMITS[3:5], GROUND]] * 2, sizes=[list(size) for size in SIZES.values()])
+    head['anchor_generator'] |= dict(
+        ranges=[[*LIMITS[:2], GROUND, *LIMITS[3:5], GROUND]] * 2, sizes=[list(size) for size in SIZES.values()]
+    )
     model['train_cfg']['assigner'] = model['train_cfg']['assigner'][:2]
     model['test_cfg']['score_thr'] = 0.0
     return dict(model, _delete_=True)

@@ -1,6 +1,7 @@
 """A scripted person labels: two rounds in two formats, from raw scans of own classes to a final model."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -67,7 +68,8 @@ def test_a_person_carries_own_scans_through_two_rounds_to_a_final_model(hall, tm
     assert 'round_2: 3 frames wait' in run('--resume', '--cfg-options', 'train_cfg.annotator.format=sly')
     third = Person(CLASSES, objects_of)
     third.edit_sly(work / 'round_2' / 'to_label', work / 'round_2' / 'labelled.zip')
-    run('--resume')
+    told_at_the_end = run('--resume')
+    assert 'wait for their labels' not in told_at_the_end, told_at_the_end
 
     steps = {step['step']: step for step in read_json(work / 'journal.json')['steps']}
     assert list(steps)[-1] == 'final/supervised'
@@ -81,12 +83,22 @@ def test_a_person_carries_own_scans_through_two_rounds_to_a_final_model(hall, tm
     check_annotations(work, state)
 
 
+def test_all_of_several_processes_stop_and_wait(hall, tmp_path):
+    config, work = write_config(tmp_path / 'tiny.py', hall, 'pillars'), tmp_path / 'run'
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+    result = train(hall, work, '--launcher', 'pytorch', config=config, launcher=torchrun)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout.count('4 frames wait for their labels') == 1
+    assert '--resume (with the same launcher)' in result.stdout
+    assert len(list((work / 'initial' / 'to_label' / 'labels').iterdir())) == 4
+
+
 def check_annotations(work, state):
     """What the final model learnt from: the boxes of the files, in all labelled frames and in no other."""
     infos = {frame_id(info): info for info in read_infos(work / 'labels' / 'annotations_2.pkl')['data_list']}
     assert {name for name, info in infos.items() if 'instances' in info} == set(state.frame_ids)
     for frame in state.frames:
-        names, boxes = objects_of(int(frame.frame_id))
+        _, boxes = objects_of(int(frame.frame_id))
         found = np.array([entry['bbox_3d'] for entry in infos[frame.frame_id]['instances']])
         stored = json.loads((work / 'labels' / 'boxes' / f'{frame.frame_id}.json').read_text())['boxes']
         np.testing.assert_allclose(found, [entry['box'] for entry in stored])
