@@ -21,6 +21,7 @@ from ssal3d.cli.arguments import Words, make_parser
 from ssal3d.version import __version__
 
 NOT_INSTALLED = 'not installed'
+DRIVER = Path('/proc/driver/nvidia/version')
 PACKAGES = ('torch', 'mmengine', 'mmdet', 'mmdet3d', 'numpy', 'numba', 'pyarrow', 'scikit-learn')
 
 
@@ -28,7 +29,7 @@ def collect() -> dict[str, Any]:
     """Return versions, devices and compatibility fixes as plain JSON values; raises nothing.
 
     Returns:
-        ``versions`` by package, ``devices`` (``cpu``, ``cores``, ``threads``, ``gpus``) and ``fixes`` by name:
+        ``versions`` by package, ``devices`` (``cpu``, ``cores``, ``threads``, ``gpus``, ``gpu support``) and ``fixes`` by name:
         ``'applied'``, ``'needed'`` or ``'not needed'``.
     """
     versions = {'ssal3d': __version__, 'python': platform.python_version()}
@@ -36,8 +37,14 @@ def collect() -> dict[str, Any]:
     versions['cuda'] = _guard(_cuda)
     versions['mmcv'] = _build_of('mmcv')
     versions['mmcv operators'] = _guard(_operators)
-    versions['spconv'] = _build_of('spconv')
-    devices = {'cpu': cpu_name(), 'cores': os.cpu_count(), 'threads': _guard(_threads), 'gpus': _guard(_gpus)}
+    versions['spconv'] = _guard(_spconv)
+    devices = {
+        'cpu': cpu_name(),
+        'cores': os.cpu_count(),
+        'threads': _guard(_threads),
+        'gpus': _guard(_gpus),
+        'gpu support': _guard(_gpu_support),
+    }
     return {'versions': versions, 'devices': devices, 'fixes': _guard(_fixes)}
 
 
@@ -69,10 +76,20 @@ def _operators() -> str:
         return NOT_INSTALLED
     if mmcv_stand_in.is_used():
         return 'CPU kernels of ssal3d (mmcv-lite)'
-    from mmcv.ops import get_compiling_cuda_version
+    from ssal3d.devices import mmcv_cuda
 
-    cuda = get_compiling_cuda_version()
-    return 'compiled for the CPU' if cuda == 'not available' else f'compiled for CUDA {cuda}'
+    cuda = mmcv_cuda()
+    return 'compiled for the CPU' if cuda is None else f'compiled for CUDA {cuda}'
+
+
+def _spconv() -> str:
+    """Return name, version and devices of the installed build."""
+    build = _build_of('spconv')
+    if build == NOT_INSTALLED:
+        return build
+    from ssal3d.devices import spconv_has_cuda
+
+    return f'{build} ({"with CUDA" if spconv_has_cuda() else "for the CPU"})'
 
 
 def _build_of(package: str) -> str:
@@ -103,6 +120,28 @@ def _gpus() -> list[str]:
     import torch
 
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+
+
+def _gpu_support() -> str:
+    """Return whether training and prediction can use the GPU, else why not."""
+    import torch
+
+    from ssal3d.devices import gpu_problem
+
+    return gpu_problem() or 'ready' if torch.cuda.is_available() else f'no GPU: {_why_none()}'
+
+
+def _why_none() -> str:
+    import torch
+
+    if os.environ.get('CUDA_VISIBLE_DEVICES') == '':
+        return 'CUDA_VISIBLE_DEVICES hides them'
+    if not DRIVER.exists():
+        return 'there is no NVIDIA driver'
+    built = torch.version.cuda or 'the CPU only'
+    return (
+        f'there is a driver ({DRIVER.read_text().splitlines()[0].strip()}), but torch, built for {built}, cannot use it'
+    )
 
 
 def _fixes() -> dict[str, str]:

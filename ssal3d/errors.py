@@ -1,7 +1,9 @@
 """Errors that a user can mend, and how commands report them."""
 
+import errno
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -21,8 +23,33 @@ EXTRAS = {
 }
 
 
+# What to do about an error of the operating system.
+REMEDIES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), 'make room and run the command again; what was finished is kept'),
+    errno.EROFS: 'choose a folder that can be written',
+    **dict.fromkeys((errno.EACCES, errno.EPERM), 'change the permissions or choose another path'),
+    errno.EISDIR: 'a file was expected; give another path',
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), 'a folder was expected; give another path'),
+    errno.ENOENT: 'check the path',
+    errno.EMFILE: 'raise the limit of open files (ulimit -n) or lower num_workers',
+    errno.ENAMETOOLONG: 'choose a shorter name',
+}
+
+_WORKER = re.compile(r'Caught (\w+) in \w[\w ]*\.\s*Original Traceback')
+
+
 class UserError(Exception):
-    """A mistake in the input: one line with file, frame, found value, expected value and remedy."""
+    """A mistake in the input: one line with file, frame, found value, expected value and remedy.
+
+    A process of a data loader sends its traceback as the text; what the error says itself is kept.
+    """
+
+    def __init__(self, text: object = '') -> None:
+        super().__init__(own_text(str(text)))
+
+
+class UnwritableError(UserError):
+    """The operating system refuses to write: nothing is wrong with the data, and going on with the next frame is no help."""
 
 
 class ShortfallError(Exception):
@@ -69,14 +96,42 @@ def command(main: Callable[..., int | None]) -> Callable[..., NoReturn]:
             sys.exit(3)
         except WaitingError:
             sys.exit(0)
-        except BrokenPipeError:  # of `| head`, which has read enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):  # of `| head`, which has read enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                sys.exit(141)
+            print(f'error: {reason(error)}', file=sys.stderr)
+            sys.exit(2)
+        except UnicodeError as error:
+            print(f'error: a file or name is not UTF-8 ({one_line(error)}); save it again as UTF-8', file=sys.stderr)
+            sys.exit(2)
         except KeyboardInterrupt:
             print('interrupted; what was finished is kept', file=sys.stderr)
             sys.exit(130)
 
     return run
+
+
+def own_text(text: str) -> str:
+    r"""Return what an error of a loader's process says itself, without the traceback that PyTorch puts around it.
+
+    >>> own_text('Caught UserError in DataLoader worker process 0.\nOriginal Traceback ...\nssal3d.UserError: a: b')
+    'a: b'
+    """
+    found = _WORKER.match(text)
+    if not found:
+        return text
+    _, mark, said = text.rpartition(f'{found[1]}: ')
+    return said.strip() if mark else text
+
+
+def reason(error: OSError) -> str:
+    """Return an operating system's error as one line: path, reason and what to do about it."""
+    path = next((str(name) for name in (error.filename2, error.filename) if name), '')
+    if error.errno is None or not error.strerror:
+        return ' '.join(own_text(str(error)).split())  # a process of a data loader sends no more than text
+    remedy = REMEDIES.get(error.errno, 'check the path')
+    return f'{path}: {error.strerror}; {remedy}' if path else f'{error.strerror}; {remedy}'
 
 
 def one_line(error: BaseException) -> str:

@@ -1,6 +1,7 @@
 """State on disk: files appear whole or not at all, and are validated when read."""
 
 import codecs
+import errno
 import fcntl
 import hashlib
 import json
@@ -12,9 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-from ssal3d.errors import UserError
+from ssal3d.errors import REMEDIES, UnwritableError, UserError
 
 SCHEMA = 1
+# Why something cannot be written.
+REFUSALS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),
+)
 LOCK_NAME = '.lock'
 
 
@@ -24,23 +30,40 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
     The file (or folder) is fsynced before and its parent after the rename, so a killed or powered-off machine leaves
     either the old content or the new.
+
+    Raises:
+        UnwritableError: If the operating system refuses: the disk is full, the folder is read-only, or something else stands
+            at the path.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    remove(temporary)
     try:
-        yield temporary
-        if temporary.is_dir():
-            for child in temporary.rglob('*'):
-                if child.is_file():
-                    _fsync(child)
-            remove(path)
-        _fsync(temporary)
-        os.replace(temporary, path)
-        _fsync(path.parent)
-    finally:
+        path.parent.mkdir(parents=True, exist_ok=True)
         remove(temporary)
+        try:
+            yield temporary
+            if temporary.is_dir():
+                for child in temporary.rglob('*'):
+                    if child.is_file():
+                        _fsync(child)
+                remove(path)
+            _fsync(temporary)
+            os.replace(temporary, path)
+            _fsync(path.parent)
+        finally:
+            remove(temporary)
+    except OSError as error:
+        if error.errno not in REFUSALS or not _concerns(error, path):
+            raise
+        raise UnwritableError(f'{path}: cannot be written ({error.strerror}); {REMEDIES[error.errno]}') from None
+
+
+def _concerns(error: OSError, path: Path) -> bool:
+    """Whether an error is about what is being written; errors of ``write`` name no file."""
+    names = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    return not names or any(
+        name == path or path.parent in (name, *name.parents) or name in path.parents for name in names
+    )
 
 
 @contextmanager

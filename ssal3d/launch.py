@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 
 from ssal3d import compat
 from ssal3d.configs import read_config
+from ssal3d.devices import require_usable_gpu
 from ssal3d.log import quieten
 
 
@@ -18,11 +19,12 @@ def load_config(arguments: argparse.Namespace) -> Config:
     """Read the config of a command and apply its options.
 
     Raises:
-        UserError: If the file is missing or is no config.
+        UserError: If the file is missing or is no config, or if torch sees a GPU that mmcv or spconv cannot use.
     """
     compat.apply_all()
     quieten(MMLogger.get_instance('mmengine'))  # what MMEngine says before there is a runner
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
+    require_usable_gpu()
     import_module('ssal3d.register')  # a child config's own custom_imports take the place of those that name it
     config = read_config(arguments.config, arguments.cfg_options)
     config.launcher = arguments.launcher

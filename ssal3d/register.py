@@ -21,6 +21,7 @@ MODULES = (
     'ssal3d.models.anchor_head',
     'ssal3d.models.center_head',
     'ssal3d.models.loss_prediction',
+    'ssal3d.models.mixed_precision',
     'ssal3d.models.pvrcnn',
     'ssal3d.models.single_stage',
     'ssal3d.semi',

@@ -1,21 +1,39 @@
 """mmengine's runner with a terminal that tells the story; the log files hold everything."""
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
+from torch.utils.data import DataLoader
 
+from ssal3d.distributed import frames_per_process
 from ssal3d.log import quieten, tell
 from ssal3d.terminal import PAUSE, duration
 
+OF_WORKERS = ('persistent_workers', 'prefetch_factor')  # PyTorch refuses them where num_workers is 0
 LINES = 10  # lines of progress in a training
 
 
 class QuietRunner(Runner):
     """A runner that shows messages of ours, progress, warnings and errors, and logs everything."""
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Set up the environment, then give each process its share of a run's ``total_batch_size``.
+
+        Args:
+            env_cfg: As for `Runner.setup_env`.
+
+        Raises:
+            UserError: If the processes cannot share the batch evenly.
+        """
+        super().setup_env(env_cfg)
+        total = self.cfg.get('total_batch_size')
+        if total is not None and isinstance(self._train_dataloader, dict):
+            self._train_dataloader['batch_size'] = frames_per_process(total, self.world_size)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger and choose what its terminal shows.
@@ -27,6 +45,31 @@ class QuietRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         quieten(logger)
         return logger
+
+    @staticmethod
+    def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
+        """Build a data loader; without processes of its own, what is said about those does not matter.
+
+        Args:
+            dataloader: As for `Runner.build_dataloader`.
+            seed: As for `Runner.build_dataloader`.
+            diff_rank_seed: As for `Runner.build_dataloader`.
+        """
+        if isinstance(dataloader, Mapping) and not dataloader.get('num_workers'):
+            dataloader = {key: value for key, value in dataloader.items() if key not in OF_WORKERS}
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedule; a part of it for which a very short training has no step is left out.
+
+        Args:
+            scheduler: As for `Runner.build_param_scheduler`.
+        """
+        loader = self.train_dataloader
+        if not isinstance(scheduler, Sequence) or not isinstance(loader, DataLoader):
+            return super().build_param_scheduler(scheduler)
+        parts = [part for part in scheduler if has_steps(part, len(loader))]
+        return super().build_param_scheduler(parts) if parts else []
 
     def build_val_loop(self, loop: Any) -> BaseLoop:
         """Build the validation loop, and let its metrics look at the data before anything is trained.
@@ -85,6 +128,23 @@ class ProgressHook(Hook):
             f'  epoch {runner.epoch + 1}/{runner.max_epochs}, step {done:,}/{runner.max_iters:,}{shown}, '
             f'{each:.2f} s a step, {duration(left)} left'
         )
+
+
+def has_steps(scheduler: Any, steps: int) -> bool:
+    """Return whether a part of a schedule that counts epochs and is stepped every iteration has an iteration.
+
+    Args:
+        scheduler: Its config.
+        steps: Iterations of an epoch.
+
+    >>> [has_steps(dict(convert_to_iter_based=True, begin=0, end=0.5), steps) for steps in (1, 2)]
+    [False, True]
+    """
+    if not isinstance(scheduler, Mapping) or not scheduler.get('convert_to_iter_based'):
+        return True
+    begin, end = int(scheduler.get('begin', 0) * steps), scheduler.get('end')
+    after = begin + 1 if end is None else int(end * steps)
+    return after > begin and int(scheduler.get('T_max', 1) * steps) > 0
 
 
 def check_evaluation(loop: Any) -> None:

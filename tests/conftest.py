@@ -22,6 +22,20 @@ collect_ignore = [
 pytest_plugins = ['tests.helpers.street']
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the GPU from all tests but those that need it: ``pytest -m gpu``."""
+    if config.option.markexpr != 'gpu':
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch
+
+    for item in items:
+        if item.get_closest_marker('gpu') and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason='needs a GPU: pytest -m gpu'))
+
+
 def pytest_collect_file(file_path: Path) -> None:
     """Mend the upstream stack, as every command does, before a test module imports it; other tests need not wait."""
     if file_path.suffix == '.py' and re.search(

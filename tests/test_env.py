@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,8 @@ def test_the_report_names_what_is_installed():
         else operators.startswith('compiled')
     )
     assert report['versions']['mmcv'].startswith('mmcv')
-    assert report['versions']['spconv'].startswith('spconv')
+    assert re.fullmatch(r'spconv\S* \S+ \((with CUDA|for the CPU)\)', report['versions']['spconv'])
+    assert report['devices']['gpu support'].startswith('no GPU: ')  # the tests hide it
     assert set(PACKAGES) | {'cuda', 'spconv', 'mmcv operators'} == set(report['versions'])
     assert not [name for name, version in report['versions'].items() if env.NOT_INSTALLED in version]
     assert report['devices']['cores'] >= 1
@@ -74,6 +76,16 @@ def test_missing_packages_are_reported(missing, lines):
 def test_a_broken_package_does_not_break_the_report():
     with mock.patch('torch.cuda.device_count', side_effect=RuntimeError('driver too old')):
         assert env.collect()['devices']['gpus'] == 'RuntimeError: driver too old'
+
+
+def test_a_gpu_that_torch_cannot_use_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0')
+    monkeypatch.setattr(env, 'DRIVER', tmp_path / 'version')
+    assert env.collect()['devices']['gpu support'] == 'no GPU: there is no NVIDIA driver'
+    env.DRIVER.write_text('NVRM version: NVIDIA UNIX x86_64 Kernel Module  525.60.13\nGCC version: 12\n')
+    with mock.patch.object(torch.version, 'cuda', '13.0'):
+        answer = env.collect()['devices']['gpu support']
+    assert '525.60.13), but torch, built for 13.0, cannot use it' in answer
 
 
 def test_without_operators_and_spconv():

@@ -80,3 +80,36 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     )
     assert subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=ROOT).returncode == -9
     assert path.read_bytes() == b'old'
+
+
+def test_what_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    import errno
+    import os
+
+    from ssal3d.errors import UserError
+    from ssal3d.fileio import write_json
+
+    (tmp_path / 'file').write_text('old')
+    with pytest.raises(UserError, match=r'file/x\.json: cannot be written \(.*\); a folder was expected'):
+        write_json(tmp_path / 'file' / 'x.json', {})
+    (tmp_path / 'folder').mkdir()
+    with pytest.raises(UserError, match=r'folder: cannot be written \(Is a directory\); a file was expected'):
+        write_json(tmp_path / 'folder', {})
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(UserError, match=r'file: cannot be written \(No space left on device\); make room'):
+        write_json(tmp_path / 'file', {})
+    assert (tmp_path / 'file').read_text() == 'old'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['file', 'folder']
+
+
+def test_errors_of_other_files_are_not_taken_for_the_written_ones(tmp_path):
+    from pathlib import Path
+
+    from ssal3d.fileio import atomic_path
+
+    with pytest.raises(NotADirectoryError), atomic_path(tmp_path / 'out'):
+        Path('/dev/null/x').read_text()

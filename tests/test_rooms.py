@@ -8,26 +8,18 @@ from tests.helpers.paths import ROOT
 
 FLOORS = (
     (
-        'version',
-        'errors',
-        'log',
-        'exports',
-        'fileio',
-        'class_names',
-        'options',
-        'plugins',
-        'registry',
-        'terminal',
-        'configs',
+        *('version', 'errors', 'log', 'exports', 'fileio', 'class_names', 'options', 'plugins', 'registry', 'terminal'),
+        *('configs', 'resolving', 'derived_values'),
     ),
     ('mmcv_stand_in',),
+    ('devices', 'distributed'),
     ('ops',),
     ('data', 'compat'),
     # Detectors fill the contract that `predictions.schema` states; `predictions.pool_inference` runs detectors.
     ('evaluation', 'simulation', 'models', 'predictions', 'launch', 'runner', 'register'),
     ('active', 'annotation', 'bank', 'stages'),
     ('cpsp', 'semi', 'report'),
-    ('loop',),
+    ('loop', 'checks'),
     ('cli', 'env', 'reproduce', '__main__'),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -3,13 +3,10 @@
 train_cfg = dict(
     type='ActiveLearningLoop',
     initial=dict(sampler=dict(type='RandomSampler'), query=dict(budget=200)),  # boxes of the random start
-    rounds=[
-        dict(pretrain=['normal', 'cpsp'])
-    ],  # each: train, predict the pool, query; sampler and query from above, changed by its own
+    rounds=[dict(pretrain=['normal', 'cpsp'])],  # each: train, predict, query; its own sampler and query come first
     final=['supervised', 'semi'],  # from random weights on everything that was bought
     annotator=dict(
         type='SimulatedAnnotator',  # reveals a frame's labels when it is bought
         reveal_dontcare=False,  # True: an oracle, lets query.dontcare see DontCare regions of frames that nobody bought
     ),
-    prediction=dict(batch_size=2, num_workers=2, frames_per_part=64),  # how the pool is predicted
 )

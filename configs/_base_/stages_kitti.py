@@ -1,19 +1,18 @@
-"""The training stages of S-SSAL on KITTI with the numbers of the authors' release; docs/concepts.md compares the paper."""
+"""The training stages of S-SSAL on KITTI with the numbers of the authors' release; docs/concepts.md compares the paper.
 
-schedule = dict(max_lr=0.01)  # one-cycle: 0.001 -> 0.01 -> 1e-7
+Optimiser and learning rate stand in schedules/onecycle_80e.py.
+"""
 
 stages = dict(
     normal=dict(  # supervised on the labelled frames
         type='SupervisedStage',
-        epochs=80,
+        epochs=80,  # length of the stage
         repeat=10,  # times an epoch goes through the labelled frames; the paper says 5
-        schedule=schedule,
     ),
     cpsp=dict(  # collaborative pseudo-scene pre-training, from the weights of `normal`
         type='CPSPStage',
-        epochs=80,
-        repeat=20,
-        schedule=schedule,
+        epochs=80,  # length of the stage
+        repeat=20,  # times an epoch goes through the labelled frames
         pseudo_ratio=0.8,  # share of pseudo-scenes among the samples
         interval=10,  # epochs between two refreshes of the box bank
         false_positives=dict(Car=3, Pedestrian=3, Cyclist=3),  # likely false positives pasted per scene, without label
@@ -26,75 +25,69 @@ stages = dict(
     ),
     supervised=dict(  # final model, from random weights
         type='SupervisedStage',
-        epochs=80,
-        repeat=5,
-        schedule=schedule,
+        epochs=80,  # length of the stage
+        repeat=5,  # times an epoch goes through the labelled frames
     ),
     semi=dict(  # final model, semi-supervised
         type='CPSPStage',
-        epochs=80,
-        repeat=10,
-        schedule=schedule,
-        pseudo_ratio=0.8,
-        interval=10,
-        cpsp=dict(profile='ours', k_first=30, k_next=20, tau_low=0.15),
+        epochs=80,  # length of the stage
+        repeat=10,  # times an epoch goes through the labelled frames
+        pseudo_ratio=0.8,  # share of pseudo-scenes among the samples
+        interval=10,  # epochs between two refreshes of the box bank
+        cpsp=dict(profile='ours', k_first=30, k_next=20, tau_low=0.15),  # as for cpsp
     ),
     loss_net=dict(  # learning loss (LLAL): the detector stays, a small net learns to predict its loss
         type='LossNetStage',
-        epochs=10,
+        epochs=10,  # length of the stage
         lr=0.001,  # of Adam, constant
     ),
     threedioumatch=dict(  # teacher and student; pseudo labels that pass two thresholds
         type='SemiStage',
-        epochs=60,
-        repeat=5,
-        schedule=schedule,
+        epochs=60,  # length of the stage
+        repeat=5,  # times an epoch goes through the labelled frames
         method=dict(
             type='IoUMatch3D',
             t_iou=dict(Car=0.5, Pedestrian=0.25, Cyclist=0.25),  # score above which a box may be a pseudo label
             t_sem=0.4,  # and RPN score, for all classes
             empty_pseudo='skip',  # frames without pseudo label; 'all_background': everything in them is background
             teacher_mode='train',  # batch statistics of the frame, as the authors found necessary; or 'eval'
-            unlabelled_weight=1.0,
+            unlabelled_weight=1.0,  # of the losses of unlabelled frames
         ),
         ema=dict(kind='warm'),  # the teacher keeps 1 - 1 / (t + 1), at most 0.999
         include_labelled=True,  # labelled frames also come as unlabelled ones, as released
     ),
     joint3d=dict(  # Joint3D-style: refined boxes must agree with the teacher's
         type='SemiStage',
-        epochs=80,
-        repeat=10,
-        schedule=schedule,
+        epochs=80,  # length of the stage
+        repeat=10,  # times an epoch goes through the labelled frames
         method=dict(
             type='ConsistencySSL3D',
             t_score=dict(Car=0.8, Pedestrian=0.6, Cyclist=0.6),  # score above which a teacher's box counts
             min_iou=0.1,  # BEV IoU from which two boxes of a class are a pair
             score_weight=1.0,  # of the divergence of the pairs' scores
             ramp=0.2,  # share of the run in which the weight rises from 0
-            teacher_mode='eval',
-            unlabelled_weight=1.0,
+            teacher_mode='eval',  # running statistics; 'train': batch statistics of the frame
+            unlabelled_weight=1.0,  # of the losses of unlabelled frames
         ),
         ema=dict(kind='ramp'),  # 0.5 to 0.9996 in 2,000 steps, batch statistics too
     ),
     nal=dict(  # "Not All Labels Are Equal" in 3D: confident boxes become labels once, mirrored views must agree
         type='AutoLabelStage',
-        epochs=80,
-        repeat=10,
-        schedule=schedule,
+        epochs=80,  # length of the stage
+        repeat=10,  # times an epoch goes through the labelled frames
         tau=0.9,  # lowest score of an automatic label; number or dict by class
         min_points=5,  # points that it must hold
         method=dict(
             type='NAL3D',
             threshold=0.3,  # class probability of an anchor from which mirrored views must agree
-            unlabelled_weight=1.0,
+            unlabelled_weight=1.0,  # of the losses of unlabelled frames
         ),
-        include_labelled=False,
+        include_labelled=False,  # True: labelled frames also come as unlabelled ones
     ),
     hssda=dict(  # pseudo labels of three levels, patches that change places; wants large batches, see train_dataloader
         type='HSSDAStage',
-        epochs=80,
+        epochs=80,  # length of the stage
         repeat=1,  # times an epoch goes through all frames, labelled or not
-        schedule=schedule,
         method=dict(
             type='HSSDA',
             # Labels with less weight, not for good: 'online', two looks of the teacher in every step (released);
@@ -107,12 +100,12 @@ stages = dict(
             shuffle=True,  # patches of unlabelled frames change places in the 3D backbone
             second_view=dict(  # of the teacher, always mirrored
                 rotation=[-0.78539816, 0.78539816],  # rad
-                scale=[0.91, 1.12],
+                scale=[0.91, 1.12],  # factor, drawn from this range
             ),
             augmentation=dict(  # of unlabelled frames for the student
                 flip_x=0.5,  # probability of y -> -y
                 rotation=[-0.78539816, 0.78539816],  # rad
-                scale=[0.95, 1.05],
+                scale=[0.95, 1.05],  # factor, drawn from this range
             ),
             unlabelled_weight=1.0,  # of an unlabelled frame, relative to a labelled one
         ),

@@ -18,18 +18,12 @@ active_sampler = dict(
     cluster=None,  # keep at most this many representative features of the selection; None: all
     # how many boxes of each class to buy before the class counts less
     caps='inverse_freq',  # Eq. 6, from labelled counts; 'manual': from class_weights; 'none'
-    class_weights=dict(
-        Car=0.3, Pedestrian=1.1, Cyclist=1.6
-    ),  # with 'manual' alone: the paper's, limits 16, 56, 81 of 150
+    class_weights=dict(Car=0.3, Pedestrian=1.1, Cyclist=1.6),  # with 'manual' alone: the paper's for KITTI
     u_min=None,  # lowest limit with 'inverse_freq'; None: max(1, 0.1 budget / classes)
     w_full=0.1,  # weight of the uncertainty of a class that reached its limit; number or dict by class
     s_obj=0.3,  # score above which a reliable box counts as an object; number or dict by class
     counts='reliable',  # what fills the class counters: predicted boxes; 'annotated': those of bought frames
-    min_precision=0.5,  # share of a class's boxes that must be real on labelled frames for it to fill its counter; 0: all count
+    min_precision=0.5,  # share of a class's boxes that must be real on labelled frames for the class to count; 0: all do
     # what else
-    relax=[
-        's_obj',
-        'classes',
-        't_sim',
-    ],  # what gives way, one after another, when no frame passes; []: nothing, it stops
+    relax=['s_obj', 'classes', 't_sim'],  # what gives way, one after another, if no frame passes; []: nothing
 )

@@ -1,16 +1,16 @@
-"""What every row of the paper's KITTI tables has in common; `tools/reproduce.py` adds the row, the seed and the budget.
+"""What every row of the paper's KITTI tables has in common; `tools/reproduce.py` adds the row and the seed.
 
-The settings are fair to every row: no row sees annotations that it did not buy (DontCare regions), and CAL's limits come
-from labelled counts (Eq. 6), not from KITTI's frequencies.
+The settings are fair to every row: one query for all samplers, no annotation that was not bought (no DontCare regions), CAL's
+limits from labelled counts (Eq. 6) and not from KITTI's frequencies. `configs/ssal/pvrcnn_kitti_paper_query.py` has the others.
 """
 
 _base_ = '../ssal/pvrcnn_kitti.py'
 
-active_sampler = dict(caps='inverse_freq', dontcare='none')
-train_cfg = dict(annotator=dict(reveal_dontcare=False))
 stages = dict(
     longer=dict(  # the control of every semi-supervised final model: as many steps without unlabelled frames
-        type='SupervisedStage', epochs=80, repeat=10, schedule=_base_.schedule
+        type='SupervisedStage',
+        epochs=80,
+        repeat=10,
     ),
-    hssda=dict(options={'train_dataloader.batch_size': 12}),  # smaller batches ruin it, as its authors say
+    hssda=dict(options=dict(train_dataloader=dict(batch_size=12))),  # smaller batches ruin it, as its authors say
 )

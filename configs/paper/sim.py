@@ -20,3 +20,4 @@ stages = dict(
     nal=dict(**further),
     hssda=dict(**further),
 )
+del frames, fine_tuning, scratch, further  # parts of the above, no settings

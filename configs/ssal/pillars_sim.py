@@ -6,17 +6,15 @@ Run: python tools/train.py configs/ssal/pillars_sim.py
 _base_ = [
     '../_base_/datasets/sim.py',
     '../_base_/models/pillars_sim.py',
+    '../_base_/schedules/onecycle_80e.py',
     '../_base_/stages_kitti.py',
+    '../_base_/experiment_kitti.py',
     '../active/cal_kitti.py',
     '../_base_/default_runtime.py',
 ]
 
-near = [0, -25.6, -3, 44.8, 25.6, 1]  # m
-
-
-def _crop(pipeline):
-    """Return a pipeline with the model's range in every step that has one."""
-    return [dict(step, point_cloud_range=near) if 'point_cloud_range' in step else step for step in pipeline]
+# 98 % of the cars, 100 % of the pedestrians and 98 % of the cyclists that KITTI's moderate level counts are in it.
+point_cloud_range = [0, -25.6, -3, 44.8, 25.6, 1]  # m
 
 
 def _without_facts(pipeline):
@@ -24,16 +22,14 @@ def _without_facts(pipeline):
     return [dict(step, meta_keys=['box_type_3d']) if step['type'] == 'Pack3DDetInputs' else step for step in pipeline]
 
 
-labelled_pipeline = _without_facts(_crop(_base_.labelled_pipeline))
-pseudo_pipeline = _without_facts(_crop(_base_.pseudo_pipeline))
-student_pipeline = _crop(_base_.student_pipeline)
-test_pipeline = _crop(_base_.test_pipeline)
+labelled_pipeline = _without_facts(_base_.labelled_pipeline)
+pseudo_pipeline = _without_facts(_base_.pseudo_pipeline)
 train_dataloader = dict(
-    batch_size=2,  # of one process; many small steps learn faster than few large ones
+    batch_size=2,  # over all processes; many small steps learn faster than few large ones
     num_workers=1,
-    dataset=dict(dataset=dict(pipeline=test_pipeline)),
 )
-val_dataloader = dict(batch_size=4, dataset=dict(pipeline=test_pipeline))
+pool_dataloader = dict(batch_size=4, num_workers=1, frames_per_part=32)
+val_dataloader = dict(batch_size=4)
 test_dataloader = val_dataloader
 
 active_sampler = dict(
@@ -50,14 +46,7 @@ stages = dict(
     supervised=dict(epochs=8, repeat=10),
     semi=dict(epochs=6, repeat=10, interval=2, cpsp=young),
 )
-train_cfg = dict(
-    type='ActiveLearningLoop',
-    initial=dict(sampler=dict(type='RandomSampler'), query=dict(budget=200)),  # boxes of the random start
-    rounds=[dict(pretrain=['normal', 'cpsp'])],
-    final=['supervised', 'semi'],
-    annotator=dict(type='SimulatedAnnotator'),
-    prediction=dict(batch_size=4, num_workers=1, frames_per_part=32),
-)
-val_evaluator = dict(iou_thresholds=dict(Car=dict(bev=0.5)))
+del young
+val_evaluator = dict(iou_thresholds=dict(Car=dict(bev=0.5)))  # changes by class
 test_evaluator = val_evaluator
 default_hooks = dict(logger=dict(interval=10))

@@ -14,6 +14,7 @@ stages = dict(
     supervised=dict(epochs=2, repeat=5),
     semi=dict(epochs=2, repeat=3, interval=1, schedule=fine_tuning),
 )
-train_cfg = dict(initial=dict(query=dict(budget=400)))
+del fine_tuning
+train_cfg = dict(initial=dict(query=dict(budget=400)))  # boxes of the random start
 val_evaluator = dict(small_sets=True)  # 150 frames hold fewer cyclists than KITTI's sampling of recalls wants
 test_evaluator = val_evaluator

@@ -4,11 +4,4 @@ Run:      python tools/train.py configs/ssal/pvrcnn_kitti.py
 Continue: the same with --resume
 """
 
-_base_ = [
-    '../_base_/datasets/kitti.py',
-    '../_base_/models/pvrcnn_kitti.py',
-    '../_base_/stages_kitti.py',
-    '../_base_/experiment_kitti.py',
-    '../active/cal_kitti.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/pvrcnn_kitti.py', '../active/cal_kitti.py']

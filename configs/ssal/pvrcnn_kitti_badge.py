@@ -1,4 +1,3 @@
 """S-SSAL with BADGE instead of CAL."""
 
-_base_ = './pvrcnn_kitti.py'
-active_sampler = dict(_delete_=True, type='BADGESampler')
+_base_ = ['../_base_/pvrcnn_kitti.py', '../active/badge_kitti.py']

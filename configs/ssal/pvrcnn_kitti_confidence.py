@@ -1,4 +1,3 @@
 """S-SSAL with least confident frames instead of CAL."""
 
-_base_ = './pvrcnn_kitti.py'
-active_sampler = dict(_delete_=True, type='ConfidenceSampler')
+_base_ = ['../_base_/pvrcnn_kitti.py', '../active/confidence_kitti.py']

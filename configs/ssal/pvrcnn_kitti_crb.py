@@ -1,4 +1,3 @@
 """S-SSAL with CRB instead of CAL."""
 
-_base_ = './pvrcnn_kitti.py'
-active_sampler = dict(_delete_=True, type='CRBSampler')
+_base_ = ['../_base_/pvrcnn_kitti.py', '../active/crb_kitti.py']

@@ -1,4 +1,3 @@
 """S-SSAL with entropy of one model instead of CAL."""
 
-_base_ = './pvrcnn_kitti.py'
-active_sampler = dict(_delete_=True, type='EntropySampler')
+_base_ = ['../_base_/pvrcnn_kitti.py', '../active/entropy_kitti.py']

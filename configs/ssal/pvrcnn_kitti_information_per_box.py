@@ -1,4 +1,3 @@
 """S-SSAL with information per box instead of CAL."""
 
-_base_ = './pvrcnn_kitti.py'
-active_sampler = dict(_delete_=True, type='InformationPerBoxSampler')
+_base_ = ['../_base_/pvrcnn_kitti.py', '../active/information_per_box_kitti.py']

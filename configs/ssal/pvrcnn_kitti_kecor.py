@@ -1,4 +1,3 @@
 """S-SSAL with KECOR instead of CAL."""
 
-_base_ = './pvrcnn_kitti.py'
-active_sampler = dict(_delete_=True, type='KECORSampler')
+_base_ = ['../_base_/pvrcnn_kitti.py', '../active/kecor_kitti.py']

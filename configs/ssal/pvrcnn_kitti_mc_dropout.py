@@ -1,4 +1,3 @@
 """S-SSAL with Monte-Carlo dropout instead of CAL."""
 
-_base_ = './pvrcnn_kitti.py'
-active_sampler = dict(_delete_=True, type='MCDropoutSampler')
+_base_ = ['../_base_/pvrcnn_kitti.py', '../active/mc_dropout_kitti.py']

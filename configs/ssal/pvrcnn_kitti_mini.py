@@ -6,7 +6,9 @@ Run: make demo DATA=<folder in the KITTI layout>
 _base_ = [
     '../_base_/datasets/kitti.py',
     '../_base_/models/pvrcnn_kitti_small.py',
+    '../_base_/schedules/onecycle_80e.py',
     '../_base_/stages_kitti.py',
+    '../_base_/experiment_kitti.py',
     '../active/cal_kitti.py',
     '../_base_/default_runtime.py',
 ]
@@ -19,15 +21,15 @@ stages = dict(  # about 400 steps of two frames, 250, 700 and 350
     supervised=dict(epochs=8, repeat=4),
     semi=dict(epochs=4, repeat=4, interval=2, schedule=fine_tuning, cpsp=dict(k_first=5, k_next=5)),
 )
+del fine_tuning
 train_cfg = dict(
-    type='ActiveLearningLoop',
-    initial=dict(sampler=dict(type='RandomSampler'), query=dict(budget=60)),
-    rounds=[dict(pretrain=['normal', 'cpsp'])],
-    final=['supervised', 'semi'],
-    annotator=dict(type='SimulatedAnnotator'),
-    prediction=dict(batch_size=2, num_workers=1, frames_per_part=16),
+    initial=dict(query=dict(budget=60)),  # boxes of the random start
     held_out_report=True,  # measures first and final models and pseudo labels on the frames that stay unlabelled
 )
-val_evaluator = dict(iou_thresholds=dict(Car=dict(bev=0.5)), small_sets=True)
+pool_dataloader = dict(num_workers=1, frames_per_part=16)
+val_evaluator = dict(
+    iou_thresholds=dict(Car=dict(bev=0.5)),  # changes by class
+    small_sets=True,  # few frames hold fewer objects than KITTI's sampling of recalls wants
+)
 test_evaluator = val_evaluator
 default_hooks = dict(logger=dict(interval=10))

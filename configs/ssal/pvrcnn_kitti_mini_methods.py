@@ -5,7 +5,7 @@ Run: torchrun --nproc_per_node 2 tools/train.py configs/ssal/pvrcnn_kitti_mini_m
 
 _base_ = './pvrcnn_kitti_mini.py'
 
-train_dataloader = dict(batch_size=1)  # per process; the command starts two
+train_dataloader = dict(batch_size=2)  # over all processes; the command starts two
 fine_tuning = dict(max_lr=0.003)
 short = dict(epochs=2, repeat=3, schedule=fine_tuning)
 # Thresholds for a detector that has seen some 50 frames; the precision in the log tells how good they are.
@@ -28,3 +28,4 @@ train_cfg = dict(
     rounds=[dict(pretrain=['normal'])],
     final=[['supervised'], *(['supervised', method] for method in methods)],
 )
+del fine_tuning, short, methods

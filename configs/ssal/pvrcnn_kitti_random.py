@@ -1,4 +1,3 @@
 """Ablation: random frames instead of CAL."""
 
-_base_ = './pvrcnn_kitti.py'
-active_sampler = dict(_delete_=True, type='RandomSampler')
+_base_ = ['../_base_/pvrcnn_kitti.py', '../active/random_kitti.py']

@@ -16,10 +16,10 @@ stages = dict(
     threedioumatch=dict(**short, method=dict(t_iou=0.35, t_sem=0.1)),
     joint3d=dict(**short, method=dict(t_score=0.35)),
     nal=dict(**short, tau=0.35),
-    hssda=dict(  # an epoch goes through all frames: about as many steps as the others, of three frames
+    hssda=dict(  # an epoch goes through all frames: about as many steps as the others, of six frames
         epochs=1,
         schedule=fine_tuning,
-        options={'train_dataloader.batch_size': 3},
+        options=dict(train_dataloader=dict(batch_size=6)),  # over all processes
         mining=dict(interval=1, defaults=dict(s=[0.4, 0.3], r=[0.3, 0.1], view_iou=[0.7, 0.5])),
     ),
 )
@@ -29,3 +29,4 @@ train_cfg = dict(
     final=[['supervised'], *(['supervised', method] for method in methods)],
     held_out_report=True,  # measures models and pseudo labels on the frames that stay unlabelled
 )
+del fine_tuning, short, methods

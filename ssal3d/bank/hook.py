@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdet3d.registry import DATASETS, HOOKS
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -15,6 +15,7 @@ from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.cutting import cut_labelled_objects
 from ssal3d.bank.generation import Generation
 from ssal3d.data.views import points_loader
+from ssal3d.distributed import barrier
 
 
 @HOOKS.register_module()

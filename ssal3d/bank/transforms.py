@@ -51,7 +51,12 @@ class PasteObjects(BaseTransform):
         groups: Objects to draw by class name.
         use_ground_plane: Put objects on the frame's ``plane``; frames without one keep the objects' own height.
         settings: Other attributes of `PasteSettings`.
+
+    Attributes:
+        hands_on: What ``settings`` are handed to; `ssal3d.checks` reads it.
     """
+
+    hands_on = PasteSettings
 
     def __init__(
         self, bank: str | Path, groups: Mapping[str, int], use_ground_plane: bool = True, **settings: Any

@@ -46,6 +46,9 @@ class Overrides(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *rest: Any) -> None:
         """Parse the words and put the dictionary into the namespace."""
+        for word in values:
+            if '=' not in word.lstrip('='):
+                parser.error(f"--cfg-options: found '{word}', expected KEY=VALUE, e.g. budget=100")
         from mmengine.config import DictAction
 
         DictAction(self.option_strings, self.dest)(parser, namespace, values, *rest)

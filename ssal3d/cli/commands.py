@@ -29,6 +29,7 @@ COMMANDS: dict[str, Command] = {
     'train': Command(
         'ssal3d.cli.train', 'train', 'Train: a whole S-SSAL experiment, one of its stages, or any MMDetection3D config.'
     ),
+    'check': Command('ssal3d.cli.check', '', 'Look for contradictions in a config before anything is trained.'),
     'test': Command('ssal3d.cli.test', 'test', "Measure a trained detector with a config's test data and metrics."),
     'predict': Command(
         'ssal3d.cli.predict',

@@ -23,6 +23,7 @@ def main(argv: Words = None) -> None:
     from mmdet3d.registry import DATASETS
     from mmengine import dist
     from mmengine.registry import init_default_scope
+    from mmengine.utils.dl_utils import set_multi_processing
 
     from ssal3d.active import RandomSampler
     from ssal3d.active.query.settings import query_settings
@@ -35,6 +36,7 @@ def main(argv: Words = None) -> None:
 
     config = load_config(arguments)
     if arguments.launcher != 'none':
+        set_multi_processing(**config.env_cfg.get('mp_cfg', {}), distributed=True)  # else the loader's processes spawn
         dist.init_dist(arguments.launcher, **config.env_cfg.dist_cfg)
     init_default_scope(config.get('default_scope', 'mmdet3d'))
     if 'pool_dataset' not in config or 'test_pipeline' not in config:
@@ -55,6 +57,8 @@ def main(argv: Words = None) -> None:
     projection = query_settings(config).projection_fields if 'query' in config else ()
     usual = (*usual_fields(model), *sampler.required_fields, *projection)
     usual = sampler.labelled_fields if arguments.labelled else usual
+    loader = {'batch_size': arguments.batch_size, 'num_workers': arguments.num_workers}
+    loader = {**config.get('pool_dataloader', {}), **{key: given for key, given in loader.items() if given is not None}}
     timing = predict_pool(
         model,
         view,
@@ -62,8 +66,7 @@ def main(argv: Words = None) -> None:
         fields=arguments.fields.split(',') if arguments.fields else tuple(dict.fromkeys(usual)),
         extraction=sampler.extraction,
         metadata={'checkpoint_sha256': sha256(arguments.checkpoint)},
-        batch_size=arguments.batch_size,
-        num_workers=arguments.num_workers,
+        **loader,
     )
     console.print(f'{arguments.out}: {timing}')
 
@@ -82,8 +85,12 @@ def parse_arguments(argv: Words) -> argparse.Namespace:
     group.add_argument('--out', type=Path, required=True, help='folder of the part-*.parquet files')
     group.add_argument('--fields', help="columns, comma-separated (default: a usual set and the config's sampler's)")
     group = parser.add_argument_group('the run')
-    group.add_argument('--batch-size', type=int, default=1, help='frames per forward (default: 1)')
-    group.add_argument('--num-workers', type=int, default=1, help='loader processes (default: 1)')
+    group.add_argument(
+        '--batch-size', type=int, help="frames per forward (default: the config's pool_dataloader, else 1)"
+    )
+    group.add_argument(
+        '--num-workers', type=int, help="loader processes (default: the config's pool_dataloader, else 1)"
+    )
     add_overrides(group, 'model.test_cfg.rcnn.score_thr=0.2')
     add_launcher(group)
     return parser.parse_args(argv)

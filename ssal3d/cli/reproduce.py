@@ -102,7 +102,7 @@ def _experiments(arguments: argparse.Namespace) -> list:
 
     base = f'ssal3d::paper/{arguments.dataset}.py'
     root = _work_dir(arguments) / arguments.dataset
-    found = {}
+    found: dict = {}
     for seed in arguments.seeds:
         for row in read_rows(arguments.table, arguments.rows):
             folder = root / f'seed_{seed}' / row.experiment

@@ -194,8 +194,8 @@ def read_pool(
         return inputs.read_pool(arguments.predictions, sampler, settings, with_dontcare)
     if sampler.required_fields or (with_dontcare and settings.projection_fields):
         raise UserError('--frames is for samplers that need no predictions; give --predictions')
-    lines = read_text(arguments.frames).splitlines()
-    return pool_of_ids([line.strip() for line in lines if line.strip()], labels.classes)
+    ids = read_text(arguments.frames, 'expected frame ids, one a line').split()
+    return pool_of_ids(ids, labels.classes)
 
 
 def annotator(path: str) -> Callable[[str], Mapping[str, int]]:

@@ -21,10 +21,13 @@ def main(argv: Words = None) -> None:
     arguments = parser.parse_args(argv)
 
     from ssal3d.launch import default_work_dir, load_config
+    from ssal3d.models.loading import require_checkpoint
     from ssal3d.runner import QuietRunner
 
     config = load_config(arguments)
     config.work_dir = default_work_dir(arguments, config)
+    if '://' not in arguments.checkpoint:
+        require_checkpoint(arguments.checkpoint)
     config.load_from = arguments.checkpoint
     # Testing needs no optimiser, and an experiment's loop has nothing to test.
     for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'custom_hooks'):

@@ -20,7 +20,7 @@ from ssal3d.ops.point_membership import points_in_boxes_all, points_in_boxes_par
 from ssal3d.ops.rotated_boxes import box_iou_rotated, nms_rotated, nms_upright
 from ssal3d.ops.sampling import furthest_point_sample, furthest_point_sample_with_dist
 from ssal3d.ops.scatter import points_to_voxels, points_to_voxels_backward
-from ssal3d.ops.voxelize import dynamic_voxelize, hard_voxelize
+from ssal3d.ops.voxelize import dynamic_voxelize, hard_voxelize, hard_voxelize_by_sorting
 
 Kernel = Callable[..., Any]
 
@@ -113,6 +113,23 @@ def _hard_voxelize(
         result[: len(values)] = values
 
 
+def _sorted_voxelize(
+    points: Tensor,
+    voxel_size: Tensor,
+    point_range: Tensor,
+    voxels: Tensor,
+    coordinates: Tensor,
+    counts: Tensor,
+    num_voxels: Tensor,
+    max_points: int,
+    max_voxels: int,
+    **_: Any,
+) -> None:
+    found = hard_voxelize_by_sorting(points, voxel_size.tolist(), point_range.tolist(), max_points, max_voxels)
+    for result, values in zip((voxels, coordinates, counts, num_voxels), found, strict=True):
+        result.copy_(values)
+
+
 def _dynamic_voxelize(points: Tensor, voxel_size: Tensor, point_range: Tensor, result: Tensor, **_: Any) -> None:
     result.copy_(dynamic_voxelize(points, voxel_size.tolist(), point_range.tolist()))
 
@@ -203,6 +220,22 @@ def _install_fast_kernels() -> None:
     _install(_SLOW)
 
 
+def _one_thread_does_it() -> bool:
+    return True  # true of every release so far: determin_voxel_num<<<1, 1>>>
+
+
+def _sort_points_elsewhere() -> None:
+    extension: Any = importlib.import_module('mmcv._ext')
+    original = extension.hard_voxelize_forward
+
+    @wraps(original)
+    def choose(points: Tensor, *args: Any, deterministic: bool = True, **kwargs: Any) -> None:
+        elsewhere = points.device.type != 'cpu' and deterministic and len(points) > 0
+        (_sorted_voxelize if elsewhere else original)(points, *args, deterministic=deterministic, **kwargs)
+
+    extension.hard_voxelize_forward = choose
+
+
 def _nothing_is_none() -> bool:
     from mmcv.ops import nms_rotated as original
 
@@ -236,6 +269,14 @@ FIXES = (
         needs=('mmcv._ext',),
         is_needed=_grid_is_dense,
         apply=_install_fast_kernels,
+    ),
+    Fix(
+        name='serial-voxelisation',
+        problem='Deterministic voxelisation on CUDA walks all points in one thread and compares each with all before it.',
+        link='https://github.com/open-mmlab/mmcv/blob/v2.1.0/mmcv/ops/csrc/common/cuda/voxelization_cuda_kernel.cuh#L80',
+        needs=('mmcv._ext',),
+        is_needed=_one_thread_does_it,
+        apply=_sort_points_elsewhere,
     ),
     Fix(
         name='nms-of-nothing',

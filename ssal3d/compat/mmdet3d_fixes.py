@@ -1,7 +1,7 @@
 """Defects of MMDetection3D and MMDetection: frames without points, objects or proposals; wrong rows and indices."""
 
 import inspect
-from functools import wraps
+from functools import lru_cache, wraps
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,11 +25,11 @@ def _give_empty_frames_a_point() -> None:
 
     @wraps(collate)
     def collate_frames(self: Any, data: dict) -> dict:
-        data = collate(self, data)
         if getattr(self, 'voxel', False) and self.voxel_type == 'hard' and 'points' in data['inputs']:
             limits = self.voxel_layer.point_cloud_range
-            data['inputs']['points'] = [with_point_in_range(points, limits) for points in data['inputs']['points']]
-        return data
+            clouds = [with_point_in_range(points, limits) for points in data['inputs']['points']]  # before they move
+            data = {**data, 'inputs': {**data['inputs'], 'points': clouds}}
+        return collate(self, data)
 
     Det3DDataPreprocessor.collate_data = collate_frames
 
@@ -41,12 +41,18 @@ def with_point_in_range(points: Tensor, limits: list[float]) -> Tensor:
         points: ``(N, C)`` points, x, y, z first.
         limits: Low x, y, z and high x, y, z.
     """
-    low, high = points.new_tensor(limits[:3]), points.new_tensor(limits[3:])
+    low, high = _limits(tuple(limits), points.device, points.dtype)
     if ((points[:, :3] >= low) & (points[:, :3] < high)).all(dim=1).any():
         return points
     single = points.new_zeros((1, points.shape[1]))
     single[0, :3] = (low + high) / 2
     return torch.cat((points, single))
+
+
+@lru_cache(maxsize=16)
+def _limits(limits: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return low and high x, y, z, ``(2, 3)``, copied to a device once."""
+    return torch.tensor(limits, device=device, dtype=dtype).view(2, 3)
 
 
 def _rows_are_taken_as_they_come() -> bool:

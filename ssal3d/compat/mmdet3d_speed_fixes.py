@@ -1,4 +1,4 @@
-"""Modules of MMDetection3D that are needlessly slow on the CPU; the results are the same up to float rounding."""
+"""Modules of MMDetection3D that are needlessly slow; the results are the same up to float rounding."""
 
 import inspect
 from functools import wraps
@@ -154,6 +154,68 @@ class PointwiseConv2d(nn.Conv2d):
         return super()._conv_forward(input, weight, bias)
 
 
+def _frames_are_sampled_in_turn() -> bool:
+    from mmdet3d.models.middle_encoders import VoxelSetAbstraction
+
+    return 'for points_to_sample in src_points' in inspect.getsource(VoxelSetAbstraction.sample_key_points)
+
+
+def _sample_all_frames_at_once() -> None:
+    from mmdet3d.models.middle_encoders import VoxelSetAbstraction
+
+    original = VoxelSetAbstraction.sample_key_points
+
+    @wraps(original)
+    def sample_by_device(self: Any, points: list[Tensor], coors: Tensor) -> Tensor:
+        wanted = self.num_keypoints
+        on_cpu = self.voxel_center_as_source or points[0].device.type == 'cpu'
+        # Below 1024 points the kernel works with fewer threads, which settles ties in another order.
+        if on_cpu or min(map(len, points)) < max(wanted, 1024):
+            return original(self, points, coors)
+        return key_points_at_once(points, wanted)
+
+    VoxelSetAbstraction.sample_key_points = sample_by_device
+
+
+def key_points_at_once(points: list[Tensor], count: int) -> Tensor:
+    """Choose the furthest points of several frames by one kernel, which takes a frame per block.
+
+    Args:
+        points: ``(N, C)`` points of each frame, not fewer than ``count``.
+        count: Number of key points.
+
+    Returns:
+        ``(B, count, 3)`` key points.
+    """
+    from mmcv.ops import furthest_point_sample
+
+    most = max(map(len, points))
+    # Copies of the first point, which is always chosen first, are never further away than any other point.
+    rows = [torch.cat((own[:, :3], own[:1, :3].expand(most - len(own), 3))) for own in points]
+    clouds = torch.stack(rows).contiguous()
+    chosen = furthest_point_sample(clouds, count).long()
+    return clouds.gather(1, chosen[..., None].expand(-1, -1, 3))
+
+
+def _anchors_are_made_anew() -> bool:
+    return True  # true of every release so far; the test of this fix shows it
+
+
+def _remember_anchors() -> None:
+    from mmdet3d.models.task_modules.anchor import AlignedAnchor3DRangeGenerator
+
+    original = AlignedAnchor3DRangeGenerator.grid_anchors
+
+    @wraps(original)
+    def remembered(self: Any, featmap_sizes: Any, device: Any = 'cuda') -> list[Tensor]:
+        key = tuple(map(tuple, featmap_sizes)), str(device)
+        if self.__dict__.get('_remembered', (None,))[0] != key:
+            self._remembered = key, original(self, featmap_sizes, device)
+        return list(self._remembered[1])
+
+    AlignedAnchor3DRangeGenerator.grid_anchors = remembered
+
+
 FIXES = (
     Fix(
         name='fast-cpu-set-abstraction',
@@ -178,5 +240,21 @@ FIXES = (
         needs=('mmdet3d', 'mmcv._ext'),
         is_needed=_layers_are_convolutions,
         apply=_multiply_instead,
+    ),
+    Fix(
+        name='frames-sampled-in-turn',
+        problem='Key points are chosen frame by frame, each in one block of threads while the rest of a GPU waits.',
+        link='https://github.com/open-mmlab/mmdetection3d/blob/v1.4.0/mmdet3d/models/middle_encoders/voxel_set_abstraction.py#L220',
+        needs=('mmdet3d', 'mmcv._ext'),
+        is_needed=_frames_are_sampled_in_turn,
+        apply=_sample_all_frames_at_once,
+    ),
+    Fix(
+        name='anchors-made-anew',
+        problem='The same anchors are computed anew, with copies from the host, for every loss and every prediction.',
+        link='https://github.com/open-mmlab/mmdetection3d/blob/v1.4.0/mmdet3d/models/task_modules/anchor/anchor_3d_generator.py#L92',
+        needs=('mmdet3d', 'mmcv._ext'),
+        is_needed=_anchors_are_made_anew,
+        apply=_remember_anchors,
     ),
 )

@@ -107,7 +107,7 @@ def _launch_on_cpu() -> None:
         set_device = torch.cuda.set_device
         torch.cuda.set_device = lambda device: None  # all launchers call it
         try:
-            init_dist(launcher, 'gloo' if backend == 'nccl' else backend, **kwargs)
+            init_dist(launcher, 'gloo' if 'nccl' in backend else backend, **kwargs)
         finally:
             torch.cuda.set_device = set_device
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdet3d.registry import DATASETS, HOOKS
-from mmengine.dist import barrier, broadcast_object_list, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
@@ -20,6 +20,7 @@ from ssal3d.bank.hook import describe
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import CPSPSettings, cpsp_settings
 from ssal3d.data.views import FrameView, LabelledView, points_loader
+from ssal3d.distributed import barrier, from_rank_0
 from ssal3d.errors import UserError
 from ssal3d.fileio import remove
 from ssal3d.models.wrapping import unwrapped
@@ -97,8 +98,8 @@ class CPSPHook(Hook):
             self._next_generation(runner, runner.epoch // self.interval)
 
     def _next_generation(self, runner: Runner, number: int) -> None:
-        weights = weights_sha256(runner.model)
-        if _on_all_ranks(number in self.bank.generations() and self._belongs_to(number, weights)):
+        weights = from_rank_0(weights_sha256(runner.model))  # one folder for all, should a rank differ in a bit
+        if from_rank_0(number in self.bank.generations() and self._belongs_to(number, weights)):
             if is_main_process():
                 self.bank.publish(self.bank.open(number))
         else:
@@ -197,10 +198,3 @@ def weights_sha256(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _on_all_ranks(value: bool) -> bool:
-    """Return what rank 0 says."""
-    values = [value]
-    broadcast_object_list(values)
-    return bool(values[0])

@@ -29,7 +29,7 @@ class CPSPStage(SupervisedStage):
     Args:
         pseudo_ratio: Share of samples that are pseudo-scenes.
         interval: Epochs between two refreshes of the box bank.
-        false_positives: Likely false positives to paste into a pseudo-scene, by class name.
+        false_positives: Likely false positives to paste into a pseudo-scene; one number for every class, or by class name.
         cpsp: Settings of confidence, refinement and backgrounds (see `ssal3d.cpsp.settings`).
         **kwargs: As for `SupervisedStage`.
     """
@@ -40,14 +40,14 @@ class CPSPStage(SupervisedStage):
         self,
         pseudo_ratio: float = 0.8,
         interval: int = 10,
-        false_positives: Mapping[str, int] | None = None,
+        false_positives: int | Mapping[str, int] | None = None,
         cpsp: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.pseudo_ratio = pseudo_ratio
         self.interval = interval
-        self.false_positives = dict(false_positives or {})
+        self.false_positives = false_positives or {}
         self.cpsp = dict({} if self.false_positives else {'fp_source': 'none'}, **(cpsp or {}))
 
     def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
@@ -55,11 +55,16 @@ class CPSPStage(SupervisedStage):
         return dict(
             type='PseudoSceneDataset',
             labelled=labelled_view(config, inputs),
-            backgrounds=background_view(config, inputs, self.false_positives),
+            backgrounds=background_view(config, inputs, self._false_positives(config)),
             pseudo_ratio=self.pseudo_ratio,
             **self.length(),
             seed=config.randomness.seed,
         )
+
+    def _false_positives(self, config: Config) -> Mapping[str, int]:
+        if isinstance(self.false_positives, Mapping):
+            return self.false_positives
+        return dict.fromkeys(config.pool_dataset.metainfo['classes'], self.false_positives)
 
     def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
         """Return the hook that builds and refreshes the box bank."""

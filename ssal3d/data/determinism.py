@@ -25,18 +25,19 @@ def generator(*key: int) -> np.random.Generator:
 
 @contextmanager
 def seeded_globals(*key: int) -> Iterator[None]:
-    """Seed the global generators of random, NumPy and torch by a key, for transforms that use them; then restore."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    """Seed the global generators of random, NumPy and torch by a key, those of the GPU included; then restore them."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # never in a process of the loader
     words = np.random.SeedSequence(key).generate_state(4)
     random.seed(words.tobytes())
     np.random.seed(words)  # noqa: NPY002
-    torch.manual_seed(int(words[0]) << 32 | int(words[1]))
     try:
-        yield
+        with torch.random.fork_rng(gpus):
+            torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+            yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
 
 
 @DATASETS.register_module()

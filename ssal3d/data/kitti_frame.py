@@ -29,7 +29,7 @@ from ssal3d.data.kitti_infos import (
 )
 from ssal3d.data.kitti_objects import KittiObjects, read_objects
 from ssal3d.data.scans import check_plausible, check_scan_size, read_scan, scale_intensity
-from ssal3d.errors import UserError
+from ssal3d.errors import UnwritableError, UserError
 from ssal3d.fileio import atomic_path
 
 REDUCED = 'velodyne_reduced'
@@ -107,6 +107,8 @@ def convert_frame(task: FrameTask) -> FrameResult:
             plane=read_plane(task.source('planes', '.txt')) if calibration else None,
             instances=instances,
         )
+    except UnwritableError:
+        raise
     except UserError as error:
         return FrameResult(task.key, None, task.previous, str(error))
     return FrameResult(task.key, info, record)

@@ -126,9 +126,15 @@ class LabelState:
 def _parse_frame(entry: object, classes: tuple[str, ...], path: str | Path) -> LabelledFrame:
     if not isinstance(entry, dict) or not {'frame_id', 'round', 'boxes'} <= set(entry):
         raise UserError(f'{path}: found the frame entry {entry!r}, expected frame_id, round and boxes')
+    if not isinstance(entry['boxes'], dict):
+        raise UserError(
+            f'{path}: frame {entry["frame_id"]} has the boxes {entry["boxes"]!r}, expected their number by class'
+        )
+    if isinstance(entry['round'], bool) or not isinstance(entry['round'], int):
+        raise UserError(f'{path}: frame {entry["frame_id"]} has round {entry["round"]!r}, expected a whole number')
     for name, count in entry['boxes'].items():
         if name not in classes:
             raise UserError(f"{path}: frame {entry['frame_id']} counts class '{name}', expected {', '.join(classes)}")
-        if not isinstance(count, int) or count < 0:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise UserError(f"{path}: frame {entry['frame_id']} has {count!r} boxes of '{name}', expected 0 or more")
     return LabelledFrame(str(entry['frame_id']), int(entry['round']), dict(entry['boxes']))

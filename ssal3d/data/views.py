@@ -290,7 +290,10 @@ def _wanted(frames: str | Path | tuple[str, ...] | None, infos: Infos) -> set[st
         return set(pool)
     if isinstance(frames, tuple):
         return _known(frames, pool, 'frames')
-    return _known(read_text(frames, 'expected frame ids, one a line').split(), pool, str(frames))
+    listed = read_text(frames, 'expected frame ids, one a line').split()
+    if not listed:
+        raise UserError(f'{frames}: found no frame id, expected one a line')
+    return _known(listed, pool, str(frames))
 
 
 def _known(frames: Iterable[str], pool: list[str], source: str) -> set[str]:

@@ -19,7 +19,7 @@ from ssal3d.data.waymo_frame import POINT_FEATURES, WaymoFrame, frame_points
 from ssal3d.data.waymo_infos import CATEGORIES, frame_info
 from ssal3d.data.waymo_parquet import BOXES, CAMERAS, REQUIRED, read_parquet_frames
 from ssal3d.data.waymo_records import read_record_frames
-from ssal3d.errors import UserError
+from ssal3d.errors import UnwritableError, UserError
 from ssal3d.fileio import SCHEMA, atomic_path, read_json, write_json
 
 COUNTS = ('frames', 'points', 'in_no_label_zone', 'without_points', *CATEGORIES)
@@ -86,6 +86,8 @@ def convert_segment(task: SegmentTask) -> SegmentResult:
         counts = _finished(task, identity)
         if counts is None:
             counts = _convert(task, identity)
+    except UnwritableError:
+        raise
     except UserError as error:
         return SegmentResult(task.name, {}, str(error))
     return SegmentResult(task.name, counts)

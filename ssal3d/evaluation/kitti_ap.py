@@ -253,7 +253,7 @@ def _warnings(counted: Mapping[str, Mapping[str, int]], detected: Mapping[str, i
         if few and not small_sets:
             yield (
                 f'{name}: {min(few)} counted ground truths allow at most {100 * (min(few) - 1) / 40:.1f} in R40, because '
-                f'official sampling needs {RECALL_POSITIONS} ({numbers}); small_sets lifts the limit'
+                f'official sampling needs {RECALL_POSITIONS} ({numbers}); --small-sets, or small_sets=True of the metric, lifts the limit'
             )
 
 

@@ -12,13 +12,15 @@ from typing import Any
 
 from mmdet3d.registry import DATASETS
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ssal3d.active import ActiveSampler, RandomSampler
 from ssal3d.active.query.inputs import digest_of_folder
+from ssal3d.checks.labels import refuse_labels
+from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, file_digest, remove, sha256
 from ssal3d.log import tell
@@ -100,7 +102,6 @@ class ActiveLearningLoop(BaseLoop):
         final: Stage names of the final training: one chain, or several to compare,
             e.g. ``[['supervised', 'semi'], ['supervised', 'hssda']]``.
         annotator: Config of who reveals labels.
-        prediction: Arguments of `predict_pool`, ``batch_size``, ``num_workers``, ``frames_per_part``.
         reuse: Work dirs of other experiments; a finished step that read the same there is taken over, not done again.
         held_out_report: Measure the first model, the final ones and their pseudo labels on the frames that stay
             unlabelled. Needs their ground truth, so it is for simulations; nothing is learnt or chosen from it.
@@ -119,7 +120,6 @@ class ActiveLearningLoop(BaseLoop):
         rounds: Sequence[Mapping[str, Any]],
         final: Chains,
         annotator: Mapping[str, Any],
-        prediction: Mapping[str, Any] | None = None,
         reuse: str | Sequence[str] = (),
         held_out_report: bool = False,
         score_calibration: Mapping[str, Any] | None = None,
@@ -132,7 +132,7 @@ class ActiveLearningLoop(BaseLoop):
         self.rounds = rounds
         self.final = final
         self.annotator = annotator
-        self.prediction = dict(prediction or {})
+        self.prediction = dict(self.config.get('pool_dataloader', {}))
         self.held_out_report = held_out_report
         check_settings(score_calibration)
         self.score_calibration = score_calibration
@@ -161,6 +161,8 @@ class ActiveLearningLoop(BaseLoop):
         if is_main_process():
             write_card(self.config, self.work_dir, sys.argv)
         labels = self._labels(self._step('initial', self._query_reads(0, self.initial), self._buy_initial))
+        if is_main_process():
+            refuse_labels(self.config, labels)
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
             sampler = build_sampler(self.config, entry)

@@ -33,7 +33,10 @@ def training_content(config: Config, folders: Mapping[Path, str]) -> dict[str, A
         config: The complete config of the run.
         folders: Names for the folders that may appear in it, e.g. that of the stage.
     """
-    return {key: neutral(config[key], folders) for key in TRAINING_KEYS if config.get(key) is not None}
+    content = {key: neutral(config[key], folders) for key in TRAINING_KEYS if config.get(key) is not None}
+    if config.get('total_batch_size') is not None:  # a run may go on with another number of processes
+        content['train_dataloader']['batch_size'] = config.total_batch_size
+    return content
 
 
 def neutral(value: Any, folders: Mapping[Path, str], root: Path | None = None) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ssal3d.errors import unknown_name
+from ssal3d.models.mixed_precision import dense_part, has_fast_bfloat16
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
 
@@ -32,13 +33,8 @@ def cpu_dense_dtype(setting: str = 'auto') -> torch.dtype:
     return DTYPES[setting]
 
 
-def has_fast_bfloat16() -> bool:
-    """Return whether the processor multiplies bfloat16 natively."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
 def run_dense(layers: Callable[[Tensor], Any], inputs: Tensor, dtype: torch.dtype) -> list[Tensor]:
-    """Run convolutional layers on a feature map; on other devices than the CPU, as they are.
+    """Run convolutional layers on a feature map; on other devices than the CPU, in the precision of training.
 
     Args:
         layers: Takes ``(B, C, H, W)``, returns one map or several.
@@ -46,10 +42,12 @@ def run_dense(layers: Callable[[Tensor], Any], inputs: Tensor, dtype: torch.dtyp
         dtype: See `cpu_dense_dtype`.
 
     Returns:
-        The maps, in float32 on the CPU.
+        The maps, in float32.
     """
     if inputs.device.type != 'cpu' or dtype == torch.float32:
-        return _as_list(layers(inputs.contiguous()))
+        with dense_part(inputs.device):
+            maps = _as_list(layers(inputs.contiguous()))
+        return [found.float() for found in maps]
     with torch.autocast('cpu', dtype=dtype):
         outputs = _as_list(layers(inputs.contiguous(memory_format=torch.channels_last)))
     return [output.float() for output in outputs]

@@ -102,8 +102,8 @@ def check_extraction(detector: type, extraction: Extraction) -> None:
         return
     for name in sorted(extraction.columns - provided):
         raise UserError(
-            f"{detector.__name__} gives no column '{name}'; it gives {', '.join(sorted(provided))}. Choose a sampler "
-            'that reads those, or a detector with RoIs such as ActivePointVoxelRCNN'
+            f"{detector.__name__} gives no column '{name}'; it gives {', '.join(sorted(provided))}. Ask for "
+            'those (--fields), choose a sampler that reads them, or a detector with RoIs such as ActivePointVoxelRCNN'
         )
     layers = getattr(detector, 'gradient_layers', GRADIENT_LAYERS)
     if extraction.wants_gradient and extraction.gradient not in layers:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ssal3d.ops.rois import stack_rois
 
 NEGATIVE_IGNORED = 'positives_only'  # metainfo key: nothing is learnt from what is not labelled in the frame
+FIRST_STAGE_ONLY = 'first_stage_only'  # metainfo key: nobody reads what the second stage says about the frame
 POSITIVE_ROI_IOU = 0.75  # with `positives_only`, scores are learnt from RoIs above it (spec 6.2)
 
 
@@ -48,10 +49,13 @@ def frame_outputs(detector: Any, inputs: dict[str, Any], samples: Sequence[Any])
         inputs: Points and voxels of B frames.
         samples: B data samples. ``gt_instances_3d`` may hold ``weights`` (G,) per box; the metainfo key
             ``positives_only`` leaves everything that is not near a box out of the losses. Frames without
-            ``gt_instances_3d`` have no losses, and the RoIs of the test settings.
+            ``gt_instances_3d`` have no losses, and the RoIs of the test settings. The last frames may have the key
+            ``first_stage_only``: they have no RoIs, and do not enter the statistics of the second stage.
     """
     truths = [copy.deepcopy(sample.gt_instances_3d) if 'gt_instances_3d' in sample else None for sample in samples]
     metas = [sample.metainfo for sample in samples]
+    count = sum(not meta.get(FIRST_STAGE_ONLY) for meta in metas)
+    assert not any(meta.get(FIRST_STAGE_ONLY) for meta in metas[:count])
     features = detector.extract_feat(inputs)
     maps = detector.rpn_head(features['neck_feats'])
     outputs, proposals = [], []
@@ -61,12 +65,29 @@ def frame_outputs(detector: Any, inputs: dict[str, Any], samples: Sequence[Any])
         if truth is not None:
             losses = detector.rpn_head.loss_by_feat(*own, [copy.deepcopy(truth)], [meta], [None])
             output.losses |= {name: sum(parts) for name, parts in losses.items()}
-        settings = detector.test_cfg.rpn if truth is None else detector.train_cfg.rpn_proposal
-        proposals.append(detector.rpn_head.predict_by_feat(*own, batch_input_metas=[meta], cfg=settings)[0])
         outputs.append(output)
-    points = detector.extract_points_feat(inputs, features, proposals)
-    _second_stage(detector.roi_head, points, proposals, truths, metas, outputs)
+        if frame < count:
+            settings = detector.test_cfg.rpn if truth is None else detector.train_cfg.rpn_proposal
+            proposals.append(detector.rpn_head.predict_by_feat(*own, batch_input_metas=[meta], cfg=settings)[0])
+    if count:
+        points = detector.extract_points_feat(*_of_first_frames(inputs, features, count), proposals)
+        _second_stage(detector.roi_head, points, proposals, truths[:count], metas[:count], outputs[:count])
     return outputs
+
+
+def _of_first_frames(inputs: dict[str, Any], features: dict[str, Any], count: int) -> tuple[dict, dict]:
+    """Return the inputs of some first frames of a batch, and what the first stage has found in them."""
+    if count == len(inputs['points']):
+        return inputs, features
+    coors = inputs['voxels']['coors']
+    levels = []
+    for level in features['multi_scale_3d_feats']:
+        own = level.indices[:, 0] < count
+        levels.append(type(level)(level.features[own], level.indices[own], level.spatial_shape, count))
+    return (
+        {'points': inputs['points'][:count], 'voxels': {'coors': coors[coors[:, 0] < count]}},
+        {'spatial_feats': features['spatial_feats'][:count], 'multi_scale_3d_feats': levels},
+    )
 
 
 def _second_stage(

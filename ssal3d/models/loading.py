@@ -1,6 +1,7 @@
 """Building a trained detector for inference."""
 
 import copy
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import load_checkpoint
 from torch import nn
 
+from ssal3d.devices import require_usable_gpu
 from ssal3d.errors import UserError
 
 
@@ -24,10 +26,13 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
         device: Where the model goes; the best available device by default.
 
     Raises:
-        UserError: If the checkpoint is missing or belongs to another model.
+        UserError: If the checkpoint is missing or belongs to another model, or the device is a GPU that mmcv or spconv
+            cannot use.
     """
-    if not Path(checkpoint).is_file():
-        raise UserError(f'{checkpoint}: no such checkpoint; check the path')
+    require_checkpoint(checkpoint)
+    device = device or get_device()
+    if torch.device(device).type == 'cuda':
+        require_usable_gpu()
     init_default_scope(config.get('default_scope', 'mmdet3d'))
     model = MODELS.build(copy.deepcopy(config.model))  # a detector writes into what it is built from
     try:
@@ -37,7 +42,22 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
             f'{checkpoint}: does not fit the model of the config ({str(error).splitlines()[-1].strip()}); use the '
             'config that it was trained with'
         ) from None
-    return model.to(torch.device(device or get_device())).eval()
+    return model.to(torch.device(device)).eval()
+
+
+def require_checkpoint(path: str | Path) -> None:
+    """Check that a file is there and can be read as a checkpoint.
+
+    Raises:
+        UserError: If it is missing, cut or something else.
+    """
+    if not Path(path).is_file():
+        raise UserError(f'{path}: no such checkpoint; check the path')
+    with open(path, 'rb') as file:
+        start = file.read(2)
+    # A zip archive of torch.save, whose directory is at its end, or a pickle of old versions.
+    if not (zipfile.is_zipfile(path) if start == b'PK' else start.startswith(b'\x80')):
+        raise UserError(f'{path}: not readable as a checkpoint; it is cut, damaged or no checkpoint: copy it again')
 
 
 def newest_checkpoint(folder: str | Path) -> Path | None:

@@ -29,6 +29,7 @@ from ssal3d.models.gradients import (
     roi_score_derivatives,
     shared_layer_derivatives,
 )
+from ssal3d.models.mixed_precision import dense_part
 from ssal3d.models.roi_targets import roi_targets
 from ssal3d.ops.rois import stack_rois
 
@@ -56,6 +57,16 @@ class ActivePartA2RPNHead(PartA2RPNHead):
         """
         targets = super().anchor_target_3d(anchor_list, batch_gt_instances_3d, batch_input_metas, **kwargs)
         return weighted_anchor_targets(self, anchor_list, batch_gt_instances_3d, batch_input_metas, targets)
+
+    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
+        """Return class logits, residuals and direction logits of each level, in single precision.
+
+        Args:
+            x: Maps of the neck.
+        """
+        with dense_part(x[0].device):
+            maps = super().forward(x)
+        return tuple([level.float() for level in kind] for kind in maps)
 
     def _predict_by_feat_single(
         self,
@@ -178,7 +189,8 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         features = feats_dict['fusion_keypoint_features'] * foreground
         rois = stack_rois([results['bboxes_3d'].tensor for results in rpn_results_list])
         keypoints = feats_dict['keypoints']
-        pooled = self.bbox_roi_extractor(features, keypoints[..., 1:], keypoints[..., 0].int(), rois)
+        some = rois if len(rois) else rois.new_zeros(1, rois.shape[1])  # CUDA's kernels refuse to pool for no RoI
+        pooled = self.bbox_roi_extractor(features, keypoints[..., 1:], keypoints[..., 0].int(), some)[: len(rois)]
         scores, residuals = self.bbox_head(pooled)
         shared = self.bbox_head.shared_features
         results_list = self.bbox_head.get_results(
@@ -266,6 +278,7 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
         provides: Columns of the contract that the detector computes.
     """
 
+    marks_dense_part = True
     provides = frozenset(
         (
             *('class_logits', 'box_features', 'roi_index', 'roi_features', 'roi_valid', 'mc_scores', 'mc_residuals'),
@@ -317,6 +330,19 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
         padded = self.roi_head.padded
         return {'roi_scores_target': padded(scores[:, None])[:, 0], 'roi_residuals_target': padded(residuals)}
 
+    def extract_feat(self, batch_inputs_dict: dict) -> dict[str, Any]:
+        """Extract the features of the first stage; those of the neck may be in half precision.
+
+        Args:
+            batch_inputs_dict: Points and voxels.
+        """
+        voxels = batch_inputs_dict['voxels']
+        features = self.voxel_encoder(voxels['voxels'], voxels['num_points'], voxels['coors'])
+        dense, levels = self.middle_encoder(features, voxels['coors'], len(batch_inputs_dict['points']))
+        with dense_part(dense.device):
+            neck_feats = self.neck(self.backbone(dense))
+        return {'spatial_feats': dense, 'multi_scale_3d_feats': levels, 'neck_feats': neck_feats}
+
     def extract_points_feat(self, batch_inputs_dict: dict, feats_dict: dict, rpn_results_list: list) -> dict:
         """Extract key point features; keeps the RPN's input where its gradient is wanted.
 
@@ -332,7 +358,7 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
         return super().extract_points_feat(batch_inputs_dict, feats_dict, rpn_results_list)
 
     def _rpn_gradients(self, features: Tensor, wanted: Extraction) -> Tensor:
-        pieces = anchor_score_derivatives(self.rpn_head, features)
+        pieces = anchor_score_derivatives(self.rpn_head, features.float())
         cells = torch.arange(len(pieces[0]), device=features.device).chunk(len(features))
         return outer_product_sums(*pieces, cells, wanted.projection, wanted.projection_seed)
 

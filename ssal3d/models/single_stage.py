@@ -37,6 +37,7 @@ class SingleStageExtras:
 
     provides = frozenset(('class_logits', 'box_features', 'gradient'))
     gradient_layers = ('rpn_conv_cls',)
+    marks_dense_part = True
 
     def __init__(self, *args: Any, feature_grid: int = 1, dense_cpu_dtype: str = 'auto', **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

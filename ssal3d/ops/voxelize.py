@@ -1,4 +1,4 @@
-"""Points into voxels on the CPU, with the outputs of mmcv's kernel but without its dense grid."""
+"""Points into voxels with the outputs of mmcv's kernels: without a dense grid on the CPU, by sorting elsewhere."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,6 +38,54 @@ def hard_voxelize(
     voxels = np.zeros((len(first), max_points, points.shape[1]), dtype=cloud.dtype)
     _scatter(cloud, voxel_of_point, slot, voxels)
     return torch.from_numpy(voxels).to(points.dtype), coordinates[torch.from_numpy(first)], torch.from_numpy(counts)
+
+
+def hard_voxelize_by_sorting(
+    points: Tensor, voxel_size: Sequence[float], point_range: Sequence[float], max_points: int, max_voxels: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sort points into voxels of limited size on any device, without waiting for it.
+
+    mmcv's deterministic kernel on CUDA walks through all points in one thread and compares every point with all before
+    it, O(N^2). Here a stable sort brings the points of a voxel together in their order; O(N log N), the same result.
+
+    Args:
+        points: ``(N, C)`` points, x, y, z first.
+        voxel_size: Three sizes in metres.
+        point_range: Low x, y, z and high x, y, z; points outside (or not finite) are dropped.
+        max_points: Points kept per voxel, in the order of the points.
+        max_voxels: Voxels kept, in the order of their first points.
+
+    Returns:
+        ``(max_voxels, max_points, C)`` points, ``(max_voxels, 3)`` int32 coordinates (z, y, x), ``(max_voxels,)`` int32
+        numbers of points, each padded with zeros, and the number of voxels.
+    """
+    size, low = (np.asarray(values, dtype=np.float32).tolist() for values in (voxel_size, point_range[:3]))
+    grid = _grid_size(voxel_size, point_range).tolist()
+    cells = [((points[:, axis] - low[axis]) / size[axis]).floor() for axis in range(3)]
+    inside = torch.stack([(cell >= 0) & (cell < count) for cell, count in zip(cells, grid)]).all(0)
+    x, y, z = (torch.where(inside, cell, 0).long() for cell in cells)
+    nowhere = grid[0] * grid[1] * grid[2]
+    key, order = torch.where(inside, (z * grid[1] + y) * grid[0] + x, nowhere).sort(stable=True)
+    row = torch.arange(len(points), device=points.device)
+    begins = torch.cat((key[:1] >= 0, key[1:] != key[:-1]))
+    begin = torch.where(begins, row, 0).cummax(0).values  # where the point's voxel begins among the sorted points
+    first = order[begin]
+    opens = torch.zeros_like(inside)  # which points are the first of a voxel, in the order of the points
+    opens[first] = inside[first]
+    voxel, slot = opens.cumsum(0)[first] - 1, row - begin
+    stays = (key < nowhere) & (voxel < max_voxels)
+    kept = stays & (slot < max_points)
+    # One row more takes what is dropped.
+    place = torch.where(kept, voxel * max_points + slot, max_voxels * max_points)
+    voxels = points.new_zeros(max_voxels * max_points + 1, points.shape[1])
+    voxels[place] = points[order]
+    coordinates, counts = (
+        torch.zeros(max_voxels + 1, *more, dtype=torch.int32, device=key.device) for more in ((3,), ())
+    )
+    coordinates[torch.where(stays, voxel, max_voxels)] = torch.stack((z, y, x), 1)[order].int()
+    counts.index_add_(0, torch.where(kept, voxel, max_voxels), kept.int())
+    found = voxels[:-1].view(max_voxels, max_points, -1)
+    return found, coordinates[:-1], counts[:-1], opens.sum().clamp(max=max_voxels)
 
 
 def dynamic_voxelize(points: Tensor, voxel_size: Sequence[float], point_range: Sequence[float]) -> Tensor:

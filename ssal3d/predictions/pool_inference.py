@@ -6,6 +6,7 @@ depend on the number of ranks or on interruptions.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,12 +14,13 @@ from typing import Any, cast
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_reduce_dict, barrier, broadcast_object_list, get_dist_info
+from mmengine.dist import all_reduce_dict, get_dist_info
 from torch import nn
 from torch.utils.data import DataLoader
 
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.label_state import pool_digest
+from ssal3d.distributed import barrier, from_rank_0
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import (
     COMPUTED_FOR_ALL,
@@ -28,7 +30,7 @@ from ssal3d.models.extraction import (
     provided_columns,
 )
 from ssal3d.models.wrapping import unwrapped
-from ssal3d.ops.boxes import points_per_box
+from ssal3d.predictions.part_files import WITHOUT_MODEL, PartFiles, part_name
 from ssal3d.predictions.reader import read_metadata
 from ssal3d.predictions.schema import REQUIRED, Layout, column
 from ssal3d.predictions.writer import write_part
@@ -56,13 +58,20 @@ class PassTiming:
         frames: Frames predicted in this pass; frames of finished parts are not predicted again.
         load: Waiting for the data loader.
         forward: Inside the model, voxelisation and NMS included.
-        write: Turning results into rows and writing parts.
+        write: Fetching results from the device, and waiting for the thread that makes rows and files of them.
     """
 
     frames: int = 0
     load: float = 0.0
     forward: float = 0.0
     write: float = 0.0
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Count the time inside as writing."""
+        start = time.perf_counter()
+        yield
+        self.write += time.perf_counter() - start
 
     @property
     def outside_share(self) -> float:
@@ -141,11 +150,10 @@ def _predict(
     """Predict the parts that are not there yet, this rank's share of them."""
     frames_per_part, batch_size = metadata['frames_per_part'], metadata['batch_size']
     rank, world_size = get_dist_info()
-    parts = [_missing_parts(out, len(view.frame_ids), frames_per_part, metadata) if rank == 0 else []]
-    broadcast_object_list(parts)  # one rank looks, before any writes
-    own = parts[0][rank::world_size]
+    parts = _missing_parts(out, len(view.frame_ids), frames_per_part, metadata) if rank == 0 else []
+    own = from_rank_0(parts)[rank::world_size]  # one rank looks, before any writes
     if own == [range(0)]:  # everything is labelled: readers find no frame, but what they expect
-        write_part(out / 'part-00000.parquet', [], fields, metadata)
+        write_part(out / part_name(0), [], fields, metadata)
     timing = PassTiming()
     was_training = network.training
     network.eval()
@@ -153,19 +161,20 @@ def _predict(
         batches = _predicted_batches(network, view, own, batch_size, num_workers, timing)
         total = sum(map(len, own))
         progress = track(batches, description, -(-total // batch_size), quiet=rank != 0)
-        rows: list[tuple[str, dict[str, np.ndarray]]] = []
-        for positions, results, points in progress:
-            start = time.perf_counter()
-            for position, sample, cloud in zip(positions, results, points):
-                rows.append((view.frame_ids[position], _row(network, sample, cloud, view, position, fields)))
-            if len(rows) == frames_per_part or positions[-1] == len(view.frame_ids) - 1:
-                number = positions[-1] // frames_per_part
-                write_part(out / f'part-{number:05d}.parquet', rows, fields, metadata)
-                rows.clear()
-            timing.write += time.perf_counter() - start
+        with PartFiles(out, view, fields, metadata) as files:
+            for positions, results, points in progress:
+                with timing.writing():
+                    for position, sample, cloud in zip(positions, results, points):
+                        files.add(position, _columns(network, sample, view, position, fields), _numpy(cloud))
+            with timing.writing():
+                files.finish()
     finally:
         network.train(was_training)
     barrier()
+    if rank == 0 and _missing_parts(out, len(view.frame_ids), frames_per_part, metadata):
+        raise UserError(
+            f'{out}: parts are missing although all processes have written theirs; choose a folder that all machines share'
+        )
     return _over_ranks(timing)
 
 
@@ -179,7 +188,7 @@ def _missing_parts(out: Path, frames: int, size: int, metadata: Mapping[str, Any
     """Return the positions of every part that is not on disk yet, after checking those that are."""
     missing = []
     for number, first in enumerate(range(0, max(frames, 1), size)):  # an empty one without frames
-        path = out / f'part-{number:05d}.parquet'
+        path = out / part_name(number)
         if not path.exists():
             missing.append(range(first, min(first + size, frames)))
             continue
@@ -213,14 +222,11 @@ def _predicted_batches(
         start = time.perf_counter()
 
 
-def _row(
-    network: Any, sample: Any, points: torch.Tensor, view: Any, position: int, fields: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Return the contract's columns of one predicted frame."""
+def _columns(network: Any, sample: Any, view: Any, position: int, fields: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the contract's columns of one predicted frame that come from the model."""
     instances = sample.pred_instances_3d
-    boxes = gravity_centred(instances.bboxes_3d)
     values = {
-        'bboxes_3d': boxes,
+        'bboxes_3d': gravity_centred(instances.bboxes_3d),
         'scores_3d': _numpy(instances.scores_3d).clip(0, 1),
         'labels_3d': _numpy(instances.labels_3d),
     }
@@ -228,18 +234,14 @@ def _row(
     if 'roi_scores_target' in fields or 'roi_residuals_target' in fields:
         extras |= network.roi_targets(extras['rois'], _annotations(view, position))
     for name in fields:
-        if name == 'num_points':
-            values[name] = points_per_box(_numpy(points)[:, :3], boxes)
-        elif name in ('lidar2img', 'image_shape'):
-            values[name] = _camera(view.get_data_info(position), view.frame_ids[position], name)
-        elif column(name).layout is Layout.BOX and name in instances:
+        if column(name).layout is Layout.BOX and name in instances:
             values[name] = _numpy(instances[name])
         elif name in extras:
             values[name] = _numpy(extras[name])
-        elif name not in REQUIRED:
+        elif name not in (*REQUIRED, *WITHOUT_MODEL):
             raise UserError(
                 f"frame {view.frame_ids[position]}: the detector gives no '{name}'; it gives "
-                f'{", ".join(sorted({*instances.keys(), *extras}))}. Switch it on in the model config or leave it out'
+                f'{", ".join(sorted({*instances.keys(), *extras}))}. Switch it on in the model config, or leave it out of --fields'
             )
     return values
 
@@ -252,18 +254,6 @@ def _annotations(view: Any, position: int) -> Mapping[str, Any]:
             f'frame {view.frame_ids[position]}: targets were asked for, but it is not labelled; predict with --labelled'
         )
     return found
-
-
-def _camera(info: Mapping[str, Any], frame_id: str, name: str) -> np.ndarray:
-    """Return the projection or the (height, width) of the frame's camera; NaN where the frame has none."""
-    camera: Mapping[str, Any] = next(iter(info.get('images', {}).values()), {})
-    if name == 'image_shape':
-        return np.array([camera.get('height', np.nan), camera.get('width', np.nan)], dtype=np.float32)
-    if 'lidar2img' in camera:
-        return np.array(camera['lidar2img'], dtype=np.float32)
-    if 'cam2img' in camera and 'lidar2cam' in camera:
-        return (np.array(camera['cam2img']) @ np.array(camera['lidar2cam'])).astype(np.float32)
-    return np.full((4, 4), np.nan, dtype=np.float32)
 
 
 def _numpy(tensor: torch.Tensor) -> np.ndarray:

@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, atomic_path
+from ssal3d.predictions.row import checked_row
 from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Column, Layout, column
 
 
@@ -24,6 +26,9 @@ class PredictionWriter:
         metadata: More facts for the files' metadata: detector, checkpoint, thresholds.
         prefix: Distinguishes writers that run at the same time, e.g. the rank.
         frames_per_part: Frames between two writes; what a killed run may lose.
+
+    Raises:
+        UserError: If a column does not exist.
 
     Example:
         >>> import tempfile
@@ -48,6 +53,10 @@ class PredictionWriter:
         self.metadata = {'classes': list(classes), **(metadata or {})}
         self.prefix = prefix
         self.frames_per_part = frames_per_part
+        for name in self.fields:
+            column(name)
+        self._known: set[str] = set()
+        self._widths: dict[str, int] = {}
         self._rows: list[tuple[str, Mapping[str, Any]]] = []
         self._next = len(list(self.folder.glob(f'part-{prefix}-*.parquet')))
 
@@ -59,8 +68,23 @@ class PredictionWriter:
             self.flush()
 
     def add(self, frame_id: str, **values: Any) -> None:
-        """Add one frame; every column of this writer must be given."""
-        self._rows.append((frame_id, values))
+        """Add one frame; every column of this writer must be given.
+
+        Args:
+            frame_id: Its id.
+            **values: Values by column; see `ssal3d.predictions.schema`.
+
+        Raises:
+            UserError: If the id is no text or was added before, a column is missing, was not declared or has another
+                shape, or a value is out of range; the message names the frame.
+        """
+        if not isinstance(frame_id, str) or not frame_id:
+            raise UserError(f"found the frame id {frame_id!r}, expected text, e.g. '000001'")
+        if frame_id in self._known:
+            raise UserError(f'frame {frame_id} was added before; every frame needs one row')
+        row = checked_row(frame_id, values, self.fields, self.metadata['classes'], self._widths)
+        self._known.add(frame_id)
+        self._rows.append((frame_id, row))
         if len(self._rows) >= self.frames_per_part:
             self.flush()
 

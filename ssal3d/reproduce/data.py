@@ -36,15 +36,12 @@ def prepare(dataset: str, root: Path, seed: int) -> dict[str, str]:
         return {}
     val = simulate(root / 'val', VAL + OTHERS, VAL, VAL_SEED)
     pool = simulate(root / f'pool_{seed}', POOL + OTHERS, OTHERS, seed)
-    annotations = str(val / 'kitti_infos_val.pkl')
     return {
         'data_root': str(pool),
-        'pool_dataset.data_root': str(pool),
-        'train_dataloader.dataset.dataset.data_root': str(pool),
         'val_dataloader.dataset.data_root': str(val),
         'test_dataloader.dataset.data_root': str(val),
-        'val_evaluator.ann_file': annotations,
-        'test_evaluator.ann_file': annotations,
+        'val_evaluator.ann_file': str(val / 'kitti_infos_val.pkl'),
+        'test_evaluator.ann_file': str(val / 'kitti_infos_val.pkl'),
     }
 
 

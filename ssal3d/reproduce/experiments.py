@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.reproduce.rows import DEFAULT_VARIANTS, NOTHING_OF_CAL, Row
 
@@ -74,30 +73,22 @@ class Experiment:
         """Return the config: a few lines on top of what all rows share."""
         settings: dict[str, Any] = {'randomness': {'seed': self.seed}}
         if self.row.pretrain == 'Full':
-            settings['train_cfg'] = {'initial': {'budget': EVERYTHING}, 'rounds': [], 'final': ['supervised']}
+            settings['train_cfg'] = {
+                'initial': {'query': {'budget': EVERYTHING}},
+                'rounds': [],
+                'final': ['supervised'],
+            }
         else:
             settings['train_cfg'] = {
                 'rounds': [{'pretrain': PRETRAIN[self.row.pretrain]}],
                 'final': FINAL[self.row.final],
             }
             if self.row.sampler != 'CAL':
-                settings['active_sampler'] = {'_delete_': True, **sampler_settings(self.row.sampler)}
-            for key, value in variant_settings(self.row).items():
-                settings[key] = {**settings.get(key, {}), **value}
+                settings['active_sampler'] = f'ssal3d::active/{self.row.sampler.lower()}_kitti.py'
+            settings |= variant_settings(self.row)
         lines = [f'"""{self.row.experiment}, seed {self.seed}."""', '', f"_base_ = '{self.base}'", '']
         lines += [f'{key} = {value!r}' for key, value in settings.items()]
         return '\n'.join(lines) + '\n'
-
-
-def sampler_settings(name: str) -> dict[str, Any]:
-    """Return the settings of a sampler as its annotated config has them.
-
-    Args:
-        name: E.g. ``'Entropy'``.
-    """
-    settings = read_config(f'ssal3d::active/{name.lower()}_kitti.py').active_sampler.to_dict()
-    settings.pop('dontcare', None)
-    return settings
 
 
 def variant_settings(row: Row) -> Mapping[str, Any]:

@@ -19,13 +19,13 @@ class Interval(NamedTuple):
         mean: Mean over the seeds.
         low: Lower end; NaN with fewer than two seeds.
         high: Upper end; NaN with fewer than two seeds.
-        count: Number of seeds.
+        seeds: Number of seeds.
     """
 
     mean: float
     low: float
     high: float
-    count: int
+    seeds: int
 
 
 class Comparison(NamedTuple):

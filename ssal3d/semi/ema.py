@@ -59,11 +59,14 @@ def ema_update(teacher: nn.Module, student: nn.Module, keep: float, buffers: boo
     if sources.keys() != targets.keys():
         odd = sorted(sources.keys() ^ targets.keys())[0]
         raise UserError(f"teacher and student: only one of them has '{odd}'; build both from one config")
-    for name, target in targets.items():
-        if target.is_floating_point():
-            target.lerp_(sources[name].to(target.dtype), 1 - keep)
-        else:
-            target.copy_(sources[name])
+    moving = [name for name, target in targets.items() if target.is_floating_point()]
+    if moving:  # one kernel for all of them where the device has such kernels
+        torch._foreach_lerp_(
+            [targets[name] for name in moving], [sources[name].to(targets[name].dtype) for name in moving], 1 - keep
+        )
+    counters = [name for name, target in targets.items() if not target.is_floating_point()]
+    if counters:
+        torch._foreach_copy_([targets[name] for name in counters], [sources[name] for name in counters])
 
 
 def _tensors(module: nn.Module, buffers: bool) -> dict[str, Tensor]:

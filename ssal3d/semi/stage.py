@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from mmdet3d.registry import DATASETS
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.determinism import seeded_globals
+from ssal3d.distributed import barrier
 from ssal3d.fileio import atomic_path
 from ssal3d.models.loading import load_detector
 from ssal3d.registry import STAGES
@@ -55,14 +56,14 @@ class SemiStage(SupervisedStage):
         self.ema = dict(ema or {})
         self.include_labelled = include_labelled
 
-    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
-        """Return the complete config of the run.
+    def compose(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the config of the run without ``options``.
 
         Args:
             experiment: The experiment's config.
             inputs: Folder, labels and starting point.
         """
-        config = super().build_config(experiment, inputs)
+        config = super().compose(experiment, inputs)
         detector = copy.deepcopy(config.model.to_dict())
         preprocessor = dict(detector.pop('data_preprocessor'), type='SemiDataPreprocessor')
         config.model = dict(

@@ -7,7 +7,7 @@ from ssal3d.exports import lazy_exports
 if TYPE_CHECKING:
     from ssal3d.stages.loss_net import LossNetStage as LossNetStage
     from ssal3d.stages.run import train_stage as train_stage
-    from ssal3d.stages.schedules import onecycle as onecycle
+    from ssal3d.stages.schedules import stretch as stretch
     from ssal3d.stages.supervised import StageInputs as StageInputs
     from ssal3d.stages.supervised import SupervisedStage as SupervisedStage
 
@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         'loss_net': ['LossNetStage'],
         'run': ['train_stage'],
-        'schedules': ['onecycle'],
+        'schedules': ['stretch'],
         'supervised': ['StageInputs', 'SupervisedStage'],
     },
 )

@@ -22,11 +22,11 @@ class LossNetStage(SupervisedStage):
     Args:
         epochs: Number of epochs.
         lr: Constant learning rate of Adam.
-        batch_size: Frames per step and process, even, because they are compared in pairs; by default that of the
-            experiment, rounded up.
+        batch_size: Frames per step over all processes, an even number in each of them, because they are compared in
+            pairs; by default that of the experiment, rounded up.
         repeat: How often an epoch goes through the labelled frames; more if they do not fill a batch.
         checkpoint_interval: Epochs between checkpoints.
-        options: Anything of the run's config to change, merged last.
+        options: As for `SupervisedStage`.
     """
 
     needs_rois = True
@@ -47,8 +47,8 @@ class LossNetStage(SupervisedStage):
             raise UserError(f'batch_size of LossNetStage: found {batch_size!r}, expected an even number of frames')
         self.batch_size = batch_size
 
-    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
-        """Return the complete config of the run.
+    def compose(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the config of the run without ``options``.
 
         Args:
             experiment: The experiment's config.
@@ -62,18 +62,35 @@ class LossNetStage(SupervisedStage):
                 f'{inputs.work_dir}: a loss net needs a trained detector; let another stage come first, e.g. '
                 "pretrain=['normal', 'loss_net']"
             )
-        config = super().build_config(experiment, inputs)
+        config = super().compose(experiment, inputs)
         config.model.type = self.leaves
-        # Nothing of the detector's optimiser is kept; merging would mix the arguments of two optimisers.
-        config.optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=self.lr))
+        # Nothing of the detector's optimiser is kept but the precision; merging would mix two optimisers' arguments.
+        precision = {key: config.optim_wrapper[key] for key in ('type', 'dtype') if key in config.optim_wrapper}
+        config.optim_wrapper = dict(**precision, optimizer=dict(type='Adam', lr=self.lr))
         config.param_scheduler = []
         config.train_dataloader.batch_size = self._batch_size(config)
         config.train_dataloader.drop_last = True
         config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=self.epochs)
         for name in ('val_cfg', 'val_dataloader', 'val_evaluator'):
             config.pop(name, None)
-        if self.options:
-            config.merge_from_dict(self.options)
+        return config
+
+    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the complete config of the run.
+
+        Args:
+            experiment: The experiment's config.
+            inputs: Folder, labels and starting point.
+
+        Raises:
+            UserError: If a process would get an odd number of frames.
+        """
+        config = super().build_config(experiment, inputs)
+        if config.train_dataloader.batch_size % 2:
+            raise UserError(
+                f'batch_size of LossNetStage: found {config.total_batch_size} frames for {get_world_size()} processes, '
+                'expected an even number for each of them'
+            )
         return config
 
     def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
@@ -81,8 +98,10 @@ class LossNetStage(SupervisedStage):
         return dict(super().train_dataset(config, inputs), repeat=max(self.repeat, self._least_repeat(config, inputs)))
 
     def _batch_size(self, config: Config) -> int:
-        given = config.train_dataloader.batch_size
-        return self.batch_size or max(2, given + given % 2)
+        pairs = 2 * get_world_size()
+        return (
+            self.batch_size or -(-config.get('total_batch_size', config.train_dataloader.batch_size) // pairs) * pairs
+        )
 
     def _least_repeat(self, config: Config, inputs: StageInputs) -> int:
         if not inputs.labels.exists():
@@ -92,4 +111,4 @@ class LossNetStage(SupervisedStage):
             raise UserError(
                 f'{inputs.labels}: found no labelled frame, expected at least one; raise the initial budget'
             )
-        return -(-self._batch_size(config) * get_world_size() // frames)
+        return -(-self._batch_size(config) // frames)

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import is_main_process
 
+from ssal3d.distributed import barrier
 from ssal3d.fileio import atomic_path
 from ssal3d.models.loading import newest_checkpoint
 from ssal3d.runner import QuietRunner

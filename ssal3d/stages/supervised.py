@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import get_world_size
 from numpy.typing import NDArray
 
+from ssal3d.distributed import frames_per_process
 from ssal3d.errors import UserError
 from ssal3d.registry import STAGES
 from ssal3d.stages.run import last_checkpoint
-from ssal3d.stages.schedules import onecycle
+from ssal3d.stages.schedules import stretch
 
 FrameBoxes = dict[str, tuple[NDArray, NDArray]]  # by frame id: (K, 7) gravity-centred boxes (m, rad), (K,) labels
 
 # Keys of an experiment that mean nothing to a single run.
-EXPERIMENT_KEYS = ('train_cfg', 'stages', 'active_sampler', 'query', 'resume', 'load_from')
+EXPERIMENT_KEYS = ('train_cfg', 'stages', 'schedule', 'active_sampler', 'query', 'resume', 'load_from')
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class StageInputs:
         labels: Label state: what the stage may learn from.
         load_from: Checkpoint to start from; None for random initial weights.
         predictions: Predictions of that checkpoint on the unlabelled pool, if there are any.
-        prediction: How the stage predicts the pool itself: ``batch_size``, ``num_workers``, ``frames_per_part``.
+        prediction: How the stage predicts the pool itself, as the config's ``pool_dataloader``: ``batch_size``,
+            ``num_workers``, ``frames_per_part``.
     """
 
     work_dir: Path
@@ -46,9 +49,9 @@ class SupervisedStage:
     Args:
         epochs: Number of epochs.
         repeat: How often an epoch goes through the labelled frames.
-        schedule: Arguments of `onecycle` other than ``epochs``.
+        param_scheduler: MMEngine's, for any length, see `stretch`; by default that of the experiment.
         checkpoint_interval: Epochs between checkpoints; a killed run loses at most that many.
-        options: Anything of the run's config to change, merged last.
+        options: Anything of the run's config to change, e.g. ``dict(train_dataloader=dict(batch_size=4))``; merged last.
         frames: Frames that the model learns from in the whole run, instead of ``repeat``; thus stages with any number of
             labelled frames, or of frames per sample, are compared at the same cost.
 
@@ -73,7 +76,7 @@ class SupervisedStage:
         self,
         epochs: int,
         repeat: int = 1,
-        schedule: Mapping[str, Any] | None = None,
+        param_scheduler: Sequence[Mapping[str, Any]] | None = None,
         checkpoint_interval: int = 1,
         options: Mapping[str, Any] | None = None,
         frames: int | None = None,
@@ -86,7 +89,7 @@ class SupervisedStage:
         self.frames = frames
         self.epochs = epochs
         self.repeat = repeat
-        self.schedule = dict(schedule or {})
+        self.param_scheduler = param_scheduler
         self.checkpoint_interval = checkpoint_interval
         self.options = dict(options or {})
 
@@ -97,12 +100,24 @@ class SupervisedStage:
             experiment: The experiment's config.
             inputs: Folder, labels and starting point.
         """
+        config = self.compose(experiment, inputs)
+        config.merge_from_dict(copy.deepcopy(self.options))
+        share_batch(config)
+        return config
+
+    def compose(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the config of the run without ``options``; what a subclass changes.
+
+        Args:
+            experiment: The experiment's config.
+            inputs: Folder, labels and starting point.
+        """
         content = {k: v for k, v in copy.deepcopy(experiment._cfg_dict).items() if k not in EXPERIMENT_KEYS}
         config = Config(content)
         config.work_dir = str(inputs.work_dir)
         config.load_from = str(inputs.load_from) if inputs.load_from else None
         config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=self.epochs, val_interval=self.epochs)
-        config.param_scheduler = onecycle(self.epochs, **self.schedule)
+        config.param_scheduler = stretch(self._param_scheduler(config), self.epochs)
         config.train_dataloader.dataset = self.train_dataset(config, inputs)
         config.default_hooks.checkpoint = dict(
             type='CheckpointHook', interval=self.checkpoint_interval, max_keep_ckpts=2, save_last=True
@@ -113,9 +128,10 @@ class SupervisedStage:
             dict(type='SyncBuffersHook'),  # batch norm statistics: the same weights, so the same bank, on every rank
             *self.hooks(config, inputs),
         ]
-        if self.options:
-            config.merge_from_dict(self.options)
         return config
+
+    def _param_scheduler(self, config: Config) -> Sequence[Mapping[str, Any]]:
+        return config.get('param_scheduler', []) if self.param_scheduler is None else self.param_scheduler
 
     def detector_config(self, config: Config) -> Config:
         """Return the config with which the stage's checkpoint makes predictions.
@@ -160,6 +176,20 @@ class SupervisedStage:
     def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
         """Return the hooks that this kind of stage needs beside the usual ones."""
         return [dict(type='PasteBankHook', bank=bank_of(inputs), labelled=labelled_frames(config, inputs))]
+
+
+def share_batch(config: Config) -> None:
+    """Give each process its share of the run's batch, so that their number changes neither steps nor frames.
+
+    Args:
+        config: Config of a run whose ``train_dataloader.batch_size`` counts the frames of all processes; changed in
+            place. ``total_batch_size`` keeps the number, for a rerun with another number of processes.
+
+    Raises:
+        UserError: If the processes cannot share the batch evenly.
+    """
+    config.total_batch_size = config.train_dataloader.batch_size
+    config.train_dataloader.batch_size = frames_per_process(config.total_batch_size, get_world_size())
 
 
 def bank_of(inputs: StageInputs) -> str:

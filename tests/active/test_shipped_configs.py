@@ -6,6 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from ssal3d.active.query.settings import KEYS, query_settings
+from ssal3d.configs import read_config
 from ssal3d.registry import ACTIVE_SAMPLERS, options_of
 
 FOLDER = Path(__file__).parents[2] / 'configs' / 'active'
@@ -53,3 +54,19 @@ def test_the_papers_variant_of_cal_is_another_file():
     assert (plain['caps'], paper['caps']) == ('inverse_freq', 'manual')
     assert paper['class_weights'] == {'Car': 0.3, 'Pedestrian': 1.1, 'Cyclist': 1.6}
     assert (plain['min_precision'], paper['min_precision']) == (0.5, 0)
+
+
+EXPERIMENTS = sorted([*FOLDER.parent.glob('ssal/*.py'), *FOLDER.parent.glob('paper/*.py')])
+
+
+@pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda path: f'{path.parent.name}-{path.stem}')
+def test_the_queries_of_every_experiment_can_be_made(path):
+    config = read_config(path, custom_imports=False)
+    oracle = path.stem == 'pvrcnn_kitti_paper_query'
+    for entry in (config.train_cfg.initial, *config.train_cfg.rounds):
+        if not entry.get('labels'):
+            settings = query_settings(config, entry, 'entry')
+            assert settings.budget > 0
+            assert (settings.dontcare != 'none') is oracle
+            ACTIVE_SAMPLERS.build(dict(entry.get('sampler') or config.active_sampler))
+    assert config.train_cfg.annotator.get('reveal_dontcare', False) is oracle

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 
 import ssal3d  # noqa: F401 - without it, mmcv-lite cannot be imported at all
+from tests.helpers.operator_inputs import renumbered
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.helpers.operator_inputs import renumbered
 
 torch.set_num_threads(1)
 rng = np.random.default_rng(0)
@@ -304,6 +304,46 @@ def sparse_row_order():
     return any(level.indices.tolist() != sorted(level.indices.tolist()) for level in levels)
 
 
+def serial_voxelisation():
+    """On a device without a kernel of its own, only sorting with torch's operators can voxelise."""
+    from mmcv import _ext
+
+    def meta(*shape, dtype=torch.float32):
+        return torch.zeros(shape, dtype=dtype, device='meta')
+
+    results = meta(3, 2, 4), meta(3, 3, dtype=torch.int32), meta(3, dtype=torch.int32), meta(dtype=torch.long)
+    grid, sizes = (torch.ones(3), torch.tensor([0.0, 0, 0, 4, 4, 4])), {'max_points': 2, 'max_voxels': 3, 'NDim': 3}
+    return fails(lambda: _ext.hard_voxelize_forward(meta(5, 4), *grid, *results, **sizes, deterministic=True))
+
+
+def frames_sampled_in_turn():
+    """Two frames of another device must be handed to the sampling kernel together."""
+    from mmdet3d.models.middle_encoders import VoxelSetAbstraction, voxel_set_abstraction
+
+    seen = []
+
+    def sample(points, count):
+        seen.append(tuple(points.shape))
+        return torch.zeros(len(points), count, dtype=torch.int32, device=points.device)
+
+    encoder = types.SimpleNamespace(voxel_center_as_source=False, num_keypoints=4)
+    clouds = [torch.zeros(count, 4, device='meta') for count in (1100, 1200)]
+    with (
+        mock.patch.object(voxel_set_abstraction, 'furthest_point_sample', sample),
+        mock.patch('mmcv.ops.furthest_point_sample', sample),
+    ):
+        VoxelSetAbstraction.sample_key_points(encoder, clouds, None)
+    return seen != [(2, 1200, 3)]
+
+
+def anchors_made_anew():
+    from mmdet3d.models.task_modules.anchor import AlignedAnchor3DRangeGenerator
+
+    generator = AlignedAnchor3DRangeGenerator(ranges=[[0, 0, 0, 4, 4, 0]], sizes=[[1, 1, 1]], reshape_out=False)
+    first, second = (generator.grid_anchors([(2, 2)], device='cpu')[0] for _ in range(2))
+    return first.data_ptr() != second.data_ptr()
+
+
 def frames_without_points():
     from mmdet3d.models.data_preprocessors import Det3DDataPreprocessor
 
@@ -428,7 +468,7 @@ FUNCTIONS = (
     broken_open3d, numpy_long, pkg_resources, safe_checkpoints, atomic_files, keep_last_checkpoint,
     cyclic_momentum, config_text, cpu_data_parallel, cpu_launchers, cpu_point_operators,
     fast_cpu_boxes_and_voxels, nms_of_nothing, spconv_stream, spconv_frame_order, spconv_hash_order, spconv_cuda_build,
-    spconv_races, sparse_row_order,
+    spconv_races, sparse_row_order, serial_voxelisation, frames_sampled_in_turn, anchors_made_anew,
     frames_without_points, frames_without_proposals, frames_without_objects, negative_proposals,
     fast_cpu_set_abstraction, fast_cpu_proposals, fast_cpu_roi_head,
 )  # fmt: skip

@@ -3,44 +3,34 @@
 _base_ = [
     '../../configs/_base_/datasets/kitti.py',
     '../../configs/_base_/models/pvrcnn_sim.py',
+    '../../configs/_base_/schedules/onecycle_80e.py',
     '../../configs/_base_/stages_kitti.py',
     '../../configs/_base_/default_runtime.py',
 ]
 
-near = [0, -19.2, -3, 38.4, 19.2, 1]  # m
+point_cloud_range = [0, -19.2, -3, 38.4, 19.2, 1]  # m
+paste_groups = dict(Car=4, Pedestrian=2, Cyclist=2)  # few: a few dozen steps suffice
 little = [-0.1, 0.1]  # rad
 quick = dict(eps=1e-3, momentum=0.1)  # batch norm: the usual 0.01 knows its statistics after hundreds of steps only
 
 
-def _fit(pipeline):
-    """Return a pipeline with the model's range, little rotation and few pasted objects: a few dozen steps suffice."""
-    changes = dict(point_cloud_range=near, rot_range=little, groups=dict(Car=4, Pedestrian=2, Cyclist=2))
-    return [{key: changes.get(key, value) for key, value in step.items()} for step in pipeline]
+def _turn_little(pipeline):
+    """Return a pipeline with little rotation."""
+    return [dict(step, rot_range=little) if 'rot_range' in step else step for step in pipeline]
 
 
-labelled_pipeline = _fit(_base_.labelled_pipeline)
-pseudo_pipeline = _fit(_base_.pseudo_pipeline)
-student_pipeline = _fit(_base_.student_pipeline)
-test_pipeline = _fit(_base_.test_pipeline)
+labelled_pipeline = _turn_little(_base_.labelled_pipeline)
+pseudo_pipeline = _turn_little(_base_.pseudo_pipeline)
+student_pipeline = _turn_little(_base_.student_pipeline)
 model = dict(
-    data_preprocessor=dict(voxel_layer=dict(point_cloud_range=near)),
-    middle_encoder=dict(sparse_shape=[41, 192, 192], norm_cfg=dict(type='BN1d', **quick)),
-    points_encoder=dict(num_keypoints=384, point_cloud_range=near),
+    middle_encoder=dict(norm_cfg=dict(type='BN1d', **quick)),
+    points_encoder=dict(num_keypoints=384),
     backbone=dict(norm_cfg=dict(type='BN', **quick)),
     neck=dict(norm_cfg=dict(type='BN', **quick)),
-    rpn_head=dict(
-        anchor_generator=dict(
-            ranges=[
-                [0, -19.2, -0.6, 38.4, 19.2, -0.6],
-                [0, -19.2, -0.6, 38.4, 19.2, -0.6],
-                [0, -19.2, -1.78, 38.4, 19.2, -1.78],
-            ]
-        )
-    ),
     test_cfg=dict(rcnn=dict(score_thr=0.01)),
 )
 train_dataloader = dict(num_workers=0, persistent_workers=False)
-val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline))
+val_dataloader = dict(num_workers=0, persistent_workers=False)
 default_hooks = dict(logger=dict(interval=1))
 
 # Four labelled frames in batches of two, five unlabelled ones. Thresholds fit a detector that has seen four frames.

@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 import pytest
-from mmengine.config import Config
 
+from ssal3d.configs import read_config
 from ssal3d.predictions.synthetic import synthetic_pool, write_predictions
 from tests.helpers.paths import ROOT
 
@@ -66,17 +66,33 @@ def test_average_precision(tmp_path):
 @pytest.mark.parametrize(
     ('page', 'base', 'key', 'value'),
     [
-        ('README.md', 'pvrcnn_kitti.py', 'active_sampler', {'type': 'RandomSampler'}),
-        ('docs/samplers.md', './pvrcnn_sim.py', 'active_sampler', {'type': 'EntropySampler'}),
+        ('README.md', 'pvrcnn_kitti.py', 'active_sampler.type', 'RandomSampler'),
+        ('docs/samplers.md', './pvrcnn_sim.py', 'active_sampler.type', 'EntropySampler'),
         ('docs/semi_supervised.md', './pvrcnn_kitti.py', 'train_cfg.final', ['supervised', 'hssda']),
     ],
 )
 def test_configs_inherit_as_shown(tmp_path, page, base, key, value):
     text = block(page, f"_base_ = '{base}'").replace(f"'{base}'", f"'{ROOT / 'configs' / 'ssal' / base}'")
     (tmp_path / 'config.py').write_text(text)
-    config = Config.fromfile(tmp_path / 'config.py')
+    config = read_config(tmp_path / 'config.py')
     found = config
     for part in key.split('.'):
         found = found[part]
     assert found == value
     assert {name for entry in config.train_cfg.rounds for name in entry['pretrain']} <= set(config.stages)
+
+
+def test_configs_of_the_page_on_configs_are_read(tmp_path):
+    text = (ROOT / 'docs/configs.md').read_text()
+    blocks = re.findall(r'^```python\n(.*?)^```', text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    configs = []
+    for code in blocks:
+        (tmp_path / 'mine.py').write_text(code)
+        configs.append(read_config(tmp_path / 'mine.py'))
+    assert configs[0].model.rpn_head.num_classes == 2
+    assert configs[0].model.middle_encoder.sparse_shape == [41, 1280, 1024]
+    assert configs[0].param_scheduler[0].eta_min == 0.005
+    assert configs[1].model.rpn_head.anchor_generator.sizes[1] == [5.0, 1.9, 2.2]
+    assert configs[1].stages.cpsp.false_positives == {'Car': 3, 'Van': 3}
+    assert configs[2].stages.cpsp.param_scheduler[0].type == 'ConstantLR'

@@ -56,9 +56,16 @@ def clouds():
     }
 
 
-def renumbered(outputs, pairs, counts):
-    """The rulebook of a strided convolution with its output rows in another order."""
-    order = torch.randperm(len(outputs))
+def renumbered(outputs, pairs, counts, numbering=None):
+    """The rulebook of a strided convolution with its output rows in another order.
+
+    Args:
+        outputs: Coordinates of the rows.
+        pairs: Rulebook.
+        counts: Pairs by place in the kernel.
+        numbering: Generator of the order; by default torch's own.
+    """
+    order = torch.randperm(len(outputs), generator=numbering)
     place = order.argsort().to(pairs.dtype)
     targets = torch.where(pairs[1] >= 0, place[pairs[1].clamp(min=0).long()], pairs[1])
     return outputs[order].contiguous(), torch.stack((pairs[0], targets)), counts

@@ -1,9 +1,9 @@
 """Detectors that lack something are refused before anything is trained."""
 
 import pytest
-from mmengine.config import Config
 
 import ssal3d.register  # noqa: F401
+from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.loop.abilities import check_abilities
 from ssal3d.loop.chains import plan
@@ -20,7 +20,7 @@ def check(config):
 
 
 def experiment(name, **changes):
-    config = Config.fromfile(ROOT / f'configs/ssal/{name}.py')
+    config = read_config(ROOT / f'configs/ssal/{name}.py')
     config.merge_from_dict({key.replace('__', '.'): value for key, value in changes.items()})
     return config
 
@@ -33,7 +33,7 @@ def with_sampler(name, **options):
 
 @pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda path: path.stem)
 def test_shipped_experiments_ask_for_nothing_that_is_not_there(path):
-    check(Config.fromfile(path))
+    check(read_config(path))
 
 
 @pytest.mark.parametrize('method', ['threedioumatch', 'joint3d', 'nal', 'hssda'])

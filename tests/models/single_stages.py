@@ -12,8 +12,9 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
+from ssal3d.configs import read_config
 
-MODELS_FOLDER = Path(__file__).parents[2] / 'configs/_base_/models'
+EXPERIMENTS = Path(__file__).parents[2] / 'configs/ssal'
 LIMITS = [0, -6.4, -3, 12.8, 6.4, 1]
 STOCK = {
     'ActiveVoxelNet': 'VoxelNet',
@@ -22,32 +23,23 @@ STOCK = {
     'ActiveCenterHead': 'CenterHead',
 }
 OWN_OPTIONS = ('feature_grid', 'dense_cpu_dtype')
-ANCHOR_RANGES = [[LIMITS[0], LIMITS[1], -1.6, LIMITS[3], LIMITS[4], -1.6]] * 3
 
 
 def _pillars() -> dict:
-    config = _of('pillars_sim')
-    config['middle_encoder']['output_shape'] = [64, 64]
-    config['voxel_encoder']['point_cloud_range'] = LIMITS
-    config['bbox_head']['anchor_generator']['ranges'] = ANCHOR_RANGES
-    return config
+    return _of('pillars_sim', **_bottoms())
 
 
 def _second() -> dict:
-    config = _of('second_kitti')
-    config['data_preprocessor']['voxel_layer']['voxel_size'] = [0.1, 0.1, 0.1]
+    config = _of('second_kitti', voxel_size=[0.1, 0.1, 0.1], **_bottoms())
     config['middle_encoder'] |= _thin_encoder()
     config['backbone'] |= dict(in_channels=32, layer_nums=[1, 1], out_channels=[16, 16])
     config['neck'] |= dict(in_channels=[16, 16], out_channels=[16, 16])
     config['bbox_head'] |= dict(in_channels=32, feat_channels=32)
-    config['bbox_head']['anchor_generator']['ranges'] = ANCHOR_RANGES
     return config
 
 
 def _centerpoint() -> dict:
-    config = _of('centerpoint_kitti')
-    size = [0.1, 0.1, 0.1]
-    config['data_preprocessor']['voxel_layer']['voxel_size'] = size
+    config = _of('centerpoint_kitti', voxel_size=[0.1, 0.1, 0.1])
     config['pts_middle_encoder'] |= _thin_encoder()
     config['pts_backbone'] |= dict(in_channels=32, layer_nums=[1, 1], out_channels=[16, 16])
     config['pts_neck'] |= dict(in_channels=[16, 16], out_channels=[16, 16])
@@ -56,23 +48,24 @@ def _centerpoint() -> dict:
         dict(num_class=2, class_names=['Pedestrian', 'Cyclist']),
         dict(num_class=1, class_names=['Car']),
     ]
-    coder = dict(pc_range=LIMITS[:2], max_num=60, voxel_size=size[:2], score_threshold=0.0)
-    config['pts_bbox_head']['bbox_coder'] |= coder
-    config['train_cfg']['pts'] |= dict(grid_size=[128, 128, 40], voxel_size=size, point_cloud_range=LIMITS)
-    config['test_cfg']['pts'] |= dict(pc_range=LIMITS[:2], voxel_size=size[:2], score_threshold=0.0, post_max_size=20)
+    config['pts_bbox_head']['bbox_coder'] |= dict(max_num=60, score_threshold=0.0)
+    config['test_cfg']['pts'] |= dict(score_threshold=0.0, post_max_size=20)
     return config
 
 
-def _of(name: str) -> dict:
-    config = Config.fromfile(MODELS_FOLDER / f'{name}.py').model.to_dict()
-    config['data_preprocessor']['voxel_layer']['point_cloud_range'] = LIMITS
+def _bottoms() -> dict:
+    return {f'anchors.{name}.bottom': -1.6 for name in ('Pedestrian', 'Cyclist', 'Car')}
+
+
+def _of(name: str, **settings: object) -> dict:
+    settings = {'point_cloud_range': LIMITS, **settings}
+    config = read_config(EXPERIMENTS / f'{name}.py', settings, custom_imports=False).model.to_dict()
     config['dense_cpu_dtype'] = 'float32'
     return config
 
 
 def _thin_encoder() -> dict:
     return dict(
-        sparse_shape=[41, 128, 128],
         base_channels=4,
         output_channels=16,
         encoder_channels=((4,), (8, 8), (8, 8), (8, 8)),

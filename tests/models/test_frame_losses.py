@@ -5,11 +5,11 @@ import pytest
 import torch
 from mmdet3d.registry import MODELS
 from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
+from ssal3d.configs import read_config
 from ssal3d.models.frame_losses import frame_outputs
 from tests.helpers.paths import TINY
 
@@ -21,7 +21,7 @@ LABELS = torch.tensor([2, 0])
 def detector():
     init_default_scope('mmdet3d')
     torch.manual_seed(0)
-    model = MODELS.build(Config.fromfile(TINY).model)
+    model = MODELS.build(read_config(TINY).model)
     model.init_weights()
     for module in model.modules():  # so that two forwards of the same cloud agree
         if isinstance(module, torch.nn.Dropout):

@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
+from ssal3d.configs import read_config
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import Extraction, extracting
@@ -27,7 +28,7 @@ ADAM = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-2))
 @pytest.fixture(scope='module')
 def experiment():
     init_default_scope('mmdet3d')
-    return Config.fromfile(TINY)
+    return read_config(TINY)
 
 
 def build(config, kind='LossPredictingPVRCNN'):

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
+from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import Extraction, extracting
 from ssal3d.models.gradients import outer_product_sums
@@ -35,7 +36,7 @@ def to_stock(config):
 @pytest.fixture(scope='module')
 def config():
     init_default_scope('mmdet3d')
-    return Config.fromfile(TINY).model
+    return read_config(TINY).model
 
 
 @pytest.fixture(scope='module')

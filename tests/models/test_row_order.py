@@ -4,12 +4,12 @@ import pytest
 import torch
 from mmdet3d.registry import MODELS
 from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from spconv.pytorch import ops
 
 import ssal3d.register  # noqa: F401
 from ssal3d.compat.mmdet3d_fixes import in_row_order
+from ssal3d.configs import read_config
 from tests.helpers.operator_inputs import renumbered
 from tests.helpers.paths import TINY
 
@@ -18,7 +18,7 @@ from tests.helpers.paths import TINY
 def model():
     init_default_scope('mmdet3d')
     torch.manual_seed(0)
-    model = MODELS.build(Config.fromfile(TINY).model)
+    model = MODELS.build(read_config(TINY).model)
     model.init_weights()
     return model.eval()
 

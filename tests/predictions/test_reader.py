@@ -9,14 +9,15 @@ import pytest
 
 from ssal3d.errors import UserError
 from ssal3d.predictions import PredictionWriter, read_predictions
-from ssal3d.predictions.schema import COLUMNS, METADATA_KEY, Layout
+from ssal3d.predictions.schema import COLUMNS, METADATA_KEY, REQUIRED, Layout
+from ssal3d.predictions.writer import write_part
 
 CLASSES = ['Car', 'Pedestrian', 'Cyclist']
 
 
 def frame(rng, boxes):
     return {
-        'bboxes_3d': rng.normal(size=(boxes, 7)).astype(np.float32),
+        'bboxes_3d': np.abs(rng.normal(size=(boxes, 7))).astype(np.float32),
         'scores_3d': rng.random(boxes).astype(np.float32),
         'labels_3d': rng.integers(0, 3, boxes).astype(np.int16),
         'class_logits': rng.normal(size=(boxes, 3)).astype(np.float32),
@@ -45,7 +46,13 @@ def frames():
 def write(folder, frames, fields=tuple(COLUMNS), frames_per_part=2, **options):
     with PredictionWriter(folder, CLASSES, fields, frames_per_part=frames_per_part, **options) as writer:
         for frame_id, values in frames.items():
-            writer.add(frame_id, **values)
+            writer.add(frame_id, **{name: values[name] for name in {*REQUIRED, *fields}})
+    return folder
+
+
+def write_unchecked(folder, frames):
+    """Write what `PredictionWriter` refuses, as another program may."""
+    write_part(folder / 'part-0-00000.parquet', list(frames.items()), tuple(COLUMNS), {'classes': CLASSES})
     return folder
 
 
@@ -134,13 +141,13 @@ def test_parts_of_different_models(tmp_path, frames):
 def test_values_out_of_range_name_the_frame(tmp_path, frames, column, value, message):
     frames['000003'][column].flat[0] = value
     with pytest.raises(UserError, match=f'frame 000003 has {message}'):
-        read_predictions(write(tmp_path, frames))
+        read_predictions(write_unchecked(tmp_path, frames))
 
 
 def test_unequal_lengths_name_the_frame(tmp_path, frames):
     frames['000003']['box_features'] = frames['000003']['box_features'][:-1]
     with pytest.raises(UserError, match="frame 000003 has 4 rows of 'box_features', expected 5"):
-        read_predictions(write(tmp_path, frames), ['box_features'])
+        read_predictions(write_unchecked(tmp_path, frames), ['box_features'])
 
 
 def test_folders_without_predictions(tmp_path):
@@ -174,7 +181,7 @@ def test_null_values_name_the_frame(tmp_path, frames):
 def test_a_killed_writer_leaves_whole_parts_only(tmp_path, frames):
     writer = PredictionWriter(tmp_path, CLASSES, frames_per_part=2)
     for frame_id, values in frames.items():
-        writer.add(frame_id, **values)
+        writer.add(frame_id, **{name: values[name] for name in REQUIRED})
     assert len(read_predictions(tmp_path)) == 4  # the fifth frame was never flushed
     assert not list(tmp_path.glob('.*'))
 

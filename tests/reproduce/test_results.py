@@ -79,7 +79,7 @@ def test_the_table_has_means_over_seeds_beside_the_printed_numbers(tmp_path):
     assert table.lines(rows, collect('sim', runs), 'kitti')[0].intervals == {}
     difference = table.against(shown, 'Normal-Entropy-supervised', 'Normal-Random-supervised')
     assert difference.difference.mean == 10
-    assert difference.difference.count == 1
+    assert difference.difference.seeds == 1
     assert table.against(shown, 'Normal-PPAL-supervised', 'Normal-Random-supervised') is None
 
 

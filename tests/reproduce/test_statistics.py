@@ -13,7 +13,7 @@ def test_the_interval_is_that_of_scipy():
     low, high = stats.t.interval(0.95, 7, values.mean(), stats.sem(values))
     found = interval(values)
     np.testing.assert_allclose(found[:3], (values.mean(), low, high))
-    assert found.count == 8
+    assert found.seeds == 8
 
 
 def test_one_seed_has_no_interval_and_none_is_an_error():

@@ -6,12 +6,12 @@ import pytest
 import torch
 from mmdet3d.registry import DATASETS, MODELS
 from mmdet3d.structures import LiDARInstance3DBoxes
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
+from ssal3d.configs import read_config
 from ssal3d.data.frames import read_dataset_infos
 from ssal3d.data.labelled import state_of
 from ssal3d.predictions import PredictionWriter
@@ -35,7 +35,7 @@ def make(street, tmp_path, monkeypatch):
     init_default_scope('mmdet3d')
 
     def build(name, **method):
-        config = Config.fromfile(TINY)
+        config = read_config(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
         infos = read_dataset_infos(view.dataset)
         state_of(infos, view.metainfo['classes'], 'tiny', view.frame_ids[:4]).write(tmp_path / 'labels.json')

@@ -9,12 +9,12 @@ import pytest
 import torch
 from mmdet3d.registry import DATASETS, MODELS
 from mmdet3d.structures import LiDARInstance3DBoxes
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import FUNCTIONS, HOOKS, init_default_scope
 from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
+from ssal3d.configs import read_config
 from ssal3d.data.frames import read_dataset_infos
 from ssal3d.data.infos import read_infos, write_infos
 from ssal3d.data.label_state import LabelState
@@ -40,7 +40,7 @@ def make(street, tmp_path, monkeypatch):
     init_default_scope('mmdet3d')
 
     def build(name, folder=None, **changes):
-        config = Config.fromfile(TINY)
+        config = read_config(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
         bought = view.frame_ids[:4]
         infos = read_dataset_infos(view.dataset)
@@ -199,7 +199,7 @@ def test_what_the_final_teacher_takes_does_not_depend_on_what_ran_before(make, t
     model.init_weights()
     Path(config.work_dir).mkdir()
     torch.save({'state_dict': model.state_dict()}, last_checkpoint(config))
-    stage = STAGES.build({**Config.fromfile(TINY).stages['threedioumatch']})
+    stage = STAGES.build({**read_config(TINY).stages['threedioumatch']})
     inputs = StageInputs(Path(config.work_dir), tmp_path / 'labels.json')
     results = []
     for seed in (1, 2):

@@ -2,8 +2,8 @@ import json
 
 import numpy as np
 import pytest
-from mmengine.config import Config
 
+from ssal3d.configs import read_config
 from ssal3d.data.kitti_format import png_size
 from ssal3d.simulation.realism import CLASSES, compare, largest_difference
 from ssal3d.simulation.realism_figure import write_report
@@ -56,7 +56,7 @@ def test_the_summary_counts_the_labels(simulated):
 def test_the_config_points_every_loader_to_the_simulation(monkeypatch):
     monkeypatch.setenv('SSAL3D_SIM', 'elsewhere')
     monkeypatch.delenv('SSAL3D_KITTI', raising=False)
-    config = Config.fromfile('configs/_base_/datasets/sim.py')
+    config = read_config('configs/_base_/datasets/sim.py')
     text = config.pretty_text
     assert 'data/kitti' not in text
     assert text.count('elsewhere') >= 6

@@ -18,6 +18,7 @@ from mmengine.runner import set_random_seed
 import ssal3d.register  # noqa: F401
 from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.generation import SOURCES
+from ssal3d.configs import read_config
 from ssal3d.data.infos import read_infos
 from ssal3d.data.kitti_converter import convert_kitti
 from ssal3d.data.labelled import state_of
@@ -67,7 +68,7 @@ def drive(kitti_mini, tmp_path_factory):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv('SSAL3D_KITTI', str(folder / 'data'))
         init_default_scope('mmdet3d')
-        config = Config.fromfile(CONFIGS / 'few_frames.py')
+        config = read_config(CONFIGS / 'few_frames.py')
         infos = read_infos(folder / 'data' / 'kitti_infos_train.pkl')
         state_of(infos, config.pool_dataset.metainfo.classes, 'drive', LABELLED).write(folder / 'labels.json')
         set_random_seed(0)

@@ -14,6 +14,7 @@ from benchmarks.train_step import CARS, row, sample, scan
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
 from ssal3d.registry import STAGES
@@ -30,7 +31,7 @@ def method_step(method: str, repeats: int) -> list[dict[str, Any]]:
         raise UserError(f'--method: found {method!r}, expected one of {", ".join(PASSES)}')
     init_default_scope('mmdet3d')
     torch.set_num_threads(1)
-    config = Config.fromfile(ROOT / 'configs' / 'ssal' / 'pvrcnn_kitti_mini.py')
+    config = read_config(ROOT / 'configs' / 'ssal' / 'pvrcnn_kitti_mini.py')
     work = Path(tempfile.gettempdir())
     stage = STAGES.build(dict(config.stages[method]))
     run = stage.build_config(config, StageInputs(work, work / 'labels.json', work / 'x.pth', work / 'predictions'))

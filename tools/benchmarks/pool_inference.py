@@ -17,6 +17,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import Dataset
 
 import ssal3d.register  # noqa: F401 - the detector and the transforms are registered there
+from ssal3d.configs import read_config
 from ssal3d.predictions.pool_inference import predict_pool
 
 DEFAULT_FRAMES = 24
@@ -52,14 +53,14 @@ class Pool(Dataset):
 def run(frames: int) -> list[dict[str, Any]]:
     """Predict the pool with the full and with the small PV-RCNN, weights random."""
     init_default_scope('mmdet3d')
-    config = Config.fromfile(str(ROOT / 'configs' / 'ssal' / 'pvrcnn_kitti.py'))
+    config = read_config(ROOT / 'configs' / 'ssal' / 'pvrcnn_kitti.py')
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'scan.bin'
         scan().numpy().astype(np.float32).tofile(path)
-        for name in ('pvrcnn_kitti', 'pvrcnn_kitti_small'):
-            model = build(Config.fromfile(str(ROOT / 'configs' / '_base_' / 'models' / f'{name}.py'))).to(device)
+        for name in ('pvrcnn_kitti', 'pvrcnn_kitti_mini'):
+            model = build(read_config(ROOT / 'configs' / 'ssal' / f'{name}.py')).to(device)
             pool = Pool(path, frames, config)
             predict_pool(model, Pool(path, 2, config), Path(folder) / f'{name}-warm')  # compiles
             timing = predict_pool(model, pool, Path(folder) / name, batch_size=2, num_workers=1)

@@ -19,6 +19,7 @@ from mmengine.registry import init_default_scope
 
 import ssal3d.register  # noqa: F401 - the small detector is one of ours
 from ssal3d.compat.mmdet3d_speed_fixes import PointwiseConv2d
+from ssal3d.configs import read_config
 
 DEFAULT_FRAMES = 3
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +92,7 @@ def prediction(points: torch.Tensor, repeats: int) -> Iterator[dict[str, Any]]:
 
 def training(points: torch.Tensor, repeats: int) -> Iterator[dict[str, Any]]:
     """Time a training step of two frames: the stock PV-RCNN and the small one of the demo."""
-    small = Config.fromfile(str(ROOT / 'configs' / '_base_' / 'models' / 'pvrcnn_kitti_small.py'))
+    small = read_config(ROOT / 'configs' / 'ssal' / 'pvrcnn_kitti_mini.py')
     for name, config in (('stock', stock_config()), ('small', small)):
         model = build(config).train()
         data = {'inputs': {'points': [points, points[::2]]}}

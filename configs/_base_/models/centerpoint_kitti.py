@@ -4,8 +4,7 @@ MMDetection3D has no CenterPoint for KITTI; the head's numbers are those of its 
 """
 
 voxel_size = [0.05, 0.05, 0.1]  # m
-model_range = [0, -40, -3, 70.4, 40, 1]  # m; the data set's point_cloud_range must agree
-cells_per_map_cell = 8  # voxels along each side of a cell of the heat map
+nms_radius = dict(Pedestrian=0.3, Cyclist=0.6, Car=2)  # m, with nms_type='circle', by class
 
 model = dict(
     type='ActiveCenterPoint',
@@ -16,8 +15,8 @@ model = dict(
         voxel=True,
         voxel_layer=dict(
             max_num_points=5,  # points kept per voxel
-            point_cloud_range=model_range,
-            voxel_size=voxel_size,
+            point_cloud_range='${point_cloud_range}',
+            voxel_size='${voxel_size}',
             max_voxels=(16000, 40000),  # training, testing
         ),
     ),
@@ -25,7 +24,7 @@ model = dict(
     pts_middle_encoder=dict(
         type='SparseEncoder',
         in_channels=4,
-        sparse_shape=[41, 1600, 1408],  # z, y, x voxels; z has one more
+        sparse_shape='${sparse_shape}',  # z, y, x voxels; z has one more
         order=('conv', 'norm', 'act'),
     ),
     pts_backbone=dict(type='SECOND', in_channels=256, layer_nums=[5, 5], layer_strides=[1, 2], out_channels=[128, 256]),
@@ -33,21 +32,17 @@ model = dict(
     pts_bbox_head=dict(
         type='ActiveCenterHead',
         in_channels=512,
-        tasks=[  # in the order of the data set's classes
-            dict(num_class=1, class_names=['Pedestrian']),
-            dict(num_class=1, class_names=['Cyclist']),
-            dict(num_class=1, class_names=['Car']),
-        ],
+        tasks='${center_tasks}',  # one for each class, in the order of class_names
         common_heads=dict(reg=(2, 2), height=(1, 2), dim=(3, 2), rot=(2, 2)),  # outputs, convolutions
         share_conv_channel=64,
         bbox_coder=dict(
             type='CenterPointBBoxCoder',
-            pc_range=model_range[:2],
-            post_center_range=[-10, -50, -10, 80.4, 50, 10],  # m
+            pc_range='${bev_origin}',
+            post_center_range='${post_center_range}',  # m: boxes with centres outside are dropped
             max_num=200,
             score_threshold=0.1,
-            out_size_factor=cells_per_map_cell,
-            voxel_size=voxel_size[:2],
+            out_size_factor=8,  # voxels along a side of a cell of the heat map
+            voxel_size='${bev_voxel_size}',
             code_size=7,
         ),
         separate_head=dict(type='SeparateHead', init_bias=-2.19, final_kernel=3),
@@ -57,10 +52,10 @@ model = dict(
     ),
     train_cfg=dict(
         pts=dict(
-            grid_size=[1408, 1600, 40],
-            voxel_size=voxel_size,
-            point_cloud_range=model_range,
-            out_size_factor=cells_per_map_cell,
+            grid_size='${grid_size}',
+            voxel_size='${voxel_size}',
+            point_cloud_range='${point_cloud_range}',
+            out_size_factor=8,  # voxels along a side of a cell of the heat map
             dense_reg=1,
             gaussian_overlap=0.1,
             max_objs=200,
@@ -70,14 +65,14 @@ model = dict(
     ),
     test_cfg=dict(
         pts=dict(
-            post_center_limit_range=[-10, -50, -10, 80.4, 50, 10],  # m
+            post_center_limit_range='${post_center_range}',  # m: boxes with centres outside are dropped
             max_per_img=200,
             max_pool_nms=False,
-            min_radius=[0.3, 0.6, 2],  # m, with nms_type='circle', by task
+            min_radius='${nms_radii}',
             score_threshold=0.1,
-            pc_range=model_range[:2],
-            out_size_factor=cells_per_map_cell,
-            voxel_size=voxel_size[:2],
+            pc_range='${bev_origin}',
+            out_size_factor=8,  # voxels along a side of a cell of the heat map
+            voxel_size='${bev_voxel_size}',
             nms_type='rotate',
             pre_max_size=1000,
             post_max_size=83,

@@ -1,11 +1,11 @@
-"""A pillar detector for simulated streets that trains in minutes on CPUs: 0.2 m pillars, anchors every 0.4 m.
-
-Its range holds 98 % of the cars, 100 % of the pedestrians and 98 % of the cyclists that KITTI's moderate level counts.
-"""
+"""A pillar detector for simulated streets that trains in minutes on CPUs: 0.2 m pillars, anchors every 0.4 m."""
 
 voxel_size = [0.2, 0.2, 4]  # m
-model_range = [0, -25.6, -3, 44.8, 25.6, 1]  # m; the data set's point_cloud_range must agree
-anchor_assigner = dict(type='Max3DIoUAssigner', iou_calculator=dict(type='BboxOverlapsNearest3D'), ignore_iof_thr=-1)
+anchors = dict(  # by class. m: size (dx, dy, dz), bottom (z) on the road; BEV IoU: positive from, negative up to
+    Pedestrian=dict(size=[0.8, 0.6, 1.73], bottom=-1.55, pos_iou_thr=0.5, neg_iou_thr=0.35),
+    Cyclist=dict(size=[1.76, 0.6, 1.73], bottom=-1.55, pos_iou_thr=0.5, neg_iou_thr=0.35),
+    Car=dict(size=[3.9, 1.6, 1.56], bottom=-1.55, pos_iou_thr=0.6, neg_iou_thr=0.45),
+)
 
 model = dict(
     type='ActiveVoxelNet',
@@ -16,8 +16,8 @@ model = dict(
         voxel=True,
         voxel_layer=dict(
             max_num_points=8,  # points kept per pillar
-            point_cloud_range=model_range,
-            voxel_size=voxel_size,
+            point_cloud_range='${point_cloud_range}',
+            voxel_size='${voxel_size}',
             max_voxels=(10000, 10000),  # training, testing
         ),
     ),
@@ -26,17 +26,17 @@ model = dict(
         in_channels=4,
         feat_channels=[16],
         with_distance=False,
-        voxel_size=voxel_size,
-        point_cloud_range=model_range,
+        voxel_size='${voxel_size}',
+        point_cloud_range='${point_cloud_range}',
     ),
-    middle_encoder=dict(type='PointPillarsScatter', in_channels=16, output_shape=[256, 224]),
+    middle_encoder=dict(type='PointPillarsScatter', in_channels=16, output_shape='${bev_shape}'),
     backbone=dict(
         type='SECOND', in_channels=16, layer_nums=[2, 3, 3], layer_strides=[2, 2, 2], out_channels=[16, 32, 64]
     ),
     neck=dict(type='SECONDFPN', in_channels=[16, 32, 64], upsample_strides=[1, 2, 4], out_channels=[16, 16, 16]),
     bbox_head=dict(
         type='ActiveAnchor3DHead',
-        num_classes=3,
+        num_classes='${num_classes}',
         in_channels=48,
         feat_channels=48,
         use_direction_classifier=True,
@@ -44,9 +44,8 @@ model = dict(
         dir_offset=0.78539,
         anchor_generator=dict(
             type='AlignedAnchor3DRangeGenerator',
-            # Pedestrian, Cyclist, Car: bottom of the anchors (z), here on the road, and sizes (dx, dy, dz), m
-            ranges=[[0, -25.6, -1.55, 44.8, 25.6, -1.55]] * 3,
-            sizes=[[0.8, 0.6, 1.73], [1.76, 0.6, 1.73], [3.9, 1.6, 1.56]],
+            ranges='${anchor_ranges}',
+            sizes='${anchor_sizes}',
             rotations=[0, 1.57],
             reshape_out=False,
         ),
@@ -57,11 +56,7 @@ model = dict(
         loss_dir=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=False, loss_weight=0.2),
     ),
     train_cfg=dict(
-        assigner=[
-            dict(anchor_assigner, pos_iou_thr=0.5, neg_iou_thr=0.35, min_pos_iou=0.35),  # Pedestrian
-            dict(anchor_assigner, pos_iou_thr=0.5, neg_iou_thr=0.35, min_pos_iou=0.35),  # Cyclist
-            dict(anchor_assigner, pos_iou_thr=0.6, neg_iou_thr=0.45, min_pos_iou=0.45),  # Car
-        ],
+        assigner='${anchor_assigners}',
         allowed_border=0,
         pos_weight=-1,
         debug=False,

@@ -1,17 +1,12 @@
 """PV-RCNN for KITTI, sized as in the paper; checkpoints of MMDetection3D's stock PV-RCNN load unchanged."""
 
 voxel_size = [0.05, 0.05, 0.1]  # m
-model_range = [0, -40, -3, 70.4, 40, 1]  # m; the data set's point_cloud_range must agree
-
-anchor_assigner = dict(type='Max3DIoUAssigner', iou_calculator=dict(type='BboxOverlapsNearest3D'), ignore_iof_thr=-1)
-roi_assigner = dict(
-    type='Max3DIoUAssigner',
-    iou_calculator=dict(type='BboxOverlaps3D', coordinate='lidar'),
-    pos_iou_thr=0.55,
-    neg_iou_thr=0.55,
-    min_pos_iou=0.55,
-    ignore_iof_thr=-1,
+anchors = dict(  # by class. m: size (dx, dy, dz) and bottom (z); BEV IoU: positive from, negative up to
+    Pedestrian=dict(size=[0.8, 0.6, 1.73], bottom=-0.6, pos_iou_thr=0.5, neg_iou_thr=0.35),
+    Cyclist=dict(size=[1.76, 0.6, 1.73], bottom=-0.6, pos_iou_thr=0.5, neg_iou_thr=0.35),
+    Car=dict(size=[3.9, 1.6, 1.56], bottom=-1.78, pos_iou_thr=0.6, neg_iou_thr=0.45),
 )
+roi_iou_thr = 0.55  # 3D IoU with an object from which a RoI learns that object's box
 
 model = dict(
     type='ActivePointVoxelRCNN',
@@ -20,8 +15,8 @@ model = dict(
         voxel=True,
         voxel_layer=dict(
             max_num_points=5,  # points kept per voxel
-            point_cloud_range=model_range,
-            voxel_size=voxel_size,
+            point_cloud_range='${point_cloud_range}',
+            voxel_size='${voxel_size}',
             max_voxels=(16000, 40000),  # training, testing
         ),
     ),
@@ -29,7 +24,7 @@ model = dict(
     middle_encoder=dict(
         type='SparseEncoder',
         in_channels=4,
-        sparse_shape=[41, 1600, 1408],  # z, y, x voxels; z has one more
+        sparse_shape='${sparse_shape}',  # z, y, x voxels; z has one more
         order=('conv', 'norm', 'act'),
         encoder_paddings=((0, 0, 0), ((1, 1, 1), 0, 0), ((1, 1, 1), 0, 0), ((0, 1, 1), 0, 0)),
         return_middle_feats=True,
@@ -38,8 +33,8 @@ model = dict(
         type='VoxelSetAbstraction',
         num_keypoints=2048,
         fused_out_channel=128,
-        voxel_size=voxel_size,
-        point_cloud_range=model_range,
+        voxel_size='${voxel_size}',
+        point_cloud_range='${point_cloud_range}',
         voxel_sa_cfgs_list=[
             dict(
                 type='StackedSAModuleMSG',
@@ -93,20 +88,15 @@ model = dict(
     neck=dict(type='SECONDFPN', in_channels=[128, 256], upsample_strides=[1, 2], out_channels=[256, 256]),
     rpn_head=dict(
         type='ActivePartA2RPNHead',
-        num_classes=3,
+        num_classes='${num_classes}',
         in_channels=512,
         feat_channels=512,
         use_direction_classifier=True,
         dir_offset=0.78539,
         anchor_generator=dict(
             type='Anchor3DRangeGenerator',
-            # Pedestrian, Cyclist, Car: bottom of the anchors (z) and sizes (dx, dy, dz), m
-            ranges=[
-                [0, -40.0, -0.6, 70.4, 40.0, -0.6],
-                [0, -40.0, -0.6, 70.4, 40.0, -0.6],
-                [0, -40.0, -1.78, 70.4, 40.0, -1.78],
-            ],
-            sizes=[[0.8, 0.6, 1.73], [1.76, 0.6, 1.73], [3.9, 1.6, 1.56]],
+            ranges='${anchor_ranges}',
+            sizes='${anchor_sizes}',
             rotations=[0, 1.57],
             reshape_out=False,
         ),
@@ -120,7 +110,7 @@ model = dict(
     ),
     roi_head=dict(
         type='ActivePVRCNNRoiHead',
-        num_classes=3,
+        num_classes='${num_classes}',
         semantic_head=dict(
             type='ForegroundSegmentationHead',
             in_channels=640,  # sum of the key point features before fusion
@@ -152,7 +142,7 @@ model = dict(
             type='ActivePVRCNNBBoxHead',
             in_channels=128,
             grid_size=6,
-            num_classes=3,
+            num_classes='${num_classes}',
             class_agnostic=True,
             shared_fc_channels=(256, 256),
             reg_channels=(256, 256),
@@ -166,18 +156,14 @@ model = dict(
     ),
     train_cfg=dict(
         rpn=dict(
-            assigner=[
-                dict(anchor_assigner, pos_iou_thr=0.5, neg_iou_thr=0.35, min_pos_iou=0.35),  # Pedestrian
-                dict(anchor_assigner, pos_iou_thr=0.5, neg_iou_thr=0.35, min_pos_iou=0.35),  # Cyclist
-                dict(anchor_assigner, pos_iou_thr=0.6, neg_iou_thr=0.45, min_pos_iou=0.45),  # Car
-            ],
+            assigner='${anchor_assigners}',
             allowed_border=0,
             pos_weight=-1,
             debug=False,
         ),
         rpn_proposal=dict(nms_pre=9000, nms_post=512, max_num=512, nms_thr=0.8, score_thr=0, use_rotate_nms=True),
         rcnn=dict(
-            assigner=[roi_assigner, roi_assigner, roi_assigner],
+            assigner='${roi_assigners}',
             sampler=dict(
                 type='IoUNegPiecewiseSampler',
                 num=128,

@@ -18,9 +18,8 @@ def _set_abstraction(channels, scale, radius, out):
 
 
 model = dict(
-    data_preprocessor=dict(voxel_layer=dict(voxel_size=voxel_size, max_voxels=(16000, 20000))),
+    data_preprocessor=dict(voxel_layer=dict(max_voxels=(16000, 20000))),
     middle_encoder=dict(
-        sparse_shape=[41, 800, 704],
         base_channels=8,
         output_channels=32,
         encoder_channels=((8,), (16, 16), (32, 32), (32, 32)),
@@ -29,7 +28,6 @@ model = dict(
     points_encoder=dict(
         num_keypoints=1024,
         fused_out_channel=32,
-        voxel_size=voxel_size,
         voxel_sa_cfgs_list=[
             _set_abstraction(8, 1, (0.4, 0.8), 8),
             _set_abstraction(16, 2, (0.8, 1.2), 8),

@@ -23,7 +23,7 @@ from ssal3d.data.kitti_format import (
 )
 from ssal3d.data.kitti_objects import check_boxes, concatenate
 from ssal3d.data.scans import check_plausible, read_scan, scale_intensity
-from ssal3d.errors import UserError
+from ssal3d.errors import UnwritableError, UserError
 from ssal3d.fileio import atomic_path
 from ssal3d.ops.boxes import points_per_box
 
@@ -79,6 +79,8 @@ def convert_folder_frame(task: FolderTask) -> FrameResult:
         if labels is not None and boxes is not None and chosen is not None:
             points = read_scan(task.written, len(task.columns.kept)) if points is None and chosen.any() else points
             info['instances'] = _instances(labels, boxes, chosen, points, task.classes)
+    except UnwritableError:
+        raise
     except UserError as error:
         return FrameResult(frame, None, task.previous, str(error))
     assert id_of(info) == frame

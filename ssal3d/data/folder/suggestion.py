@@ -143,7 +143,7 @@ def as_block(suggestion: Suggestion, folder: Path, tag: str, labels: Path | None
     start = (
         "initial = dict(sampler=dict(type='RandomSampler'), query=dict(budget=200))  # boxes of the random start\n"
         if labels is None
-        else f'initial = dict(labels={str(labels)!r})  # what is labelled already\n'
+        else f'initial = dict(labels={_below(labels, folder)!r})  # what is labelled already\n'
     )
     values: Sequence[tuple[str, Any, str]] = (
         ('data_root', str(folder), 'what `ssal3d create-data folder` wrote'),
@@ -160,20 +160,31 @@ def as_block(suggestion: Suggestion, folder: Path, tag: str, labels: Path | None
         ),
         ('voxel_size', list(suggestion.voxel_size), 'm; 16 voxels divide the range in x and y, 40 in z'),
         ('point_values', suggestion.point_values, 'of a converted scan'),
-        (
-            'anchor_sizes',
-            [list(size) for size in suggestion.anchor_sizes],
-            'm: length, width, height; medians by class',
-        ),
-        ('anchor_bottoms', list(suggestion.anchor_bottoms), 'm: medians by class'),
-        (
-            'anchor_overlaps',
-            [list(pair) for pair in suggestion.anchor_overlaps],
-            'BEV IoU: positive from, negative up to',
-        ),
         ('paste_groups', suggestion.paste_groups, 'objects pasted per frame, by class'),
     )
-    return BEGIN + ''.join(f'{key} = {value!r}  # {comment}\n' for key, value, comment in values) + start + END
+    lines = ''.join(f'{key} = {value!r}  # {comment}\n' for key, value, comment in values)
+    return BEGIN + lines + _anchor_lines(suggestion) + start + END
+
+
+def _anchor_lines(suggestion: Suggestion) -> str:
+    """Return the anchors by class, a line for each."""
+    lines = [
+        f'    {name!r}: dict(size={list(size)}, bottom={bottom}, pos_iou_thr={positive}, neg_iou_thr={negative}),\n'
+        for name, size, bottom, (positive, negative) in zip(
+            suggestion.class_names,
+            suggestion.anchor_sizes,
+            suggestion.anchor_bottoms,
+            suggestion.anchor_overlaps,
+            strict=True,
+        )
+    ]
+    comment = '# m: medians of size (length, width, height) and bottom; BEV IoU: positive from, negative up to'
+    return ''.join((f'anchors = {{  {comment}\n', "    '_delete_': True,\n", *lines, '}\n'))
+
+
+def _below(path: Path, folder: Path) -> str:
+    """Return a path that follows from ``data_root`` if it is inside."""
+    return f'${{data_root}}/{path.relative_to(folder)}' if folder in path.parents else str(path)
 
 
 def fill_template(template: str, block: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from mmdet3d.registry import DATASETS, HOOKS
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_gather_object, barrier, get_dist_info, is_main_process
+from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from ssal3d.bank.cutting import cut_labelled_objects
 from ssal3d.bank.generation import Generation
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.views import FrameView, LabelledView, points_loader
+from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.models.wrapping import unwrapped
 from ssal3d.semi.hssda.detector import FROM_LAST_MINING, HSSDA

@@ -50,8 +50,8 @@ class HSSDAStage(SemiStage):
         super().__init__({'type': 'HSSDA', **(method or {})}, {'kind': 'ramp', **(ema or {})}, **kwargs)
         self.mining, self.paste_unlabelled = dict(mining or {}), paste_unlabelled
 
-    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
-        """Return the complete config of the run.
+    def compose(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the config of the run without ``options``.
 
         Args:
             experiment: The experiment's config.
@@ -60,7 +60,7 @@ class HSSDAStage(SemiStage):
         Raises:
             UserError: If the detector's 3D backbone cannot put patches back.
         """
-        config = super().build_config(experiment, inputs)
+        config = super().compose(experiment, inputs)
         config.model.seed = config.randomness.seed
         config.train_dataloader.collate_fn = dict(type='collate_branches')
         if self.method.get('shuffle', True):

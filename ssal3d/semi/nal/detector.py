@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ssal3d.class_names import per_class
 from ssal3d.data.boxes import gravity_centred, lidar_boxes, raised
-from ssal3d.models.frame_losses import NEGATIVE_IGNORED, FrameOutput
+from ssal3d.models.frame_losses import FIRST_STAGE_ONLY, NEGATIVE_IGNORED, FrameOutput
 from ssal3d.ops.boxes import points_per_box
 from ssal3d.predictions import read_predictions
 from ssal3d.semi.affine import Affine3D
@@ -148,7 +148,8 @@ class NAL3D(JudgedLabels):
             truth = view.gt_instances_3d
             frames.append(with_boxes(view, truth.bboxes_3d.tensor, truth.labels_3d))
             frames[-1].set_metainfo({NEGATIVE_IGNORED: True})
-        mirrored = [without_boxes(sample) for sample in (*samples['labelled'], *samples['student'])]
+        others = (*samples['labelled'], *samples['student'])
+        mirrored = [without_boxes(sample, **{FIRST_STAGE_ONLY: True}) for sample in others]
         return [*points['student'], *map(MIRROR.points, clouds)], [*frames, *mirrored]
 
     def unlabelled_losses(

@@ -90,6 +90,10 @@ def test_the_filled_template_is_consistent(folder, tmp_path):
     ]
     assert all(step.point_cloud_range == layer.point_cloud_range for step in steps)
     assert len(steps) == 6
+    assert [entry.size for entry in config.anchors.values()] == head.anchor_generator.sizes
+    one = read_config(path, {'class_names': ['truck'], 'data_root': 'elsewhere'}, custom_imports=False)
+    assert one.model.rpn_head.num_classes == len(one.model.rpn_head.anchor_generator.sizes) == 1
+    assert one.train_cfg.initial.labels == 'elsewhere/labels/round_0.json'
     for key in ('Car', 'Pedestrian', 'Cyclist'):
         assert key not in json.dumps(Config(config._cfg_dict).to_dict(), default=str), 'nothing of KITTI is left'
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from mmdet3d.registry import DATASETS
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS, init_default_scope
 
 import ssal3d.register  # noqa: F401
 from ssal3d.bank.box_bank import BoxBank
+from ssal3d.configs import read_config
 from ssal3d.data.frames import read_dataset_infos
 from ssal3d.data.labelled import state_of
 from ssal3d.errors import UserError
@@ -181,7 +181,7 @@ def run(street, tmp_path, monkeypatch):
     init_default_scope('mmdet3d')
 
     def build(name, stop=None, epochs=3, interval=1, **method):
-        config = Config.fromfile(TINY)
+        config = read_config(TINY)
         view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
         infos = read_dataset_infos(view.dataset)
         state_of(infos, view.metainfo['classes'], 'tiny', view.frame_ids[:4]).write(tmp_path / 'labels.json')

@@ -1,0 +1,78 @@
+"""What all data sets share: how a frame becomes a sample, and the loaders. A data set adds files, classes and a range.
+
+'${name}' stands for the final value of a key, whatever a child config or --cfg-options makes of it: docs/configs.md.
+"""
+
+point_values = 4  # values of a point in the files; x, y, z and intensity are used
+use_ground_plane = False  # put pasted objects on the road plane where the frame has one
+
+load_points = dict(type='LoadPointsFromFile', coord_type='LIDAR', load_dim='${point_values}', use_dim=4)
+flip = dict(type='RandomFlip3D', flip_ratio_bev_horizontal=0.5)  # y -> -y, in half of the samples
+turn = dict(type='GlobalRotScaleTrans', rot_range=[-0.78539816, 0.78539816], scale_ratio_range=[0.95, 1.05])  # rad
+crop = dict(type='PointsRangeFilter', point_cloud_range='${point_cloud_range}')
+augmentation = [
+    flip,
+    turn,
+    crop,
+    dict(type='ObjectRangeFilter', point_cloud_range='${point_cloud_range}'),
+    dict(type='PointShuffle'),
+    dict(type='Pack3DDetInputs', keys=['points', 'gt_bboxes_3d', 'gt_labels_3d']),
+]
+paste = dict(
+    type='PasteObjects',
+    bank=None,  # set by the stage: the bank cut from its labelled frames
+    groups='${paste_groups}',  # how many of each class; change paste_groups
+    mode='add',  # 'add' on top of what is there; 'fill_up_to' the group's number (Waymo)
+    min_points=5,  # objects with fewer points are not pasted
+    use_ground_plane='${use_ground_plane}',
+)
+
+labelled_pipeline = [  # a labelled frame in training
+    load_points,
+    dict(type='LoadAnnotations3D', with_bbox_3d=True, with_label_3d=True),
+    dict(
+        paste,
+        sources=['ground_truth'],  # which objects of the bank
+        in_group_iou=0.0,  # objects must not touch each other
+    ),
+    *augmentation,
+]
+pseudo_pipeline = [  # a pseudo-scene of CPSP
+    load_points,
+    dict(type='LoadBackground', bank=None),  # keeps the points that no predicted or labelled object owns
+    dict(
+        paste,
+        sources=['ground_truth', 'confident'],  # which objects of the bank
+        in_group_iou=0.3,  # pairs of one class with more BEV overlap than this are refused
+    ),
+    *augmentation,
+]
+student_pipeline = [  # what a student sees of an unlabelled frame, after its points were loaded
+    flip,
+    turn,
+    crop,
+    dict(type='PointShuffle'),
+    dict(type='Pack3DDetInputs', keys=['points']),
+]
+test_pipeline = [load_points, crop, dict(type='Pack3DDetInputs', keys=['points'])]  # prediction and validation
+del load_points, flip, turn, crop, augmentation, paste  # parts of the above, no settings
+
+train_dataloader = dict(  # every stage adds its data set
+    batch_size=2,  # frames of a training step, over all processes of an experiment together
+    num_workers=2,  # loader processes
+    persistent_workers=True,  # keep them between epochs; False with num_workers=0
+    sampler=dict(type='DefaultSampler', shuffle=True),
+)
+pool_dataloader = dict(  # how the unlabelled pool is predicted
+    batch_size=2,  # frames per forward
+    num_workers=2,  # loader processes
+    frames_per_part=64,  # per file; what a killed prediction may lose
+)
+val_dataloader = dict(
+    batch_size=1,  # per process
+    num_workers=1,  # loader processes
+    persistent_workers=True,  # keep them between epochs; False with num_workers=0
+    drop_last=False,  # measure every frame
+    sampler=dict(type='DefaultSampler', shuffle=False),
+)
+test_dataloader = val_dataloader

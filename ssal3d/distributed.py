@@ -1,0 +1,63 @@
+"""Several processes: waiting for one of them for as long as it takes, and sharing a batch."""
+
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from mmengine.dist import broadcast_object_list, get_world_size
+from torch import distributed
+
+from ssal3d.errors import UserError
+
+T = TypeVar('T')
+
+PATIENCE = timedelta(days=30)  # a person may label frames while the other processes wait
+
+
+def barrier() -> None:
+    """Wait until all processes are here; does nothing in a single one.
+
+    Unlike MMEngine's barrier it does not give up after NCCL's or gloo's usual minutes, and waiting processes do not
+    occupy their GPUs: rank 0 may cut objects from a hundred thousand frames, or wait for an annotator, meanwhile.
+    """
+    if get_world_size() > 1:
+        distributed.barrier(group=_patient_group(distributed.group.WORLD))
+
+
+def from_rank_0(value: T) -> T:
+    """Return what the first process passes, in all of them.
+
+    Args:
+        value: Anything that can be pickled; ignored in the other processes.
+    """
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
+
+
+@lru_cache(maxsize=1)
+def _patient_group(world: Any) -> Any:
+    """Return a gloo group of all processes; made when all of them first wait together."""
+    return distributed.new_group(backend='gloo', timeout=PATIENCE)
+
+
+def frames_per_process(total: int, processes: int, where: str = 'train_dataloader.batch_size') -> int:
+    """Return the share of a training step's frames that each process loads.
+
+    Args:
+        total: Frames of a step, over all processes.
+        processes: Number of processes.
+        where: What the user set, for the error.
+
+    Raises:
+        UserError: If the frames cannot be shared evenly.
+
+    >>> frames_per_process(8, 4)
+    2
+    """
+    if total < processes or total % processes:
+        raise UserError(
+            f'{where}: found {total} frames a step, which {processes} processes cannot share evenly; set it to a '
+            f'multiple of {processes} (it counts the frames of all processes together), or start another number of them'
+        )
+    return total // processes

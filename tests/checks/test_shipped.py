@@ -1,0 +1,65 @@
+"""Shipped configs contradict nothing, and what a user may do to them does not either."""
+
+import pytest
+
+from ssal3d.checks import check_experiment, refuse_contradictions
+from ssal3d.configs import read_config
+from ssal3d.errors import UserError
+from tests.helpers.paths import ROOT
+
+EXPERIMENTS = sorted((ROOT / 'configs' / 'ssal').glob('*.py'))
+
+
+@pytest.mark.parametrize('path', EXPERIMENTS, ids=lambda path: path.stem)
+def test_a_shipped_experiment_has_no_contradiction(path):
+    outcomes = check_experiment(read_config(str(path)))
+    assert [str(finding) for outcome in outcomes for finding in outcome.findings] == []
+    assert len(outcomes) >= 12
+
+
+@pytest.mark.parametrize(
+    'overrides',
+    [
+        {'query.budget': 5, 'stages.normal.epochs': 1, 'model.rpn_head.loss_cls.gamma': 1.0},
+        {'randomness.deterministic': True, 'train_dataloader.prefetch_factor': 4, 'work_dir': 'x'},
+        {'active_sampler.t_sim': 0.5, 'train_cfg.rounds': [], 'model.test_cfg.rcnn.score_thr': 0.3},
+        {'default_hooks.early_stopping': dict(type='EarlyStoppingHook', monitor='loss', priority='LOW')},
+        {
+            'vis_backends': [dict(type='TensorboardVisBackend')],
+            'stages.semi.options': {'train_dataloader.batch_size': 1},
+        },
+        {'class_names': ['Car']},
+        {'class_names': ['Car', 'Cyclist', 'Pedestrian'], 'point_cloud_range': [-25.6, -32, -3, 51.2, 32, 1]},
+        {'schedule.max_lr': 0.003, 'paste_groups.Car': 1, 'voxel_size': [0.1, 0.1, 0.1]},
+    ],
+)
+def test_what_users_change_is_no_contradiction(overrides):
+    outcomes = check_experiment(read_config('ssal3d::ssal/pvrcnn_sim.py', overrides))
+    assert [
+        str(finding) for outcome in outcomes for finding in outcome.findings if 'vis_backends' not in finding.key
+    ] == []
+
+
+def test_every_contradiction_is_told_and_the_first_one_is_the_error():
+    config = read_config(
+        'ssal3d::ssal/pvrcnn_sim.py', {'model.rpn_head.num_classes': 1, 'stages.normal.epochs': 0, 'querry': 1}
+    )
+    with pytest.raises(UserError, match=r"^querry: found .*, expected 'query'\? \(2 more contradictions"):
+        refuse_contradictions(config)
+
+
+def test_the_config_of_one_stage_is_checked_like_an_experiment(tmp_path):
+    from mmengine.config import Config
+
+    from ssal3d.registry import STAGES
+    from ssal3d.stages.supervised import StageInputs
+
+    config = read_config('ssal3d::ssal/pvrcnn_sim.py')
+    for name in ('normal', 'cpsp', 'hssda', 'threedioumatch'):
+        inputs = StageInputs(tmp_path / name, tmp_path / 'round_0.json', tmp_path / 'x.pth', tmp_path / 'predictions')
+        run = Config(STAGES.build(dict(config.stages[name])).build_config(config, inputs).to_dict())
+        assert [str(finding) for outcome in check_experiment(run) for finding in outcome.findings] == []
+        key = 'model.detector.rpn_head.num_classes' if 'detector' in run.model else 'model.rpn_head.num_classes'
+        run.merge_from_dict({key: 2})
+        found = [finding for outcome in check_experiment(run) for finding in outcome.findings]
+        assert [finding.key for finding in found] == [key]

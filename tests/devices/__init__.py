@@ -1,0 +1,1 @@
+"""An imagined GPU, and everything that would run on a real one."""
