@@ -19,6 +19,7 @@ from ssal3d.annotation.fronts import turned_fronts
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.provenance import Export, ExportedFrame
 from ssal3d.annotation.scans import frame_points
+from ssal3d.annotation.times import working_time
 from ssal3d.errors import UserError
 from ssal3d.fileio import sha256
 from ssal3d.terminal import track
@@ -63,6 +64,7 @@ class Labels:
         untouched: Frames whose file nobody saved since the export.
         problems: Why frames cannot be used.
         warnings: What a second person should look at.
+        seconds: Time that people worked on ``frames``, without pauses; None if the tool records no times.
     """
 
     frames: tuple[LabelFrame, ...]
@@ -71,6 +73,7 @@ class Labels:
     untouched: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    seconds: float | None = None
 
     @property
     def cost(self) -> Mapping[str, int]:
@@ -177,6 +180,7 @@ def _import(
         untouched=tuple(name for name in wanted if name in untouched),
         problems=tuple(problem for problem in problems if settings.only is None or problem.frame_id in settings.only),
         warnings=tuple(warnings),
+        seconds=working_time([time for frame in done for time in frame.edited if time != export.created]),
     )
 
 

@@ -29,7 +29,6 @@ train_cfg = dict(
     rounds=[dict(pretrain=['normal']), dict(pretrain=['normal'])],
     final=['supervised'],
     annotator=dict(_delete_=True, type='FileAnnotator', prelabels=dict(thresholds=0.0)),
-    prediction=dict(batch_size=2, num_workers=0, frames_per_part=4),
 )
 """
 
