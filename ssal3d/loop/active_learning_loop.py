@@ -51,7 +51,7 @@ from ssal3d.stages.supervised import StageInputs, SupervisedStage
 
 @LOOPS.register_module()
 class ActiveLearningLoop(BaseLoop):
-    """Runs a semi-supervised active-learning experiment (Algorithm 1 of the S-SSAL paper).
+    """Runs a semi-supervised active-learning experiment (S-SSAL, Wang et al. 2025, arXiv 2501.15449).
 
     Each round trains its ``pretrain`` stages one from another, the first from random weights; the query sees the
     predictions of the last one, and those of the first one for samplers that compare two models. The ``final`` stages

@@ -1,4 +1,4 @@
-"""Joint3D-style consistency: student and teacher must agree on where boxes are (spec/semi_supervised.md 5.3).
+"""Joint3D-style consistency: student and teacher must agree on where boxes are.
 
 Joint3D itself is unpublished beyond its abstract; this is what its description and a left-over class of the S-SSAL
 release suggest, without that class's faults.

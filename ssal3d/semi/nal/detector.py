@@ -1,6 +1,7 @@
-"""NAL in 3D: confident boxes become labels once, mirrored views must agree (spec/semi_supervised.md 6).
+"""NAL in 3D: confident boxes become labels once, mirrored views must agree.
 
-"Not All Labels Are Equal" (Elezi et al. 2022) is a 2D method; the adaptation is ours.
+"Not All Labels Are Equal" (Elezi et al. 2022, arXiv 2106.11921) is a 2D method; the adaptation is ours, see
+docs/deviations.md#nal.
 """
 
 from collections.abc import Mapping, Sequence
