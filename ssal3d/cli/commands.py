@@ -63,6 +63,9 @@ COMMANDS: dict[str, Command] = {
         'report',
         'Write a page about experiments: what was labelled and why, and how good the detectors became.',
     ),
+    'plan': Command(
+        'ssal3d.cli.plan', '', 'Plan: boxes and hours for a target, from the learning curve of experiments so far.'
+    ),
     'reproduce': Command(
         'ssal3d.cli.reproduce',
         'reproduce',

@@ -98,7 +98,10 @@ class Experiment:
 
     @property
     def annotations(self) -> Path:
-        """The pool's annotation file."""
+        """The pool's annotation file; the experiment's own if people labelled in it."""
+        own = [step['annotations'] for step in self.steps.values() if 'annotations' in step]
+        if own:
+            return self.folder / own[-1]
         pool = self.card['pool']
         return Path(pool['data_root']) / pool['ann_file']
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 COLOURS = ('#1f77b4', '#d62728', '#2ca02c', '#9467bd', '#ff7f0e', '#17becf', '#8c564b', '#e377c2')
 TRUE, QUERY, REFERENCE = '#2ca02c', '#1f77b4', '#ff7f0e'
+MARK = '#d62728'  # around what is to be looked at
 MOST_POINTS = 12_000
 
 
@@ -45,6 +46,40 @@ def birds_eye_view(
     axes.tick_params(labelsize=7)
     if boxes:
         axes.legend(fontsize=7, loc='upper right')
+    return as_png(figure)
+
+
+def close_up(
+    points: NDArray[np.floating],
+    boxes: Mapping[str, tuple[NDArray[np.floating], str]],
+    box: Sequence[float],
+    title: str = '',
+) -> bytes:
+    """Draw what surrounds a box from above, with a circle around it; its longer side fills a quarter of the picture.
+
+    Args:
+        points: ``(N, >=3)`` scan, m.
+        boxes: As for `birds_eye_view`.
+        box: (x, y, z, dx, dy, dz, yaw) to look at.
+        title: Above the picture.
+    """
+    figure = Figure(figsize=(4.5, 4.5), layout='constrained')
+    axes = figure.subplots()
+    reach = min(max(2 * max(box[3:5]), 5.0), 40.0)
+    low, high = np.subtract(box[:2], reach), np.add(box[:2], reach)
+    near = points[((points[:, :2] >= low) & (points[:, :2] <= high)).all(axis=1)]
+    axes.scatter(
+        near[:, 0], near[:, 1], c=np.clip(near[:, 2], -2.5, 1.0), s=2, cmap='Greys', vmin=-4, vmax=1, linewidths=0
+    )
+    for name, (some, colour) in boxes.items():
+        _draw_boxes(axes, some, colour, name)
+    turn = np.linspace(0, 2 * np.pi, 60)
+    radius = max(np.hypot(box[3], box[4]) / 2 * 1.3, 0.8)
+    axes.plot(box[0] + radius * np.cos(turn), box[1] + radius * np.sin(turn), color=MARK, linewidth=1.2)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect='equal')
+    axes.set_title(title, fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.legend(fontsize=7, loc='upper right')
     return as_png(figure)
 
 
