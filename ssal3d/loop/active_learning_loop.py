@@ -33,6 +33,7 @@ from ssal3d.loop.querying import (
     build_sampler,
     buy_frames,
     buy_initial_frames,
+    check_annotator,
     check_entries,
     query_reads,
     settings_of,
@@ -51,7 +52,7 @@ from ssal3d.stages.supervised import StageInputs, SupervisedStage
 
 @LOOPS.register_module()
 class ActiveLearningLoop(BaseLoop):
-    """Runs a semi-supervised active-learning experiment (Algorithm 1 of the S-SSAL paper).
+    """Runs a semi-supervised active-learning experiment (S-SSAL, Wang et al. 2025, arXiv 2501.15449).
 
     Each round trains its ``pretrain`` stages one from another, the first from random weights; the query sees the
     predictions of the last one, and those of the first one for samplers that compare two models. The ``final`` stages
@@ -111,6 +112,7 @@ class ActiveLearningLoop(BaseLoop):
         self.start_from = StartFrom.of(start_from)
         self.start: TrainedModel | None = None
         check_entries(self.config, initial, rounds)
+        check_annotator(self.config, annotator)
         self.stages = self._build_stages()
         check_abilities(self.config, self.rounds, self.stages)
         self.steps = Steps(self.work_dir, (reuse,) if isinstance(reuse, str) else tuple(reuse))
@@ -203,6 +205,8 @@ class ActiveLearningLoop(BaseLoop):
             self.runner.call_hook('after_query', number=number, query=query, entry=step)
 
         step = self.steps.do(name, self._query_reads(number, entry, labels, models), work, tell_hooks)
+        if 'annotations' in step:  # people drew the boxes: from here on the pool's annotations are theirs
+            self.config.pool_dataset.ann_file = str(self.steps.path(step['annotations']))
         return self.steps.path(step['labels'])
 
     def _train_final(self, group: str, labels: Path) -> list[TrainedModel]:

@@ -189,7 +189,8 @@ class Experiment:
         """The frames, their scans and the annotations of those that were bought."""
         card = self.card['pool']
         root = Path(card['data_root'])
-        return Pool(root / card['ann_file'], root / card['points'])
+        own = [step['annotations'] for step in self.steps.values() if 'annotations' in step]  # people labelled in it
+        return Pool(self.folder / own[-1] if own else root / card['ann_file'], root / card['points'])
 
 
 def sampler_name(query: Query) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Circle, Rectangle
 from numpy.typing import NDArray
 
 from ssal3d.active.query.dontcare import NEAREST
@@ -137,6 +137,33 @@ def from_camera(view: View, image: Path, title: str = '', form: str = 'webp', le
         if legend:
             _explain(axes, view)
         return _bytes(figure, DPI, form)
+
+
+def close_up(view: View, box: Sequence[float], title: str = '') -> bytes:
+    """Draw what surrounds a box from above as PNG, with a circle around it; its longer side fills a quarter of the picture.
+
+    Args:
+        view: Points and boxes.
+        box: (x, y, z, dx, dy, dz, yaw) to look at.
+        title: Above the picture.
+    """
+    reach = min(max(2 * max(box[3:5]), 5.0), 40.0)
+    low, high = np.subtract(box[:2], reach), np.add(box[:2], reach)
+    near = view.points[((view.points[:, :2] >= low) & (view.points[:, :2] <= high)).all(axis=1)]
+    with rc_context(SETTINGS):
+        figure = Figure(figsize=(4.5, 4.5), layout='constrained')
+        axes = figure.subplots()
+        shade = np.clip(near[:, 2], -2.5, 1.0)
+        axes.scatter(near[:, 0], near[:, 1], c=shade, s=2, cmap='Greys', vmin=-4, vmax=1, linewidths=0)
+        for layer in view.layers:
+            _draw_layer(axes, layer, small=False)
+        radius = max(float(np.hypot(box[3], box[4])) / 2 * 1.3, 0.8)
+        axes.add_patch(Circle((box[0], box[1]), radius, fill=False, color=DOUBT, linewidth=1.2))
+        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect='equal')
+        axes.set_title(title, fontsize=8)
+        axes.tick_params(labelsize=7)
+        _explain(axes, view)
+        return _bytes(figure, 80, 'png')
 
 
 def outlines(boxes: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The teacher as moving average of the student (spec 1.6)."""
+"""The teacher as moving average of the student (Mean Teacher, Tarvainen and Valpola 2017, arXiv 1703.01780)."""
 
 from typing import Literal, cast
 
@@ -80,7 +80,7 @@ class TeacherEMAHook(Hook):
     """Moves ``model.teacher`` towards ``model.student`` after every iteration.
 
     The released codes do it between forward and optimiser step, which lags by one step; here the teacher sees the
-    stepped student. The keep rate depends on the number of the iteration alone, so a resumed run goes on where it was.
+    stepped student. The keep rate depends on the number of the iteration alone, so a resumed run uses the same.
 
     Args:
         kind: ``'warm'`` (3DIoUMatch): parameters only, the teacher's statistics come from its own passes in training
