@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how commands report them."""
+"""Errors that a user can correct, and how commands report them."""
 
 import errno
 import functools

@@ -1,4 +1,4 @@
-"""The training stages of S-SSAL on KITTI with the numbers of the authors' release; docs/concepts.md compares the paper.
+"""The training stages of S-SSAL on KITTI with the numbers of the authors' release; docs/deviations.md has the paper's.
 
 Optimiser and learning rate stand in schedules/onecycle_80e.py.
 """
@@ -17,7 +17,7 @@ stages = dict(
         interval=10,  # epochs between two refreshes of the box bank
         false_positives=dict(Car=3, Pedestrian=3, Cyclist=3),  # likely false positives pasted per scene, without label
         cpsp=dict(
-            profile='ours',  # the released rules with their defects mended; or 'released', 'paper'
+            profile='ours',  # the released rules with their defects fixed; or 'released', 'paper'
             k_first=30,  # k-means centres per class when the bank is built
             k_next=20,  # and when it is refreshed
             tau_low=0.2,  # predictions above it are cut out of backgrounds; at or below: likely false positives
@@ -90,11 +90,11 @@ stages = dict(
         repeat=1,  # times an epoch goes through all frames, labelled or not
         method=dict(
             type='HSSDA',
-            # Labels with less weight, not for good: 'online', two looks of the teacher in every step (released);
-            # 'from_last_mining', found then, no look; 'none', mined labels only.
+            # Temporary labels with less weight. 'online': the teacher predicts twice in every step (released);
+            # 'from_last_mining': as the last mining found them, no prediction; 'none': mined labels only.
             mid_level='online',
-            # Take away points where the teacher proposes boxes that are no labels; one look in every step, unless
-            # mid_level='online' looks anyway. Without both a step needs no teacher.
+            # Remove points in boxes that the teacher proposes and that are not labels. The teacher predicts once in
+            # every step for this, unless mid_level='online' predicts anyway. Without both, a step needs no teacher.
             low_level=True,
             no_mid=['Pedestrian'],  # classes without labels for one step, as released
             shuffle=True,  # patches of unlabelled frames change places in the 3D backbone

@@ -103,7 +103,7 @@ def thresholds_of(words: Sequence[str]) -> dict[str, float]:
     """Return ``SCORE`` and ``NAME=SCORE`` words as scores by class name, with 'default' for all others.
 
     Raises:
-        UserError: If a score is no number.
+        UserError: If a score is not a number.
     """
     result: dict[str, float] = {}
     for word in words:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ssal3d.loop.active_learning_loop import ActiveLearningLoop as ActiveLearningLoop
     from ssal3d.loop.annotators import Annotator as Annotator
     from ssal3d.loop.annotators import SimulatedAnnotator as SimulatedAnnotator
+    from ssal3d.loop.hooks import LoopHook as LoopHook
     from ssal3d.loop.journal import Journal as Journal
 
 __getattr__, __dir__, __all__ = lazy_exports(
@@ -15,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         'active_learning_loop': ['ActiveLearningLoop'],
         'annotators': ['Annotator', 'SimulatedAnnotator'],
+        'hooks': ['LoopHook'],
         'journal': ['Journal'],
     },
 )

@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmdet3d.models.detectors import PointVoxelRCNN
 from mmdet3d.registry import MODELS
 from mmengine.config import Config
 
-from ssal3d.errors import UserError
+from ssal3d.active.sampler import ActiveSampler
+from ssal3d.errors import UserError, unknown_name
 from ssal3d.loop.chains import plan
 from ssal3d.loop.querying import build_sampler, settings_of
 from ssal3d.models.extraction import Extraction, check_extraction
+from ssal3d.models.protocol import ABILITIES, lacking
 from ssal3d.stages.supervised import SupervisedStage
 
 
@@ -23,20 +24,67 @@ def check_abilities(config: Config, rounds: Sequence[Mapping[str, Any]], stages:
         stages: The stages of rounds and final training by name.
 
     Raises:
-        UserError: If a stage learns from RoIs and the detector has none, or a sampler reads a column that the detector
-            of the round's last stage does not give.
+        UserError: If a stage needs something that the detector does not give, or a sampler reads a column that the
+            detector of the round's last stage does not give.
     """
-    detector = MODELS.get(config.model.type)
+    detector = detector_class(config.model.type)
     for name, stage in stages.items():
-        if stage.needs_rois and not issubclass(detector, PointVoxelRCNN):
-            raise UserError(
-                f"stage '{name}' ({type(stage).__name__}) learns from the RoIs of a PV-RCNN, but {detector.__name__} is "
-                'no such detector; use one, or stages of the types SupervisedStage and CPSPStage'
-            )
+        check_stage(name, stage, detector)
     for number, entry in enumerate(rounds, 1):
-        sampler = build_sampler(config, entry)
         last = stages[plan([entry['pretrain']])[-1].name]
-        projection = settings_of(config, entry, number).projection_fields
-        columns = {*sampler.required_fields, *projection, *sampler.labelled_fields} - {*sampler.optional_fields}
-        queried = detector if last.leaves is None else MODELS.get(last.leaves)
-        check_extraction(queried, Extraction.of(columns, sampler.extraction))
+        queried = detector if last.leaves is None else detector_class(last.leaves)
+        check_sampler(build_sampler(config, entry), queried, settings_of(config, entry, number).projection_fields)
+
+
+def detector_class(name: str | type) -> type:
+    """Return a registered detector; a class stands for itself.
+
+    Raises:
+        UserError: If there is none of this name.
+    """
+    found = name if isinstance(name, type) else MODELS.get(name)
+    if found is None:
+        raise unknown_name('model', str(name), sorted(MODELS.module_dict))
+    return found
+
+
+def check_stage(name: str, stage: SupervisedStage, detector: type) -> None:
+    """Refuse a stage that needs something of the detector that it does not give.
+
+    Args:
+        name: Name of the stage in the config.
+        stage: The stage.
+        detector: Class of the detector.
+
+    Raises:
+        UserError: If it does.
+    """
+    missing = lacking(detector, stage.needs)
+    if missing is not None:
+        gives = ', '.join(sorted(getattr(detector, 'teaches', ()))) or 'nothing of the kind'
+        raise UserError(
+            f"stage '{name}' ({type(stage).__name__}) learns from '{missing}', {ABILITIES[missing].meaning}, but "
+            f'{detector.__name__} gives {gives}; use ActivePointVoxelRCNN, or stages of the types SupervisedStage and '
+            'CPSPStage'
+        )
+    if stage.leaves is not None and not issubclass(detector_class(stage.leaves), detector):
+        bases = [base.__name__ for base in detector_class(stage.leaves).__mro__[1:] if 'teaches' in vars(base)]
+        raise UserError(
+            f"stage '{name}' ({type(stage).__name__}) makes a {stage.leaves} of the detector, which must be a "
+            f'{bases[0]}, but it is a {detector.__name__}; leave the stage out'
+        )
+
+
+def check_sampler(sampler: ActiveSampler, detector: type, projection: Sequence[str] = ()) -> None:
+    """Refuse a sampler that reads what a detector does not give.
+
+    Args:
+        sampler: The sampler.
+        detector: Class of the detector whose predictions it reads.
+        projection: Columns that the query's DontCare rule reads.
+
+    Raises:
+        UserError: If it does.
+    """
+    columns = {*sampler.required_fields, *projection, *sampler.labelled_fields} - {*sampler.optional_fields}
+    check_extraction(detector, Extraction.of(columns, sampler.extraction))

@@ -1,16 +1,11 @@
 """The experiment as an mmengine loop: initial frames, rounds of pre-training and querying, final training."""
 
-import logging
-import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmdet3d.registry import DATASETS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import LOOPS
@@ -19,18 +14,21 @@ from torch import nn
 
 from ssal3d.active import ActiveSampler, RandomSampler
 from ssal3d.active.query.inputs import digest_of_folder
+from ssal3d.active.query.query_file import Query
 from ssal3d.checks.labels import refuse_labels
+from ssal3d.data.label_state import LabelState
 from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import exclusive, file_digest, remove, sha256
+from ssal3d.fileio import exclusive, file_digest
 from ssal3d.log import tell
 from ssal3d.loop.abilities import check_abilities
-from ssal3d.loop.card import write_card
 from ssal3d.loop.chains import Chains, Place, plan
-from ssal3d.loop.digests import differences, neutral, training_content
-from ssal3d.loop.journal import FinishedSteps, Journal, take_over
+from ssal3d.loop.digests import neutral, training_content
+from ssal3d.loop.guard import Guard
+from ssal3d.loop.hooks import loop_hooks, without_loop_hooks
+from ssal3d.loop.predicting import Predictor
+from ssal3d.loop.promotion import Promotions
 from ssal3d.loop.querying import (
-    QueriedModel,
     build_sampler,
     buy_frames,
     buy_initial_frames,
@@ -40,52 +38,20 @@ from ssal3d.loop.querying import (
     settings_of,
     take_labels,
 )
-from ssal3d.loop.score_calibration import calibrate_predictions, check_settings
+from ssal3d.loop.report_hooks import ExperimentReportHook, HeldOutReportHook, QueryReportHook
+from ssal3d.loop.score_calibration import check_settings
+from ssal3d.loop.start import StartFrom, prepare_start
+from ssal3d.loop.steps import Steps
 from ssal3d.loop.story import metrics_line, stage_line
-from ssal3d.loop.summary import summarise
-from ssal3d.models.loading import load_detector, newest_checkpoint
-from ssal3d.predictions.pool_inference import predict_pool
-from ssal3d.predictions.reader import find_parts
+from ssal3d.loop.trained_model import TrainedModel
 from ssal3d.registry import STAGES
-from ssal3d.stages.run import train_stage, write_config
-from ssal3d.stages.supervised import FrameBoxes, StageInputs, SupervisedStage, labelled_test_view, pool_view
-
-# What the length of a training decides in its config; the one-cycle schedule depends on it from the first step.
-LENGTH_KEYS = ('training.train_cfg.', 'training.param_scheduler')
-
-
-@dataclass
-class TrainedModel:
-    """A finished stage.
-
-    Attributes:
-        name: Step of the journal, e.g. ``'round_1/normal'``.
-        checkpoint: Its last checkpoint.
-        predictions: Its predictions on the frames that were unlabelled when it was trained, if anybody needs them.
-        labelled: Its predictions on the frames that it was trained on, if the sampler or the calibration wants them.
-        ends: Whether a chain of stages ends with it.
-        inputs: What the stage was given.
-        calibrated: Its predictions with calibrated scores, if the query is to see those.
-    """
-
-    name: str
-    checkpoint: Path
-    ends: bool
-    inputs: StageInputs
-    predictions: Path | None = None
-    labelled: Path | None = None
-    calibrated: Path | None = None
-
-    @property
-    def queried(self) -> QueriedModel:
-        """What a query reads of it; the last model of a round always predicts the pool."""
-        assert self.predictions is not None
-        return QueriedModel(self.calibrated or self.predictions, self.labelled)
+from ssal3d.stages.run import train_stage, validate_stage, write_config
+from ssal3d.stages.supervised import StageInputs, SupervisedStage
 
 
 @LOOPS.register_module()
 class ActiveLearningLoop(BaseLoop):
-    """Runs a semi-supervised active-learning experiment (spec/active_learning.md 1.1).
+    """Runs a semi-supervised active-learning experiment (S-SSAL, Wang et al. 2025, arXiv 2501.15449).
 
     Each round trains its ``pretrain`` stages one from another, the first from random weights; the query sees the
     predictions of the last one, and those of the first one for samplers that compare two models. The ``final`` stages
@@ -103,10 +69,14 @@ class ActiveLearningLoop(BaseLoop):
             e.g. ``[['supervised', 'semi'], ['supervised', 'hssda']]``.
         annotator: Config of who reveals labels.
         reuse: Work dirs of other experiments; a finished step that read the same there is taken over, not done again.
-        held_out_report: Measure the first model, the final ones and their pseudo labels on the frames that stay
-            unlabelled. Needs their ground truth, so it is for simulations; nothing is learnt or chosen from it.
+        held_out_report: Register `HeldOutReportHook`, which measures models on the frames that stay unlabelled. Needs their
+            ground truth, so it is for simulations; nothing is learnt or chosen from it.
         score_calibration: Calibrate the scores that a query sees on the labelled frames, e.g. ``dict(method='isotonic')``;
             see `ssal3d.loop.score_calibration`.
+        final_every_round: Train the final stages after every round (``final_1``, ..., ``final``), for learning curves.
+        start_from: Checkpoint to begin with, a path or a dict, see `ssal3d.loop.start.StartFrom`.
+        guard: Do not promote a model that falls below its predecessor on the val split: True, or a dict, see
+            `ssal3d.loop.guard.Guard`. The query then sees the predecessor's predictions.
     """
 
     max_epochs = max_iters = 1
@@ -123,32 +93,41 @@ class ActiveLearningLoop(BaseLoop):
         reuse: str | Sequence[str] = (),
         held_out_report: bool = False,
         score_calibration: Mapping[str, Any] | None = None,
+        final_every_round: bool = False,
+        start_from: str | Mapping[str, Any] | None = None,
+        guard: bool | Mapping[str, Any] | None = None,
     ) -> None:
         self._runner = runner
         self.dataloader = dataloader
-        self.config: Config = runner.cfg
+        self.config: Config = without_loop_hooks(runner.cfg)
         self.work_dir = Path(runner.work_dir).resolve()
         self.initial = initial
         self.rounds = rounds
         self.final = final
         self.annotator = annotator
         self.prediction = dict(self.config.get('pool_dataloader', {}))
-        self.held_out_report = held_out_report
         check_settings(score_calibration)
-        self.score_calibration = score_calibration
+        self.final_every_round = final_every_round
+        self.start_from = StartFrom.of(start_from)
+        self.start: TrainedModel | None = None
         check_entries(self.config, initial, rounds)
         check_annotator(self.config, annotator)
         self.stages = self._build_stages()
         check_abilities(self.config, self.rounds, self.stages)
-        self.journal = Journal(self.work_dir)
-        self.finished = FinishedSteps((reuse,) if isinstance(reuse, str) else tuple(reuse))
-        if self.journal.steps and not self.config.get('resume'):
+        self.steps = Steps(self.work_dir, (reuse,) if isinstance(reuse, str) else tuple(reuse))
+        self.predictor = Predictor(self.config, self.steps, self.prediction, score_calibration)
+        self.promotions = Promotions(self.steps, self.predictor, Guard.of(guard))
+        if self.steps.journal.steps and not self.config.get('resume'):
             raise UserError(
                 f'{self.work_dir}: holds an experiment; add --resume to go on, or choose another --work-dir'
             )
+        runner.register_hook(ExperimentReportHook(), priority='HIGH')
+        runner.register_hook(QueryReportHook(), priority='HIGH')
+        if held_out_report:
+            runner.register_hook(HeldOutReportHook())
 
     def run(self) -> nn.Module:
-        """Do every step that the journal does not list yet, then print the summary.
+        """Do every step that the journal does not list yet; hooks report.
 
         Raises:
             UserError: If another run works in the same folder.
@@ -158,39 +137,82 @@ class ActiveLearningLoop(BaseLoop):
         return self.runner.model
 
     def _run(self) -> None:
-        if is_main_process():
-            write_card(self.config, self.work_dir, sys.argv)
-        labels = self._labels(self._step('initial', self._query_reads(0, self.initial), self._buy_initial))
-        if is_main_process():
+        self.runner.call_hook('before_experiment')
+        labels = self._query(0, self.initial)
+        untrained = (
+            self.start_from is not None and self.start_from.use == 'model' and not LabelState.read(labels).frames
+        )
+        if is_main_process() and not untrained:
             refuse_labels(self.config, labels)
+        if self.start_from:
+            self.start = self.promotions.start = self._begin(self.start_from, labels)
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
             sampler = build_sampler(self.config, entry)
             projection = settings_of(self.config, entry, number).projection_fields
             models = self._train(f'round_{number}', [entry['pretrain']], labels, sampler, projection)
-            if self.score_calibration:
-                self._calibrate(models)
-            reads = self._query_reads(number, entry, labels, models)
-            step = self._step(f'round_{number}/query', reads, partial(self._buy, number, entry, models, labels))
-            labels = self._labels(step)
+            queried = self.promotions.queried(number, models, labels, sampler, projection)
+            self.predictor.calibrate(queried)
+            labels = self._query(number, entry, queried, labels)
+            if self.final_every_round and number < len(self.rounds):
+                models = [*models, *self._train_final(f'final_{number}', labels)]
             trained += models
-        final = self._train('final', self.final, labels, RandomSampler(), predict_ends=self.held_out_report)
+            self.runner.call_hook('after_round', number=number, labels=labels, models=models)
+        trained += self._train_final('final', labels)
         barrier()
-        if is_main_process():
-            shown = [*(trained or final)[:1], *(model for model in final if model.ends)] if self.held_out_report else []
-            measured = {model.name: model for model in shown}.values()
-            held_out = {model.name: model.predictions for model in measured if model.predictions is not None}
-            summarise(self.config, self.journal, self.work_dir, labels, held_out, self._pseudo_labels(measured))
+        self.runner.call_hook('after_experiment', labels=labels, models=trained)
 
-    def _pseudo_labels(self, models: Iterable[TrainedModel]) -> dict[str, FrameBoxes]:
-        """Return what the stages of models took for labels; stages that take nothing are left out."""
-        found = {}
+    def _begin(self, start: StartFrom, labels: Path) -> TrainedModel:
+        """Bring the weights to begin with into the experiment, and measure them where the guard or a round needs it."""
+        path = self.work_dir / 'start' / 'detector.pth'
+        name = plan([self.rounds[0]['pretrain']] if self.rounds else self.final)[0].name
+        inputs, stage = StageInputs(path.parent, labels, path, None, self.prediction), self.stages[name]
+        config = stage.detector_config(stage.build_config(self.config, inputs))
+        measured = self.promotions.guard is not None or start.use == 'model'
+
+        def work() -> dict[str, Any]:
+            prepare_start(self.config, start, path)
+            barrier()
+            metrics = validate_stage(config, f'{self.runner.experiment_name}/start') if measured else {}
+            return {'files': {'checkpoint': path}, 'metrics': metrics}
+
+        reads = {
+            'weights': file_digest(start.checkpoint),
+            'keys': dict(start.keys),
+            'partial': start.partial,
+            'model': neutral(self.config.model, {}),
+            'measured': neutral(config.val_evaluator, {}) if measured else None,
+        }
+        entry = self.steps.do('start', reads, work)
+        return TrainedModel('start', path, True, inputs, config, entry['metrics'])
+
+    def _query(
+        self,
+        number: int,
+        entry: Mapping[str, Any],
+        models: Sequence[TrainedModel] = (),
+        labels: Path | None = None,
+    ) -> Path:
+        """Buy frames and return the new label state."""
+        name = f'round_{number}/query' if number else 'initial'
+        work = partial(self._buy, number, entry, models, labels) if labels else self._buy_initial
+
+        def tell_hooks(step: Mapping[str, Any]) -> None:
+            query = Query.read(self.steps.path(step['query'])) if 'query' in step else None
+            self.runner.call_hook('after_query', number=number, query=query, entry=step)
+
+        step = self.steps.do(name, self._query_reads(number, entry, labels, models), work, tell_hooks)
+        if 'annotations' in step:  # people drew the boxes: from here on the pool's annotations are theirs
+            self.config.pool_dataset.ann_file = str(self.steps.path(step['annotations']))
+        return self.steps.path(step['labels'])
+
+    def _train_final(self, group: str, labels: Path) -> list[TrainedModel]:
+        """Train the final stages on everything that was bought so far."""
+        models = self._train(group, self.final, labels, RandomSampler(), predict_ends=False)
         for model in models:
-            stage = self.stages[Path(model.name).name]
-            labels = stage.pseudo_labels(stage.build_config(self.config, model.inputs), model.inputs)
-            if labels is not None:
-                found[model.name] = labels
-        return found
+            if model.ends:
+                self.promotions.decide(f'final/{model.stage}', f'{group}/promotion_{model.stage}', [model])
+        return models
 
     def _train(
         self,
@@ -208,34 +230,43 @@ class ActiveLearningLoop(BaseLoop):
         models: dict[str, TrainedModel] = {}
         for place in plan(chains):
             previous = models[place.previous] if place.previous else None
-            inputs = StageInputs(
-                self.work_dir / group / place.name,
-                labels,
-                previous.checkpoint if previous else None,
-                previous.predictions if previous else None,
-                self.prediction,
-            )
-            stage = self.stages[place.name]
-            config = stage.build_config(self.config, inputs)
-            name = f'{group}/{place.name}'
-            step = self._step(
+            model = models[place.name] = self._stage(group, place, labels, previous or self.start)
+            columns = self._columns_to_predict(group, place, sampler, projection, predict_ends)
+            if columns is not None:
+                self.predictor.predict_unlabelled(model, sampler, columns)
+            compared = place.ends or (place.previous is None and sampler.uses_reference)
+            if compared and predict_ends:
+                self.predictor.predict_labelled(model, sampler)
+        return list(models.values())
+
+    def _stage(self, group: str, place: Place, labels: Path, previous: TrainedModel | None) -> TrainedModel:
+        """Train a stage, unless the model to begin with stands for it."""
+        stage, name = self.stages[place.name], f'{group}/{place.name}'
+        inputs = StageInputs(
+            self.work_dir / group / place.name,
+            labels,
+            previous.checkpoint if previous else None,
+            previous.predictions if previous else None,
+            self.prediction,
+        )
+        config = stage.build_config(self.config, inputs)
+        stands_for = previous is not None and place.previous is None and group == 'round_1'
+        if stands_for and self.start_from and self.start_from.use == 'model':
+            assert previous is not None
+            facts = {'files': {'checkpoint': previous.checkpoint}, 'metrics': dict(previous.metrics)}
+            step = self.steps.do(name, {'weights': file_digest(previous.checkpoint)}, lambda: facts)
+        else:
+            start = place.previous or (previous.name if previous else None)
+            step = self.steps.do(
                 name,
                 self._stage_reads(config, inputs),
-                partial(self._train_stage, stage, config, name, inputs, place.previous),
+                partial(self._train_stage, stage, config, name, inputs, start),
+                lambda entry: self.runner.call_hook('after_stage', stage=name, entry=entry),
             )
             if 'taken_from' in step:
                 write_config(config)  # for reruns by hand: the other experiment's names its own folders
-            config = stage.detector_config(config)
-            model = models[place.name] = TrainedModel(name, self._path(step['checkpoint']), place.ends, inputs)
-            columns = self._columns_to_predict(group, place, sampler, projection, predict_ends)
-            if columns is not None:
-                model.predictions = self._predict(model, config, pool_view(config, inputs), sampler, columns)
-            compared = place.ends or (place.previous is None and sampler.uses_reference)
-            looked_at = sampler.uses_labelled or (place.ends and sampler.needs_labelled)
-            if compared and group != 'final' and (looked_at or self.score_calibration is not None):
-                view = labelled_test_view(config, inputs)
-                model.labelled = self._predict(model, config, view, sampler, sampler.labelled_fields, 'labelled')
-        return list(models.values())
+        checkpoint = self.steps.path(step['checkpoint'])
+        return TrainedModel(name, checkpoint, place.ends, inputs, stage.detector_config(config), step['metrics'])
 
     def _columns_to_predict(
         self, group: str, place: Place, sampler: ActiveSampler, projection: Sequence[str], predict_ends: bool
@@ -244,38 +275,13 @@ class ActiveLearningLoop(BaseLoop):
         readers = [stage for name in place.following if (stage := self.stages[name]).uses_predictions]
         starts = place.previous is None and not place.ends
         compared = starts and sampler.uses_reference
-        reported = starts and self.held_out_report and group == ('round_1' if self.rounds else 'final')
+        reported = any(hook.wants_predictions(self.runner, group, place) for hook in loop_hooks(self.runner))
         queried = place.ends and predict_ends
         if not (readers or compared or reported or queried):
             return None
         columns = [*(sampler.reference_fields if compared else ()), *(sampler.required_fields if queried else ())]
         columns += projection if queried else ()
         return list(dict.fromkeys((*columns, *(field for stage in readers for field in stage.prediction_fields))))
-
-    def _calibrate(self, models: Sequence[TrainedModel]) -> None:
-        """Let the query see calibrated scores of every model whose predictions it may read."""
-        settings = self.score_calibration
-        assert settings is not None
-        for model in models:
-            if model.predictions is None or model.labelled is None:
-                continue
-            stage = self.work_dir / model.name
-            folder, given = stage.with_name(f'calibrated_{stage.name}'), (model.predictions, model.labelled)
-            reads = {
-                'settings': neutral(settings, {}),
-                'predictions': [self._predictions_digest(path) for path in given],
-                'pool': neutral(dict(self.config.pool_dataset, pipeline=[]), {}),
-            }
-            known = stage.with_name(f'calibrated_labelled_{stage.name}')
-            work = partial(calibrate_predictions, self.config, settings, *given, folder, known)
-            self._step(str(folder.relative_to(self.work_dir)), reads, work)
-            model.calibrated, model.labelled = folder, known
-
-    def _labels(self, step: Mapping[str, Any]) -> Path:
-        """Return the label state of a step; if people drew its boxes, from here on the pool's annotations are theirs."""
-        if 'annotations' in step:
-            self.config.pool_dataset.ann_file = str(self._path(step['annotations']))
-        return self._path(step['labels'])
 
     def _buy_initial(self) -> dict[str, Any]:
         if self.initial.get('labels'):
@@ -306,7 +312,7 @@ class ActiveLearningLoop(BaseLoop):
         return {
             'training': training_content(config, folders),
             'weights': file_digest(inputs.load_from) if inputs.load_from else None,
-            'predictions': self._predictions_digest(inputs.predictions),
+            'predictions': digest_of_folder(inputs.predictions) if inputs.predictions else None,
         }
 
     def _query_reads(
@@ -322,116 +328,22 @@ class ActiveLearningLoop(BaseLoop):
             'round': number,
             **query_reads(self.config, entry, number, self.annotator),
             'labels': file_digest(labels) if labels else None,
-            'predictions': [self._predictions_digest(path) for path in predictions],
+            'predictions': [digest_of_folder(path) if path else None for path in predictions],
         }
-
-    def _predictions_digest(self, folder: Path | None) -> str | None:
-        return digest_of_folder(folder) if folder else None
 
     def _train_stage(
         self, stage: SupervisedStage, config: Config, name: str, inputs: StageInputs, start: str | None
     ) -> dict[str, Any]:
+        if not LabelState.read(inputs.labels).frames:
+            raise UserError(
+                f'{name}: no frame is labelled yet; raise the initial budget, or set start_from.use to "model"'
+            )
         tell(stage_line(name, type(stage).__name__, inputs.labels, start))
+        self.runner.call_hook('before_stage', stage=name, config=config)
         metrics = train_stage(config, f'{self.runner.experiment_name}/{name}')
         if line := metrics_line(metrics, config.pool_dataset.metainfo['classes']):
             tell(f'{name}: {line}')
         return {'files': {'checkpoint': stage.result(config)}, 'metrics': metrics}
-
-    def _predict(
-        self,
-        model: TrainedModel,
-        config: Config,
-        view: Mapping[str, Any],
-        sampler: ActiveSampler,
-        columns: Sequence[str],
-        kind: str = 'predictions',
-    ) -> Path:
-        """Predict the frames of a view into ``<kind>_<stage>`` beside the stage's folder, and return that folder."""
-        stage = self.work_dir / model.name
-        folder = stage.with_name(f'{kind}_{stage.name}')
-        name = str(folder.relative_to(self.work_dir))
-
-        def work() -> dict[str, Any]:
-            timing = predict_pool(
-                load_detector(config, model.checkpoint),
-                DATASETS.build(view),
-                folder,
-                fields=columns,
-                extraction=sampler.extraction,
-                metadata={'checkpoint_sha256': sha256(model.checkpoint)},
-                description=f'predicting {name}',
-                **self.prediction,
-            )
-            tell(f'{name}: {timing}')
-            return {'files': {'predictions': find_parts(folder)}, 'timing': vars(timing)}
-
-        reads = {
-            'model': neutral(config.model, {}),
-            'weights': file_digest(model.checkpoint),
-            'view': neutral(view, {}),
-            'columns': list(columns),
-            'extraction': neutral(sampler.extraction, {}),
-        }
-        self._step(name, reads, work)
-        return folder
-
-    def _step(self, name: str, reads: Mapping[str, Any], work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Do a step unless this journal has it or one of another experiment; record ``files`` by role, and facts."""
-        barrier()
-        entry = self.journal.find(name, reads)
-        if entry is None and (found := self.finished.find(name, reads)):
-            return self._take_over(name, reads, *found)
-        if entry is None:
-            self._check_started(name, reads)
-            start = time.monotonic()
-            facts = work()
-            barrier()
-            entry = self._record(name, reads, seconds=round(time.monotonic() - start, 1), **facts)
-        return entry
-
-    def _record(self, name: str, reads: Mapping[str, Any], **facts: Any) -> dict[str, Any]:
-        entry = self.journal.record(name, reads, write=is_main_process(), **facts)
-        barrier()
-        return entry
-
-    def _take_over(self, name: str, reads: Mapping[str, Any], source: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """Bring a step of another experiment here and record where it comes from."""
-        tell(f'{name}: taken from {source}, where it read the same')
-        if is_main_process():
-            self.journal.begin(name, reads)
-            take_over(source, entry, self.work_dir)
-        barrier()
-        facts = {key: value for key, value in entry.items() if key not in ('step', 'digest', 'files')}
-        files = {
-            role: find_parts(self._path(path)) if self._path(path).is_dir() else self._path(path)
-            for role, path in facts.items()
-            if isinstance(path, str) and any(file == path or file.startswith(f'{path}/') for file in entry['files'])
-        }
-        facts = {key: value for key, value in facts.items() if key not in files}
-        return self._record(name, reads, files=files, **{**facts, 'taken_from': str(source)})
-
-    def _check_started(self, name: str, reads: Mapping[str, Any]) -> None:
-        """Compare with what an unfinished step was started with; a training of another length begins again.
-
-        Raises:
-            UserError: If a stage has checkpoints of a training with other settings.
-        """
-        begun, folder = self.journal.begun(name), self.work_dir / name
-        trained = folder.is_dir() and newest_checkpoint(folder) is not None
-        changed = list(differences(begun, reads)) if begun and trained else []
-        if any(not key.startswith(LENGTH_KEYS) for key, _, _ in changed):
-            raise self.journal.changed(name, reads, 'has started')
-        barrier()  # every process has looked
-        if is_main_process():
-            if changed:
-                key, old, new = changed[0]
-                tell(f'{name}: {key} was {old}, now it is {new}; the stage begins again', logging.WARNING)
-                remove(folder)
-            self.journal.begin(name, reads)
-        barrier()
-
-    def _path(self, relative: str) -> Path:
-        return self.work_dir / relative
 
     def _build_stages(self) -> dict[str, SupervisedStage]:
         configs = self.config.get('stages', {})

@@ -39,8 +39,7 @@ class SimulatedAnnotator(Annotator):
         ann_file: The pool's infos file with all annotations.
         classes: Class names that count as boxes.
         log: JSON lines file that receives one line per call.
-        count_policy: ``'all'`` counts every annotated box, ``'nonempty'`` those with at least one point
-            (spec/active_learning.md 1.4).
+        count_policy: ``'all'`` counts every annotated box, ``'nonempty'`` those with at least one point.
         reveal_dontcare: Tell samplers the DontCare regions of all frames, as the paper does on KITTI. These are labels
             of frames that nobody bought, so it is off unless a config asks for it.
     """

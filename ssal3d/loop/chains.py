@@ -33,7 +33,7 @@ def plan(chains: Chains) -> list[Place]:
         chains: Names of one chain of stages, or several chains.
 
     Raises:
-        UserError: If a stage would start from two different ones, or a chain is no list of names.
+        UserError: If a stage would start from two different ones, or a chain is not a list of names.
 
     >>> [(place.name, place.previous) for place in plan([['supervised', 'semi'], ['supervised', 'nal']])]
     [('supervised', None), ('semi', 'supervised'), ('nal', 'supervised')]

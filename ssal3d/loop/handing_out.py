@@ -14,7 +14,6 @@ from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
 
 from ssal3d.active.query.query_file import Query
-from ssal3d.active.query.report import class_table
 from ssal3d.annotation.importing import Labels
 from ssal3d.annotation.model import LabelFrame
 from ssal3d.annotation.provenance import Export
@@ -219,7 +218,6 @@ def _take_back(
     _write_annotations(config, state, found, files['annotations'])
     query = answered(Query.read(folder / ASKED), found)
     query.write(files['query'])
-    print_table(*class_table(query))
     tell(f'{folder.name}: {labelled} of {asked} frames are labelled; the others stay in the pool, unlabelled')
     return {
         'files': dict(files),

@@ -1,7 +1,6 @@
 """The steps of an experiment in which labels are bought."""
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from ssal3d.active.query.inputs import describe_inputs, read_labelled, read_pool, read_reference
-from ssal3d.active.query.report import class_table, describe
 from ssal3d.active.query.selection import Query, pool_of_ids, select
 from ssal3d.active.query.settings import QuerySettings, query_settings
 from ssal3d.active.sampler import ActiveSampler
@@ -22,14 +20,13 @@ from ssal3d.data.label_state import LabelState
 from ssal3d.data.labelled import state_of
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import file_digest
-from ssal3d.log import tell
 from ssal3d.loop.annotators import Annotator, build_annotator
 from ssal3d.loop.digests import neutral
 from ssal3d.loop.file_annotator import FileAnnotator, is_patient
 from ssal3d.loop.handing_out import ask_people, check_people
+from ssal3d.loop.story import tell_query
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
-from ssal3d.terminal import print_table
 
 # Keys of an entry in `initial` and in `rounds`.
 INITIAL_KEYS = ('sampler', 'query', 'labels')
@@ -252,7 +249,6 @@ def _buy(
     oracle = _annotator(config, annotator, state, work_dir)
     query = _select(config, entry, work_dir, state, number, tables, paths, oracle)
     query.write(files['query'])
-    _tell(query)
     state.buy(number, query.purchases).write(files['labels'])
     return {
         'files': files,
@@ -277,7 +273,7 @@ def _ask(
 
     def ask() -> Query:
         query = _select(config, entry, work_dir, state, number, tables, paths)
-        _tell(query)
+        tell_query(query)
         return query
 
     made_of = {
@@ -331,13 +327,6 @@ def check_annotator(config: Config, annotator: Mapping[str, Any]) -> None:
         people = build_annotator(annotator)
         assert isinstance(people, FileAnnotator)
         check_people(config, people)
-
-
-def _tell(query: Query) -> None:
-    """Say on the terminal and in the log what was chosen and why."""
-    for line in describe(query):
-        tell(line.removeprefix('warning: '), logging.WARNING if line.startswith('warning: ') else logging.INFO)
-    print_table(*class_table(query))
 
 
 def _annotator(config: Config, annotator: Mapping[str, Any], state: LabelState, work_dir: Path) -> Annotator:

@@ -1,18 +1,19 @@
 """The end of an experiment: tables for people, ``metrics.json`` for programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from ssal3d.data.label_state import LabelState
-from ssal3d.fileio import SCHEMA, write_json
-from ssal3d.loop.held_out import measure_predictions, measure_pseudo_labels
+from ssal3d.fileio import SCHEMA, read_json, write_json
+from ssal3d.loop.guard import promotion_line
 from ssal3d.loop.journal import Journal
-from ssal3d.stages.supervised import FrameBoxes
+from ssal3d.loop.trained_model import TrainedModel
 from ssal3d.terminal import console, print_table
 
+METRICS = 'metrics.json'
 # What each metric's table shows, by the prefix of its keys: title, and the end of the keys by the name of the column.
 SHOWN = {
     'kitti': ('AP (R40, moderate, %)', {'bev': 'bev_R40_moderate', '3d': '3d_R40_moderate'}),
@@ -21,12 +22,7 @@ SHOWN = {
 
 
 def summarise(
-    config: Config,
-    journal: Journal,
-    work_dir: Path,
-    labels: Path,
-    held_out: Mapping[str, Path] | None = None,
-    pseudo_labels: Mapping[str, FrameBoxes] | None = None,
+    config: Config, journal: Journal, work_dir: Path, labels: Path, models: Sequence[TrainedModel] = ()
 ) -> dict[str, Any]:
     """Print time and AP of every stage and the boxes of every purchase; write ``metrics.json``.
 
@@ -35,8 +31,7 @@ def summarise(
         journal: What was done.
         work_dir: The experiment's folder.
         labels: The last label state.
-        held_out: Predictions by stage to measure on the frames that nobody labelled.
-        pseudo_labels: What stages took for labels of these frames, to be measured, too.
+        models: What was trained, for the learning curve of final models after every round.
 
     Returns:
         The content of ``metrics.json``.
@@ -45,8 +40,8 @@ def summarise(
     names = [*config.pool_dataset.metainfo['classes'], 'mean']
     stages = {step['step']: step for step in journal.steps if 'metrics' in step}
     purchases = {step['step']: step for step in journal.steps if 'spent_per_class' in step}
-    prefix = next((key.partition('/')[0] for step in stages.values() for key in step['metrics']), 'kitti')
-    title, shown = SHOWN.get(prefix, SHOWN['kitti'])
+    promotions = [step for step in journal.steps if 'promoted' in step]
+    title, shown = _shown(step['metrics'] for step in stages.values())
     header = ('stage', 'minutes', *(f'{name} {column}' for column in shown for name in names))
     print_table(
         f'{title} on the val split',
@@ -67,23 +62,84 @@ def summarise(
         },
         'labelled': {'frames': len(state.frames), 'boxes': state.counts},
     }
-    if held_out:
-        content['held_out'] = measure_predictions(config, state, held_out)
+    curve = learning_curve(models)
+    if curve:
+        content['curve'] = curve
+        print_table(
+            f'{title} on the val split by what was labelled',
+            ('model', 'frames', 'boxes', *header[2:]),
+            [(p['model'], p['frames'], p['boxes'], *_row(p['metrics'], names, shown)) for p in curve],
+        )
+    if promotions:
+        content['promotions'] = [
+            {key: step[key] for key in ('promoted', 'refused', 'metric', 'values')} for step in promotions
+        ]
+        for step in promotions:
+            console.print(promotion_line(step))
+    write_json(work_dir / METRICS, content)
+    console.print(f'labels: {labels}\njournal: {journal.path}\nmetrics: {work_dir / METRICS}')
+    return content
+
+
+def learning_curve(models: Sequence[TrainedModel]) -> list[dict[str, Any]]:
+    """Return the metrics of final models by the number of labelled frames and boxes; empty with one round of them.
+
+    Args:
+        models: What was trained.
+    """
+    final = [model for model in models if model.ends and model.group.partition('_')[0] == 'final']
+    if len({model.group for model in final}) < 2:
+        return []
+    states = {model.name: LabelState.read(model.inputs.labels) for model in final}
+    return [
+        {
+            'model': model.name,
+            'frames': len(states[model.name].frames),
+            'boxes': sum(states[model.name].counts.values()),
+            'metrics': dict(model.metrics),
+        }
+        for model in final
+    ]
+
+
+def add_held_out(
+    config: Config,
+    path: Path,
+    metrics: Mapping[str, Mapping[str, float]],
+    pseudo_labels: Mapping[str, Mapping[str, Mapping[str, float | None]]],
+) -> None:
+    """Print what was measured on the frames that nobody labelled and add it to ``metrics.json``.
+
+    Args:
+        config: The experiment's config.
+        path: The file, which `summarise` wrote.
+        metrics: Metrics by model.
+        pseudo_labels: Number and quality of pseudo labels by stage and class.
+    """
+    content = read_json(path)
+    names = [*config.pool_dataset.metainfo['classes'], 'mean']
+    title, shown = _shown(metrics.values())
+    if metrics:
+        content['held_out'] = metrics
         print_table(
             f'{title} on the frames of the pool that nobody labelled',
-            ('model', *header[2:]),
-            [(name, *_row(metrics, names, shown)) for name, metrics in content['held_out'].items()],
+            ('model', *(f'{name} {column}' for column in shown for name in names)),
+            [(name, *_row(found, names, shown)) for name, found in metrics.items()],
         )
     if pseudo_labels:
-        content['pseudo_labels'] = measured = measure_pseudo_labels(config, state, pseudo_labels)
+        content['pseudo_labels'] = pseudo_labels
         print_table(
             'pseudo labels on the frames of the pool that nobody labelled',
             ('stage', 'class', 'number', 'right, %', 'objects covered, %'),
-            [(stage, name, *row.values()) for stage, found in measured.items() for name, row in found.items()],
+            [(stage, name, *row.values()) for stage, found in pseudo_labels.items() for name, row in found.items()],
         )
-    write_json(work_dir / 'metrics.json', content)
-    console.print(f'labels: {labels}\njournal: {journal.path}\nmetrics: {work_dir / "metrics.json"}')
-    return content
+    write_json(path, content)
+
+
+def _shown(metrics: Iterable[Mapping[str, float]]) -> tuple[str, Mapping[str, str]]:
+    """Return title and columns for the kind of metrics that a table shows."""
+    prefix = next((key.partition('/')[0] for found in metrics for key in found), 'kitti')
+    return SHOWN.get(prefix, SHOWN['kitti'])
 
 
 def _row(metrics: Mapping[str, float], names: Sequence[str], shown: Mapping[str, str]) -> list[float | None]:

@@ -1,4 +1,4 @@
-"""The losses of each frame of a batch on its own, after one joint forward of all frames (spec/semi_supervised.md 1.2).
+"""PV-RCNN's losses of each frame of a batch on its own, after one joint forward of all frames.
 
 Semi-supervised methods mix labelled frames, pseudo-labelled ones and ones without any target. All of them share the
 statistics of batch normalisation, but each is normalised by its own positives and weighted as its method says.
@@ -6,39 +6,16 @@ statistics of batch normalisation, but each is normalised by its own positives a
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from ssal3d.models.protocol import FIRST_STAGE_ONLY, NEGATIVE_IGNORED, FrameOutput
 from ssal3d.ops.rois import stack_rois
 
-NEGATIVE_IGNORED = 'positives_only'  # metainfo key: nothing is learnt from what is not labelled in the frame
-FIRST_STAGE_ONLY = 'first_stage_only'  # metainfo key: nobody reads what the second stage says about the frame
-POSITIVE_ROI_IOU = 0.75  # with `positives_only`, scores are learnt from RoIs above it (spec 6.2)
-
-
-@dataclass
-class FrameOutput:
-    """What a detector in training says about one frame.
-
-    Attributes:
-        losses: Loss terms by name; empty for a frame without ``gt_instances_3d``.
-        boxes: ``(R, 7)`` refined RoIs, bottom-centred; gradients flow through them.
-        logits: ``(R,)`` their score logits.
-        labels: ``(R,)`` their classes.
-        rpn_scores: ``(A * C, H, W)`` class logits of the RPN.
-        rpn_residuals: ``(A * 7, H, W)`` encoded boxes of the RPN.
-    """
-
-    losses: dict[str, Tensor] = field(default_factory=dict)
-    boxes: Tensor = field(default_factory=lambda: torch.zeros(0, 7))
-    logits: Tensor = field(default_factory=lambda: torch.zeros(0))
-    labels: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
-    rpn_scores: Tensor = field(default_factory=lambda: torch.zeros(0))
-    rpn_residuals: Tensor = field(default_factory=lambda: torch.zeros(0))
+POSITIVE_ROI_IOU = 0.75  # with `positives_only`, scores are learnt from RoIs above it
 
 
 def frame_outputs(detector: Any, inputs: dict[str, Any], samples: Sequence[Any]) -> list[FrameOutput]:

@@ -57,7 +57,9 @@ def require_checkpoint(path: str | Path) -> None:
         start = file.read(2)
     # A zip archive of torch.save, whose directory is at its end, or a pickle of old versions.
     if not (zipfile.is_zipfile(path) if start == b'PK' else start.startswith(b'\x80')):
-        raise UserError(f'{path}: not readable as a checkpoint; it is cut, damaged or no checkpoint: copy it again')
+        raise UserError(
+            f'{path}: not readable as a checkpoint: it is truncated, damaged or something else; copy it again'
+        )
 
 
 def newest_checkpoint(folder: str | Path) -> Path | None:

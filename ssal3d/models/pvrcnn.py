@@ -3,7 +3,7 @@
 The four classes add no parameter, so checkpoints of the stock classes load unchanged (``class_quality`` adds buffers).
 Extras per final box stand in ``pred_instances_3d`` under the column names of the prediction contract; extras per frame
 in ``frame_predictions``.
-Source: spec/active_learning.md 2.2 and 2.3.
+Source: PV-RCNN (Shi et al. 2020, arXiv 1912.13192) as in MMDetection3D.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,16 +13,14 @@ import torch
 from mmdet3d.models.dense_heads import PartA2RPNHead
 from mmdet3d.models.detectors import PointVoxelRCNN
 from mmdet3d.models.roi_heads import PVRCNNRoiHead
-from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
 from mmdet3d.registry import MODELS
-from mmdet3d.structures.bbox_3d import rotation_3d_in_axis
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ssal3d.data.boxes import raised
 from ssal3d.models.class_quality import ClassQuality, aligned_iou_3d
 from ssal3d.models.extraction import Extraction
-from ssal3d.models.frame_losses import weighted_anchor_targets
+from ssal3d.models.frame_losses import frame_outputs, weighted_anchor_targets
 from ssal3d.models.gradients import (
     anchor_score_derivatives,
     outer_product_sums,
@@ -30,6 +28,8 @@ from ssal3d.models.gradients import (
     shared_layer_derivatives,
 )
 from ssal3d.models.mixed_precision import dense_part
+from ssal3d.models.protocol import ABILITIES, FrameOutput
+from ssal3d.models.pvrcnn_bbox_head import monte_carlo_passes
 from ssal3d.models.roi_targets import roi_targets
 from ssal3d.ops.rois import stack_rois
 
@@ -89,72 +89,6 @@ class ActivePartA2RPNHead(PartA2RPNHead):
 
 
 @MODELS.register_module()
-class ActivePVRCNNBBoxHead(PVRCNNBBoxHead):
-    """Box head that remembers the shared RoI features and knows which RoI became which final box.
-
-    Attributes:
-        shared_features: ``(R, D)`` features behind both branches, of the last prediction.
-        refined: Refined boxes (bottom-centred), scores and labels of all RoIs of each frame, before suppression.
-    """
-
-    shared_features: Tensor | None = None
-    refined: Sequence[InstanceData] = ()
-
-    def forward(self, feats: Tensor) -> tuple[Tensor, Tensor]:
-        """Score and refine RoIs; ``shared_features`` (R, D) keeps the features behind both branches."""
-        rois = feats.shape[0]
-        flat = feats.permute(0, 4, 1, 2, 3).reshape(rois, -1, 1, 1)
-        shared = self.shared_fc_layer(flat)
-        self.shared_features = None if self.training and torch.is_grad_enabled() else shared.flatten(1)
-        scores = self.cls_layer(shared).reshape(-1, self.cls_out_channels)
-        return scores, self.reg_layer(shared).reshape(-1, self.reg_out_channels)
-
-    def get_results(
-        self,
-        rois: Tensor,
-        cls_preds: Tensor,
-        bbox_reg: Tensor,
-        class_labels: Sequence[Tensor],
-        input_metas: Sequence[dict],
-        test_cfg: dict | None = None,
-    ) -> list[InstanceData]:
-        """Decode, suppress and return final boxes with ``roi_index``, the row of each box among its frame's RoIs.
-
-        Args:
-            rois: ``(R, 8)`` frame index and box of all frames' RoIs.
-            cls_preds: ``(R, 1)`` confidence logits.
-            bbox_reg: ``(R, 7)`` encoded residuals.
-            class_labels: Labels of each frame's RoIs.
-            input_metas: One per frame; frames without RoIs give empty results.
-            test_cfg: NMS settings.
-        """
-        boxes = self._decode(rois[:, 1:], bbox_reg)
-        scores = cls_preds.sigmoid().amax(-1)
-        results, self.refined = [], []
-        for frame, (labels, meta) in enumerate(zip(class_labels, input_metas)):
-            own = rois[:, 0] == frame
-            kept = self.class_agnostic_nms(scores=scores[own], bbox_preds=boxes[own], input_meta=meta, nms_cfg=test_cfg)
-            kept = torch.as_tensor(kept, dtype=torch.long, device=rois.device)
-            self.refined.append(InstanceData(bboxes_3d=boxes[own], scores_3d=scores[own], labels_3d=labels))
-            instances = InstanceData()
-            instances.bboxes_3d = meta['box_type_3d'](boxes[own][kept], self.bbox_coder.code_size)
-            instances.scores_3d = scores[own][kept]
-            instances.labels_3d = labels[kept]
-            instances.roi_index = kept
-            results.append(instances)
-        return results
-
-    def _decode(self, roi_boxes: Tensor, bbox_reg: Tensor) -> Tensor:
-        anchors = roi_boxes.clone()
-        anchors[:, :3] = 0
-        boxes = self.bbox_coder.decode(anchors, bbox_reg)
-        if len(boxes):
-            boxes[:, :3] = rotation_3d_in_axis(boxes[:, None, :3], roi_boxes[:, 6], axis=2).squeeze(1)
-        boxes[:, :3] += roi_boxes[:, :3]
-        return boxes
-
-
-@MODELS.register_module()
 class ActivePVRCNNRoiHead(PVRCNNRoiHead):
     """RoI head whose results carry the contract's extras.
 
@@ -165,6 +99,7 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         extraction: What to compute beside the final boxes.
         max_rois: RoIs R that RoI-level rows are padded to.
         frame_predictions: RoI-level values of each frame of the last batch.
+        refined_rois: Refined boxes, scores and labels of its RoIs before suppression.
     """
 
     def __init__(self, *args: Any, class_quality: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
@@ -173,6 +108,7 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         self.extraction = Extraction()
         self.max_rois = 0
         self.frame_predictions: list[dict[str, Any]] = []
+        self.refined_rois: list[InstanceData] = []
 
     def predict(
         self, feats_dict: dict, rpn_results_list: list[InstanceData], batch_data_samples: list, **kwargs: Any
@@ -193,14 +129,10 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         pooled = self.bbox_roi_extractor(features, keypoints[..., 1:], keypoints[..., 0].int(), some)[: len(rois)]
         scores, residuals = self.bbox_head(pooled)
         shared = self.bbox_head.shared_features
-        results_list = self.bbox_head.get_results(
-            rois,
-            scores,
-            residuals,
-            [results['labels_3d'] for results in rpn_results_list],
-            [sample.metainfo for sample in batch_data_samples],
-            self.test_cfg,
-        )
+        labels = [results['labels_3d'] for results in rpn_results_list]
+        refined = self.bbox_head.refined(rois, scores, residuals, labels)
+        metas = [sample.metainfo for sample in batch_data_samples]
+        results_list = self.bbox_head.suppressed(refined, metas, self.test_cfg)
         frames = [rois[:, 0] == frame for frame in range(len(rpn_results_list))]
         for own, results, proposals in zip(frames, results_list, rpn_results_list):
             results.box_features = shared[own][results.roi_index]
@@ -208,6 +140,7 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
             if 'class_logits' in proposals:
                 results.class_logits = proposals['class_logits'][results.roi_index]
         self.frame_predictions = self._frame_predictions(rpn_results_list, frames, shared, pooled)
+        self.refined_rois = refined
         return results_list
 
     def _frame_predictions(
@@ -276,7 +209,12 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
 
     Attributes:
         provides: Columns of the contract that the detector computes.
+        teaches: What teacher-student methods can learn from it, see `ssal3d.models.protocol.FrameTeacher`.
+        pseudo_label_losses: Losses of proposals and of the RoIs' boxes; neither key points nor RoI scores.
     """
+
+    teaches = frozenset(ABILITIES)
+    pseudo_label_losses = ('loss_rpn_cls', 'loss_rpn_bbox', 'loss_rpn_dir', 'loss_bbox', 'loss_corner')
 
     marks_dense_part = True
     provides = frozenset(
@@ -311,6 +249,20 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
             **self.extraction.metadata,
             **({} if quality is None else {'class_quality': dict(zip(classes, quality.quality.tolist()))}),
         }
+
+    @property
+    def anchor_generator(self) -> Any:
+        """What makes the anchors of the first stage."""
+        return self.rpn_head.prior_generator
+
+    def frame_outputs(self, inputs: dict[str, Any], samples: Sequence[Any]) -> list[FrameOutput]:
+        """Run in training mode on a batch and return every frame's own losses and outputs.
+
+        Args:
+            inputs: Points and voxels of B frames.
+            samples: B data samples, see `ssal3d.models.frame_losses.frame_outputs`.
+        """
+        return frame_outputs(self, inputs, samples)
 
     def roi_targets(self, rois: InstanceData, annotations: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return the columns ``roi_scores_target`` (R,) and ``roi_residuals_target`` (R, 7) of a labelled frame.
@@ -374,36 +326,9 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
             **kwargs: As in the stock detector.
         """
         samples = super().add_pred_to_datasample(data_samples, data_instances_3d, *args, **kwargs)
-        for frame, (sample, values) in enumerate(zip(samples, self.roi_head.frame_predictions)):
+        extras = zip(samples, self.roi_head.frame_predictions, self.roi_head.refined_rois)
+        for frame, (sample, values, refined) in enumerate(extras):
             if self._anchor_gradients is not None:
                 values['gradient'] = self._anchor_gradients[frame]
-            sample.frame_predictions = values
+            sample.frame_predictions, sample.refined_rois = values, refined
         return samples
-
-
-def monte_carlo_passes(head: nn.Module, pooled: Tensor, passes: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Run a box head several times with dropout switched on.
-
-    Args:
-        head: The box head; its mode, buffers and the global random state are the same afterwards.
-        pooled: Pooled RoI features as the head takes them.
-        passes: Number of passes M.
-        seed: Seed of the dropout masks.
-
-    Returns:
-        ``(M, R)`` probabilities and ``(M, R, 7)`` encoded residuals.
-    """
-    dropouts = [module for module in head.modules() if isinstance(module, nn.Dropout)]
-    modes = [module.training for module in dropouts]
-    devices = [pooled.device] if pooled.is_cuda else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        for module in dropouts:
-            module.train()
-        try:
-            outputs = [head(pooled) for _ in range(passes)]
-        finally:
-            for module, mode in zip(dropouts, modes):
-                module.train(mode)
-    scores, residuals = zip(*outputs)
-    return torch.stack(scores).sigmoid().amax(-1), torch.stack(residuals)

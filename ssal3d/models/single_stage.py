@@ -4,6 +4,7 @@ The classes add no parameter, so checkpoints of the stock classes load unchanged
 box stand in ``pred_instances_3d`` under the column names of the contract; extras per frame in ``frame_predictions``.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from ssal3d.models.bev_features import bev_box_features
 from ssal3d.models.dense_cpu import cpu_dense_dtype, run_dense
 from ssal3d.models.extraction import Extraction
 from ssal3d.models.pillar_canvas import is_plain_pillar_net, pillar_canvas
+from ssal3d.models.protocol import ANCHOR_MAPS, FRAME_LOSSES, FrameOutput
 
 
 class SingleStageExtras:
@@ -105,7 +107,15 @@ class SingleStageExtras:
 
 @MODELS.register_module()
 class ActiveVoxelNet(SingleStageExtras, VoxelNet):
-    """SECOND or PointPillars with `ActiveAnchor3DHead` that fills the prediction contract."""
+    """SECOND or PointPillars with `ActiveAnchor3DHead` that fills the prediction contract.
+
+    Attributes:
+        teaches: What teacher-student methods can learn from it, see `ssal3d.models.protocol.FrameTeacher`.
+        pseudo_label_losses: All losses: there is no score of how good a box is.
+    """
+
+    teaches = frozenset((FRAME_LOSSES, ANCHOR_MAPS))
+    pseudo_label_losses = ('loss_cls', 'loss_bbox', 'loss_dir')
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -129,6 +139,29 @@ class ActiveVoxelNet(SingleStageExtras, VoxelNet):
             features = self.voxel_encoder(voxels['voxels'], voxels['num_points'], voxels['coors'])
             canvas = self.middle_encoder(features, voxels['coors'], frames)
         return self._dense(lambda x: self.neck(self.backbone(x)) if self.with_neck else self.backbone(x), canvas)
+
+    @property
+    def anchor_generator(self) -> Any:
+        """What makes the anchors."""
+        return self.bbox_head.prior_generator
+
+    def frame_outputs(self, inputs: dict[str, Any], samples: Sequence[Any]) -> list[FrameOutput]:
+        """Run in training mode on a batch and return every frame's own losses and anchor maps.
+
+        Args:
+            inputs: Points and voxels of B frames.
+            samples: B data samples, see `ssal3d.models.protocol.FrameTeacher.frame_outputs`.
+        """
+        maps, outputs = self.bbox_head(self.extract_feat(inputs)), []
+        for frame, sample in enumerate(samples):
+            own = [[level[frame : frame + 1] for level in kind] for kind in maps]
+            output = FrameOutput(rpn_scores=own[0][0][0], rpn_residuals=own[1][0][0])
+            if 'gt_instances_3d' in sample:
+                truth = copy.deepcopy(sample.gt_instances_3d)
+                losses = self.bbox_head.loss_by_feat(*own, [truth], [sample.metainfo], [None])
+                output.losses = {name: sum(parts) for name, parts in losses.items()}
+            outputs.append(output)
+        return outputs
 
     def _feature_maps(self, inputs: dict, metas: list[dict]) -> list[Tensor]:
         return self.extract_feat(inputs)

@@ -46,6 +46,7 @@ def write_report(folders: Sequence[str | Path], out: str | Path) -> Path:
         f'<h1>{escape(str(first.card.get("name", first.folder.name)))}</h1>',
         *_overview(experiments),
         *_stages(experiments),
+        *_promotions(first),
         *_purchases(experiments),
         *(part for name, query in first.queries.items() for part in _query(first, name, query)),
         *_environment(first),
@@ -78,7 +79,11 @@ def picture(content: bytes, caption: str) -> str:
 def label_of(experiment: Experiment, stage: str, several: bool) -> str:
     """Return how a stage is called where several experiments are compared."""
     group = stage.partition('/')[0]
-    return f'{stage}, {experiment.sampler} query' if several and group == 'final' and experiment.sampler else stage
+    return (
+        f'{stage}, {experiment.sampler} query'
+        if several and group.startswith('final') and experiment.sampler
+        else stage
+    )
 
 
 def _overview(experiments: Sequence[Experiment]) -> list[str]:
@@ -111,6 +116,16 @@ def _stages(experiments: Sequence[Experiment]) -> list[str]:
         table(header, rows),
         picture(grouped_bars(bars, 'AP (BEV), %'), 'AP in bird’s-eye view by stage and class'),
     ]
+
+
+def _promotions(experiment: Experiment) -> list[str]:
+    """Return what the guard decided; nothing without a guard."""
+    decisions = [step for step in experiment.steps.values() if 'promoted' in step]
+    if not decisions:
+        return []
+    values = [', '.join(f'{name} {value:.1f}' for name, value in step['values'].items()) for step in decisions]
+    rows = [(step['promoted'], step['refused'], step['metric'], text) for step, text in zip(decisions, values)]
+    return ['<h2>Which model goes on?</h2>', table(('promoted', 'not promoted', 'by', 'values'), rows)]
 
 
 def _purchases(experiments: Sequence[Experiment]) -> list[str]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ssal3d.class_names import per_class
 from ssal3d.errors import UserError
-from ssal3d.models.frame_losses import FrameOutput, frame_outputs
+from ssal3d.models.protocol import FRAME_LOSSES, FrameOutput
 
 Losses = dict[str, Tensor]
 PARTS = ('student.', 'teacher.')
@@ -30,6 +30,7 @@ class SemiDetector3D(BaseModel):
 
     Attributes:
         has_teacher: Whether the method has a teacher.
+        needs: What the detector must give, names from `ssal3d.models.protocol.ABILITIES`.
 
     Args:
         detector: Config of the detector.
@@ -41,6 +42,7 @@ class SemiDetector3D(BaseModel):
     """
 
     has_teacher = True
+    needs = frozenset((FRAME_LOSSES,))
 
     def __init__(
         self,
@@ -139,13 +141,16 @@ class SemiDetector3D(BaseModel):
 
     def frame_outputs(self, points: Sequence[Tensor], samples: Sequence[Any]) -> list[FrameOutput]:
         """Return the student's losses and outputs of each frame after one joint forward."""
-        return frame_outputs(self.student, self.data_preprocessor.voxelised(points, samples), samples)
+        return self.student.frame_outputs(self.data_preprocessor.voxelised(points, samples), samples)
 
-    @torch.no_grad()
     def teacher_predictions(
         self, points: Sequence[Tensor], samples: Sequence[Any], mode: str | None = None
     ) -> list[InstanceData]:
-        """Return the teacher's final boxes with ``rpn_scores_3d``; ground truth is never handed over.
+        """Return the teacher's final boxes, see `teacher_samples`."""
+        return [sample.pred_instances_3d for sample in self.teacher_samples(points, samples, mode)]
+
+    def teacher_samples(self, points: Sequence[Tensor], samples: Sequence[Any], mode: str | None = None) -> list[Any]:
+        """Return data samples with the teacher's predictions; ground truth is never handed over.
 
         Args:
             points: Clouds.
@@ -153,13 +158,13 @@ class SemiDetector3D(BaseModel):
             mode: ``'train'`` or ``'eval'``; ``teacher_mode`` if None.
         """
         assert self.teacher is not None
-        return self.predictions(self.teacher, points, samples, (mode or self.teacher_mode) == 'train')
+        return self.predicted_samples(self.teacher, points, samples, (mode or self.teacher_mode) == 'train')
 
     @torch.no_grad()
-    def predictions(
+    def predicted_samples(
         self, detector: Any, points: Sequence[Tensor], samples: Sequence[Any], training: bool = False
-    ) -> list[InstanceData]:
-        """Return a detector's final boxes with ``rpn_scores_3d``; its mode is the same afterwards.
+    ) -> list[Any]:
+        """Return data samples with a detector's predictions; its mode is the same afterwards.
 
         Args:
             detector: Student or teacher.
@@ -169,8 +174,7 @@ class SemiDetector3D(BaseModel):
         """
         blank = [without_boxes(sample) for sample in samples]
         with in_mode(detector, training):
-            predicted = detector.predict(self.data_preprocessor.voxelised(points, blank), blank)
-        return [sample.pred_instances_3d for sample in predicted]
+            return detector.predict(self.data_preprocessor.voxelised(points, blank), blank)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The teacher as moving average of the student (spec 1.6)."""
+"""The teacher as moving average of the student (Mean Teacher, Tarvainen and Valpola 2017, arXiv 1703.01780)."""
 
 from typing import Literal, cast
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet3d.registry import DATASETS
+from mmdet3d.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.determinism import seeded_globals
 from ssal3d.distributed import barrier
+from ssal3d.errors import unknown_name
 from ssal3d.fileio import atomic_path
 from ssal3d.models.loading import load_detector
 from ssal3d.registry import STAGES
@@ -41,7 +42,6 @@ class SemiStage(SupervisedStage):
         **kwargs: As for `SupervisedStage`.
     """
 
-    needs_rois = True
     frames_per_sample = 2  # a labelled and an unlabelled one
 
     def __init__(
@@ -55,6 +55,14 @@ class SemiStage(SupervisedStage):
         self.method = dict(method)
         self.ema = dict(ema or {})
         self.include_labelled = include_labelled
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the method needs of the detector."""
+        method = MODELS.get(self.method['type'])
+        if method is None:
+            raise unknown_name('method', self.method['type'], sorted(MODELS.module_dict))
+        return method.needs
 
     def compose(self, experiment: Config, inputs: StageInputs) -> Config:
         """Return the config of the run without ``options``.

@@ -1,4 +1,4 @@
-"""The stage between a round's detector and its query when frames are chosen by predicted loss (LLAL, spec 5.7)."""
+"""The stage between a round's detector and its query when frames are chosen by predicted loss (LLAL)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +29,6 @@ class LossNetStage(SupervisedStage):
         options: As for `SupervisedStage`.
     """
 
-    needs_rois = True
     leaves = 'LossPredictingPVRCNN'
 
     def __init__(

@@ -43,6 +43,24 @@ def train_stage(config: Config, name: str) -> dict[str, Any]:
     return metrics
 
 
+def validate_stage(config: Config, name: str) -> dict[str, float]:
+    """Measure the weights of ``load_from`` on the val split without training.
+
+    Args:
+        config: The complete config of a run.
+        name: Name of the run, unique in the process.
+
+    Returns:
+        Validation metrics by key.
+    """
+    config = config.copy()
+    config.experiment_name, config.custom_hooks = name, []
+    for key in ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler'):
+        config.pop(key, None)
+    metrics = QuietRunner.from_cfg(config).val()
+    return {key: float(value) for key, value in metrics.items() if key not in ('time', 'data_time')}
+
+
 def write_config(config: Config) -> Path:
     """Write a stage's config where ``ssal3d train`` can run it again."""
     path = Path(config.work_dir) / CONFIG_NAME

@@ -44,7 +44,7 @@ class StageInputs:
 
 @STAGES.register_module()
 class SupervisedStage:
-    """Supervised training on the labelled frames with ground-truth pasting ("Normal", spec/semi_supervised.md 3).
+    """Supervised training on the labelled frames with ground-truth pasting ("Normal" in S-SSAL).
 
     Args:
         epochs: Number of epochs.
@@ -58,19 +58,22 @@ class SupervisedStage:
     Attributes:
         uses_predictions: Whether the stage starts from the previous stage's predictions of the pool.
         prediction_fields: Columns of them that it reads beyond boxes, scores and labels.
-        needs_rois: Whether it learns from the RoIs of a PV-RCNN.
-        leaves: Type of the detector that it leaves, if that is another one than the experiment's.
+        leaves: Type of the detector that it leaves, if that is another one than the experiment's, of which it is a subclass.
         frames_per_sample: Frames that the model learns from in a sample of the data set.
 
     Raises:
         UserError: If there are fewer ``frames`` than epochs.
     """
 
-    needs_rois: bool = False
     frames_per_sample = 1
     leaves: str | None = None
     uses_predictions = False
     prediction_fields: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the detector must give beside the stock interface, names from `ssal3d.models.protocol.ABILITIES`."""
+        return frozenset()
 
     def __init__(
         self,

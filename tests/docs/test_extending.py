@@ -15,7 +15,7 @@ from tests.helpers.paths import ROOT
 PAGE = (ROOT / 'docs' / 'extending.md').read_text()
 BLOCKS = {language: re.findall(rf'^```{language}\n(.*?)^```', PAGE, re.M | re.S) for language in ('python', 'text')}
 SAMPLER, UNIT = (next(block for block in BLOCKS['python'] if name in block) for name in ('FewPoints', 'SecondsUnit'))
-IMPORTS, ENTRY, QUERY = BLOCKS['text']
+IMPORTS, ENTRY, QUERY, _ = BLOCKS['text']
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import signal
 from mmengine.hooks import Hook
 
 import ssal3d.bank.box_bank
-import ssal3d.loop.active_learning_loop
 import ssal3d.loop.journal
+import ssal3d.loop.steps
 import ssal3d.predictions.pool_inference
 import ssal3d.stages.run
 
@@ -39,14 +39,14 @@ def counted(owner, name, label, before=True):
     setattr(owner, name, wrapper)
 
 
-def follow_steps(loop):
-    original = loop._step
+def follow_steps(steps):
+    original = steps.do
 
-    def step(self, name, reads, work):
+    def step(self, name, *args, **kwargs):
         current['step'] = name
-        return original(self, name, reads, work)
+        return original(self, name, *args, **kwargs)
 
-    loop._step = step
+    steps.do = step
 
 
 def kill_before_recording(journal):
@@ -66,7 +66,7 @@ class KillHook(Hook):
         reach(current['step'], f'epoch {runner.epoch} iter {batch_idx}')
 
 
-follow_steps(ssal3d.loop.active_learning_loop.ActiveLearningLoop)
+follow_steps(ssal3d.loop.steps.Steps)
 kill_before_recording(ssal3d.loop.journal.Journal)
 counted(ssal3d.predictions.pool_inference, 'write_part', 'part')
 counted(ssal3d.bank.box_bank.BoxBank, 'publish', 'publish', before=False)

@@ -1,12 +1,14 @@
 """Detectors that lack something are refused before anything is trained."""
 
 import pytest
+from mmdet3d.registry import MODELS
 
 import ssal3d.register  # noqa: F401
 from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.loop.abilities import check_abilities
 from ssal3d.loop.chains import plan
+from ssal3d.models.protocol import ABILITIES, lacking
 from ssal3d.registry import STAGES
 from tests.helpers.paths import ROOT
 
@@ -37,10 +39,40 @@ def test_shipped_experiments_ask_for_nothing_that_is_not_there(path):
 
 
 @pytest.mark.parametrize('method', ['threedioumatch', 'joint3d', 'nal', 'hssda'])
-def test_methods_that_learn_from_rois_need_some(method):
-    with pytest.raises(UserError, match=f"stage '{method}' .* RoIs of a PV-RCNN, but ActiveVoxelNet"):
-        check(experiment('pillars_sim', train_cfg__final=['supervised', method]))
+def test_teacher_student_methods_need_losses_by_frame(method):
+    said = f"stage '{method}' .* learns from 'frame_losses', each frame's own losses .*, but ActiveCenterPoint gives nothing"
+    with pytest.raises(UserError, match=said):
+        check(experiment('centerpoint_kitti', train_cfg__final=['supervised', method]))
     check(experiment('pvrcnn_sim', train_cfg__final=['supervised', method]))
+
+
+@pytest.mark.parametrize(
+    ('method', 'needed'),
+    [('threedioumatch', 'rpn_scores_3d'), ('joint3d', 'refined_boxes'), ('hssda', 'rpn_scores_3d')],
+)
+def test_methods_that_read_a_second_stage_need_one(method, needed):
+    said = f"stage '{method}' .* learns from '{needed}', .* ActiveVoxelNet gives anchor_maps, frame_losses;"
+    with pytest.raises(UserError, match=said):
+        check(experiment('pillars_sim', train_cfg__final=['supervised', method]))
+
+
+@pytest.mark.parametrize('name', ['pillars_sim', 'second_kitti', 'pointpillars_kitti'])
+def test_nal_learns_from_anchors_alone(name):
+    check(experiment(name, train_cfg__final=['supervised', 'nal']))
+
+
+def test_a_declared_ability_needs_its_method():
+    class Promises:
+        teaches = frozenset(ABILITIES)
+
+    assert lacking(Promises, frozenset(('frame_losses',))) == 'frame_losses'
+    assert lacking(MODELS.get('ActivePointVoxelRCNN'), frozenset(ABILITIES)) is None
+
+
+def test_a_loss_net_is_refused_on_a_detector_that_it_does_not_fit():
+    config = experiment('pillars_sim', train_cfg__final=['supervised', 'loss_net'])
+    with pytest.raises(UserError, match=r'makes a LossPredictingPVRCNN .* must be a ActivePointVoxelRCNN'):
+        check(config)
 
 
 @pytest.mark.parametrize(

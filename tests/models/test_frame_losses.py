@@ -1,5 +1,7 @@
 """Losses of single frames: equal to the stock detector's, weighted and masked where it is asked for."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,8 @@ from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
 from ssal3d.configs import read_config
-from ssal3d.models.frame_losses import frame_outputs
 from tests.helpers.paths import TINY
+from tests.models import single_stages
 
 BOXES = torch.tensor([[4.0, 1, -1.9, 3.9, 1.6, 1.5, 0.1], [8.0, -3, -1.9, 0.8, 0.6, 1.7, 0.0]])
 LABELS = torch.tensor([2, 0])
@@ -57,7 +59,7 @@ def inputs_of(detector, samples, seed=1):
 
 def losses_of(detector, samples, frame=0):
     torch.manual_seed(5)
-    return frame_outputs(detector, inputs_of(detector, samples), samples)[frame]
+    return detector.frame_outputs(inputs_of(detector, samples), samples)[frame]
 
 
 def class_gradient(detector, sample):
@@ -84,7 +86,7 @@ def test_one_frame_loses_what_the_stock_detector_says(detector):
 def test_frames_without_targets_lose_nothing_and_share_the_forward(detector):
     samples = [sample_of(), sample_of(None)]
     torch.manual_seed(5)
-    labelled, free = frame_outputs(detector, inputs_of(detector, samples), samples)
+    labelled, free = detector.frame_outputs(inputs_of(detector, samples), samples)
     assert free.losses == {}
     assert free.boxes.shape == (len(free.labels), 7)
     assert 0 < len(free.labels) <= 16
@@ -125,3 +127,42 @@ def test_a_frame_without_boxes_teaches_nothing_with_positives_only(detector):
     empty = sample_of(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), positives_only=True)
     losses = losses_of(detector, [sample_of(), empty], frame=1).losses
     assert all(float(value.sum()) == 0 for value in losses.values()), losses
+
+
+@pytest.fixture(scope='module', params=['pillars', 'second'])
+def single_stage(request):
+    return single_stages.detector(request.param).train()
+
+
+def test_one_frame_of_a_single_stage_loses_what_its_head_says(single_stage):
+    """The head's own loss takes a lean way; both forwards use the statistics of the same one frame."""
+    sample = sample_of()
+    inputs = inputs_of(single_stage, [sample])
+    expected = single_stage.loss(copy.deepcopy(inputs), [copy.deepcopy(sample)])
+    (output,) = single_stage.frame_outputs(inputs, [sample])
+    assert set(output.losses) == set(expected) == set(single_stage.pseudo_label_losses)
+    for name, value in output.losses.items():
+        torch.testing.assert_close(value, sum(expected[name]), rtol=0.03, atol=1e-4)  # bfloat16 where it is fast
+
+
+def test_a_single_stage_heeds_weights_and_positives_only(single_stage):
+    def losses(boxes=BOXES, labels=LABELS, **options):
+        samples = [sample_of(boxes, labels, **options)]
+        return single_stage.frame_outputs(inputs_of(single_stage, samples), samples)[0].losses
+
+    plain, ones, halves = losses(), losses(weights=[1.0, 1.0]), losses(weights=[0.5, 0.5])
+    assert all(torch.equal(plain[name], ones[name]) for name in plain)
+    torch.testing.assert_close(halves['loss_bbox'], plain['loss_bbox'] / 2)
+    assert 0 < losses(positives_only=True)['loss_cls'] < plain['loss_cls']
+    nothing = losses(BOXES[:0], LABELS[:0], positives_only=True)
+    assert all(float(value) == 0 for value in nothing.values())
+
+
+def test_frames_of_a_single_stage_without_targets_give_maps_alone(single_stage):
+    samples = [sample_of(), sample_of(boxes=None)]
+    labelled, free = single_stage.frame_outputs(inputs_of(single_stage, samples), samples)
+    assert labelled.losses
+    assert not free.losses
+    anchors = single_stage.anchor_generator.num_base_anchors
+    assert free.rpn_scores.shape[0] == anchors * single_stage.bbox_head.num_classes
+    assert free.rpn_residuals.shape == (anchors * 7, *free.rpn_scores.shape[1:])

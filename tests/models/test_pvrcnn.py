@@ -14,7 +14,7 @@ from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import Extraction, extracting
 from ssal3d.models.gradients import outer_product_sums
-from ssal3d.models.pvrcnn import monte_carlo_passes
+from ssal3d.models.pvrcnn_bbox_head import monte_carlo_passes
 from ssal3d.ops.rois import stack_rois
 from tests.helpers.paths import TINY
 

@@ -1,6 +1,7 @@
 """How good a method's labels are on labelled frames: told in the log, and nothing else in a run depends on it."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -110,7 +111,7 @@ def test_the_rule_of_automatic_labels(make):
         scores_3d=torch.tensor([0.95, 0.95, 0.89, 0.95]),
         labels_3d=torch.full((4,), CAR),
     )
-    model.predictions = lambda *_, **__: [found]
+    model.predicted_samples = lambda *_, **__: [SimpleNamespace(pred_instances_3d=found)]
     assert model.labelled_precision(points, samples) == {'pseudo/Car/precision_on_labelled': 0.5}
     model.tau = None
     assert model.labelled_precision(points, samples) == {}

@@ -5,10 +5,10 @@ from ssal3d.active.functional.collaborative_greedy import (
     ClassCounters,
     Limits,
     collaborative_greedy,
+    count_precision,
     inverse_frequency_caps,
     manual_caps,
 )
-from ssal3d.active.functional.count_precision import count_precision
 from ssal3d.active.functional.density_balance import DensityBalance, point_densities
 from ssal3d.active.functional.diversity import Similarity, unit_rows
 from ssal3d.active.functional.ensemble import merge_predictions

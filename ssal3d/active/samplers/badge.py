@@ -1,4 +1,7 @@
-"""BADGE: frames with large and different hypothetical gradients."""
+"""BADGE: frames with large and different hypothetical gradients.
+
+Source: Ash et al. 2020, arXiv 1906.03671; see docs/deviations.md#the-other-samplers.
+"""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,8 @@
-"""HSSDA: pseudo labels of three levels and patches that change places (spec/semi_supervised.md 7).
+"""HSSDA: pseudo labels of three levels and patches that change places.
 
-Hierarchical Supervision and Shuffle Data Augmentation (Liu et al. 2023). Labels of the high level come with the frame,
-see `ssal3d.semi.hssda.mining`; here the teacher adds those of the middle level and takes the points of the low one away.
+Hierarchical Supervision and Shuffle Data Augmentation (Liu et al. 2023, arXiv 2304.01464). Labels of the high level come
+with the frame, see `ssal3d.semi.hssda.mining`; here the teacher adds those of the middle level and removes the points of
+the low one.
 """
 
 import zlib
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ssal3d.data.boxes import lowered, raised
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.models.frame_losses import FrameOutput, frame_outputs
+from ssal3d.models.protocol import FRAME_LOSSES, REFINED_ROIS, RPN_SCORES, FrameOutput
 from ssal3d.ops.torch_boxes import best_bev_iou
 from ssal3d.semi.affine import Affine3D
 from ssal3d.semi.detector import Losses, SemiDetector3D, in_mode, mean_losses, with_boxes
@@ -77,11 +78,11 @@ class HSSDA(SemiDetector3D):
     crop to the range, change of patches.
 
     Args:
-        mid_level: Whence labels with weight ``s r`` come that are not for good. ``'online'`` (released): the teacher
-            looks at every unlabelled frame twice in each step. ``'from_last_mining'``: the last mining found them by
-            the same rule, with the teacher of that time. ``'none'``: there are mined labels only.
-        low_level: Take away the points of boxes that the teacher proposes where no label is. Without ``'online'`` it
-            looks at every unlabelled frame once in each step for this; without both, not at all.
+        mid_level: Where the temporary labels with weight ``s r`` come from. ``'online'`` (released): the teacher
+            predicts every unlabelled frame twice in each step. ``'from_last_mining'``: the last mining found them by
+            the same rule, with the teacher of that time. ``'none'``: only mined labels are used.
+        low_level: Remove the points of boxes that the teacher proposes where there is no label. Without ``'online'``
+            the teacher predicts every unlabelled frame once in each step for this; without both, never.
         no_mid: Classes without labels of the middle level.
         shuffle: Let patches of unlabelled frames change places in the 3D backbone, which must be a
             `ShuffleSparseEncoder`.
@@ -92,6 +93,7 @@ class HSSDA(SemiDetector3D):
         **kwargs: As for `SemiDetector3D`.
     """
 
+    needs = frozenset((FRAME_LOSSES, RPN_SCORES, REFINED_ROIS))
     thresholds: Tensor
     mid: Tensor
 
@@ -164,9 +166,9 @@ class HSSDA(SemiDetector3D):
         if second:
             clouds += [self.in_range(view.points(cloud)) for view, cloud in zip(views, points)]
         with in_mode(self.data_preprocessor, training=False):
-            found = self.teacher_predictions(clouds, [*samples, *samples] if second else samples)
-        assert self.teacher is not None
-        refined = self.teacher.roi_head.bbox_head.refined[:frames]
+            predicted = self.teacher_samples(clouds, [*samples, *samples] if second else samples)
+        found = [sample.pred_instances_3d for sample in predicted]
+        refined = [sample.refined_rois for sample in predicted[:frames]]
         return [
             TeacherViews(
                 _scored(own),
@@ -237,7 +239,7 @@ class HSSDA(SemiDetector3D):
         inputs = self.data_preprocessor.voxelised(shuffled, samples)
         inputs['points'] = list(points)  # key points are taken from the scene as it is
         with self.student.middle_encoder.unshuffling(permutations):
-            return frame_outputs(self.student, inputs, samples)
+            return self.student.frame_outputs(inputs, samples)
 
     def unlabelled_losses(
         self, labelled: Sequence[FrameOutput], outputs: Sequence[FrameOutput], samples: Sequence[Any]
@@ -273,7 +275,7 @@ def paste_candidates(
 
 
 def _scored(found: InstanceData, move: Affine3D | None = None) -> ScoredBoxes:
-    """Return predictions with gravity-centred boxes, moved if so wished."""
+    """Return predictions with gravity-centred boxes, transformed by ``move`` if it is given."""
     boxes = raised(found.bboxes_3d.tensor)
     return ScoredBoxes(
         boxes if move is None else move.boxes(boxes), found.scores_3d, found.rpn_scores_3d, found.labels_3d

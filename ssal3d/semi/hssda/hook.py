@@ -1,4 +1,4 @@
-"""The hook that mines labels of HSSDA between epochs (spec/semi_supervised.md 7.3); the rules are in `hssda_mining`."""
+"""The hook that mines labels of HSSDA between epochs; the rules are in `ssal3d.semi.hssda.mining`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,7 +39,7 @@ from ssal3d.semi.pseudo_labels import PRECISION, precision_statistics
 from ssal3d.terminal import track
 
 POOLS = ('all', 'labelled_only')
-ENOUGH = 24  # frames per step below which the authors' learning rate is known to give worse results (spec 9)
+ENOUGH = 24  # frames per step below which the authors' learning rate is known to give worse results
 
 
 @HOOKS.register_module()
@@ -222,7 +222,7 @@ class HSSDAMiningHook(Hook):
         return frames
 
     def _paste_database(self) -> Generation:
-        """Return the generation of the box bank with the bought objects and, if so wished, the mined ones."""
+        """Return the generation of the box bank with the bought objects and, with ``paste_mined``, the mined ones."""
         classes, frames = np.array(self.store.classes), list(self.labelled.annotated_objects())
         for frame_id in self.frames.frame_ids if self.paste_mined else ():
             rows = self.store.labels_of(frame_id)

@@ -121,7 +121,7 @@ class HSSDAStage(SemiStage):
         return [mining, dict(type='TeacherEMAHook', **self.ema)]
 
     def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes:
-        """Return the labels that were mined for good."""
+        """Return the permanent labels, which were mined."""
         store = LabelStore(store_of(inputs))
         return {
             name: (own['box'], own['label'])

@@ -1,4 +1,4 @@
-"""Joint3D-style consistency: student and teacher must agree on where boxes are (spec/semi_supervised.md 5.3).
+"""Joint3D-style consistency: student and teacher must agree on where boxes are.
 
 Joint3D itself is unpublished beyond its abstract; this is what its description and a left-over class of the S-SSAL
 release suggest, without that class's faults.
@@ -13,7 +13,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssal3d.data.boxes import raised
-from ssal3d.models.frame_losses import FrameOutput
+from ssal3d.models.protocol import FRAME_LOSSES, REFINED_BOXES, FrameOutput
 from ssal3d.semi.detector import Losses, progress
 from ssal3d.semi.joint3d.residuals import match_boxes, residual_consistency, symmetric_bernoulli_kl
 from ssal3d.semi.ramps import linear_ramp
@@ -31,6 +31,8 @@ class ConsistencySSL3D(TeacherLabels):
         ramp: Share of the run in which the weight rises from 0.
         **kwargs: As for `TeacherLabels`.
     """
+
+    needs = frozenset((FRAME_LOSSES, REFINED_BOXES))
 
     def __init__(
         self,

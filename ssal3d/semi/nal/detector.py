@@ -1,6 +1,7 @@
-"""NAL in 3D: confident boxes become labels once, mirrored views must agree (spec/semi_supervised.md 6).
+"""NAL in 3D: confident boxes become labels once, mirrored views must agree.
 
-"Not All Labels Are Equal" (Elezi et al. 2022) is a 2D method; the adaptation is ours.
+"Not All Labels Are Equal" (Elezi et al. 2022, arXiv 2106.11921) is a 2D method; the adaptation is ours, see
+docs/deviations.md#nal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from ssal3d.class_names import per_class
 from ssal3d.data.boxes import gravity_centred, lidar_boxes, raised
-from ssal3d.models.frame_losses import FIRST_STAGE_ONLY, NEGATIVE_IGNORED, FrameOutput
+from ssal3d.models.protocol import ANCHOR_MAPS, FIRST_STAGE_ONLY, FRAME_LOSSES, NEGATIVE_IGNORED, FrameOutput
 from ssal3d.ops.boxes import points_per_box
 from ssal3d.predictions import read_predictions
 from ssal3d.semi.affine import Affine3D
@@ -105,6 +106,7 @@ class NAL3D(JudgedLabels):
     """
 
     has_teacher = False
+    needs = frozenset((FRAME_LOSSES, ANCHOR_MAPS))
 
     def __init__(
         self,
@@ -114,7 +116,7 @@ class NAL3D(JudgedLabels):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        anchors = self.student.rpn_head.prior_generator
+        anchors = self.student.anchor_generator
         check_mirror_symmetry(anchors.rotations, anchors.ranges)
         self.threshold, self.min_points = threshold, min_points
         self.tau = None if tau is None else per_class(tau, self.classes, 'tau')
@@ -129,9 +131,9 @@ class NAL3D(JudgedLabels):
         if self.tau is None:
             return []
         with in_mode(self.data_preprocessor, training=False):
-            predicted = self.predictions(self.student, points, samples)
+            predicted = self.predicted_samples(self.student, points, samples)
         frames = []
-        for cloud, found in zip(points, predicted):
+        for cloud, found in zip(points, (sample.pred_instances_3d for sample in predicted)):
             counts = points_per_box(cloud[:, :3].cpu().numpy(), gravity_centred(found.bboxes_3d))
             scores, labels = found.scores_3d.cpu().numpy(), found.labels_3d.cpu().numpy()
             taken = torch.from_numpy(auto_labels(scores, labels, counts, self.tau, self.min_points)).to(cloud.device)

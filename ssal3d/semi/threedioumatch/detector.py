@@ -1,4 +1,4 @@
-"""3DIoUMatch: the teacher's boxes that pass two score thresholds are learnt as labels (spec/semi_supervised.md 4)."""
+"""3DIoUMatch: the teacher's boxes that pass two score thresholds are learnt as labels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,17 +7,15 @@ from mmdet3d.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssal3d.models.frame_losses import NEGATIVE_IGNORED, FrameOutput
+from ssal3d.models.protocol import FRAME_LOSSES, NEGATIVE_IGNORED, RPN_SCORES, FrameOutput
 from ssal3d.semi.detector import Losses, mean_losses
 from ssal3d.semi.pseudo_labels import keep_pseudo_boxes
 from ssal3d.semi.teacher_labels import TeacherLabels
 
-LEARNT = ('loss_rpn_cls', 'loss_rpn_bbox', 'loss_rpn_dir', 'loss_bbox', 'loss_corner')  # not: points, RoI scores
-
 
 @MODELS.register_module()
 class IoUMatch3D(TeacherLabels):
-    """PV-RCNN variant of 3DIoUMatch (Wang et al. 2021).
+    """PV-RCNN variant of 3DIoUMatch (Wang et al. 2021, arXiv 2012.04355); see docs/deviations.md#3dioumatch.
 
     Args:
         t_iou: Score above which a box of a class may be a pseudo label, by class name.
@@ -27,6 +25,8 @@ class IoUMatch3D(TeacherLabels):
         teacher_mode: See `SemiDetector3D`; the authors found that ``'eval'`` gives bad results.
         **kwargs: As for `TeacherLabels`.
     """
+
+    needs = frozenset((FRAME_LOSSES, RPN_SCORES))
 
     def __init__(
         self,
@@ -63,6 +63,6 @@ class IoUMatch3D(TeacherLabels):
         self, labelled: Sequence[FrameOutput], outputs: Sequence[FrameOutput], samples: Sequence[Any]
     ) -> Losses:
         """Return the RPN's losses and the RoI boxes' losses of the unlabelled frames."""
-        losses = mean_losses([output.losses for output in outputs], LEARNT, 'unlabelled_')
+        losses = mean_losses([output.losses for output in outputs], self.student.pseudo_label_losses, 'unlabelled_')
         losses = {name: value * self.unlabelled_weight for name, value in losses.items()}
         return losses | self.statistics(samples)

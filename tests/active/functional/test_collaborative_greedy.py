@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ssal3d.active.functional.collaborative_greedy import inverse_frequency_caps, manual_caps
+from ssal3d.active.functional.collaborative_greedy import count_precision, inverse_frequency_caps, manual_caps
 
 
 def test_manual_caps_of_the_shipped_configs():
@@ -14,7 +14,7 @@ def test_manual_caps_of_the_shipped_configs():
 
 def test_manual_weights_are_scaled_to_the_number_of_classes():
     assert manual_caps(np.array([3.0, 11.0, 16.0]), 150) == pytest.approx([16, 56, 81])
-    barely_off = np.array([0.3, 1.1, 1.6 + 5e-7])  # within the tolerance of B-32: taken as it is
+    barely_off = np.array([0.3, 1.1, 1.6 + 5e-7])  # within the tolerance: taken as it is
     assert manual_caps(barely_off, 150)[0] == 16
 
 
@@ -41,3 +41,18 @@ def test_caps_do_not_depend_on_the_order_of_the_classes():
         order = rng.permutation(4)
         expected = inverse_frequency_caps(counts, 150)[order]
         np.testing.assert_array_equal(inverse_frequency_caps(counts[order], 150), expected)
+
+
+def test_precision_of_counts_by_frame_and_class():
+    predicted = np.array([[3, 0, 20], [0, 6, 0], [9, 6, 0]])
+    annotated = np.array([[1, 4, 20], [5, 9, 0], [9, 0, 2]])
+    found = count_precision(predicted, annotated)
+    assert found.of_class == pytest.approx([10 / 12, 6 / 12, 1])
+    assert found.boxes.tolist() == [12, 12, 20]
+
+
+def test_precision_of_few_boxes_tells_nothing():
+    found = count_precision(np.array([[9, 10]]), np.array([[9, 0]]))
+    assert np.isnan(found.of_class[0])
+    assert found.of_class[1] == 0
+    assert np.isnan(count_precision(np.zeros((0, 2), int), np.zeros((0, 2), int)).of_class).all()

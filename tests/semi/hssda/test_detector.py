@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -285,24 +286,21 @@ def test_the_second_view_is_fixed_and_mapped_back(make):
     moves = []
 
     def teacher(points, samples):
-        model.teacher.roi_head.bbox_head.refined = [
-            InstanceData(bboxes_3d=place.repeat(2, 1), scores_3d=torch.tensor([0.5, 0.05]))
-        ] * len(samples)
+        refined = InstanceData(bboxes_3d=place.repeat(2, 1), scores_3d=torch.tensor([0.5, 0.05]))
         found = []
         for number, sample in enumerate(samples):
             move = model.view_of(sample.metainfo['frame_id']) if number >= len(samples) // 2 else Affine3D()
             moves.append(move)
-            found.append(
-                InstanceData(
-                    bboxes_3d=LiDARInstance3DBoxes(move.boxes(place)),
-                    scores_3d=torch.tensor([0.9]),
-                    rpn_scores_3d=torch.tensor([0.8]),
-                    labels_3d=torch.tensor([CAR]),
-                )
+            boxes = InstanceData(
+                bboxes_3d=LiDARInstance3DBoxes(move.boxes(place)),
+                scores_3d=torch.tensor([0.9]),
+                rpn_scores_3d=torch.tensor([0.8]),
+                labels_3d=torch.tensor([CAR]),
             )
+            found.append(SimpleNamespace(pred_instances_3d=boxes, refined_rois=refined))
         return found
 
-    model.teacher_predictions = teacher
+    model.teacher_samples = teacher
     data = data_of(model, dataset_of(config), 5, 6)
     for view in model.teacher_views(data['inputs']['unlabelled'], data['data_samples']['unlabelled']):
         torch.testing.assert_close(view.other.boxes, raised(place), atol=1e-5, rtol=0)

@@ -1,0 +1,94 @@
+"""What an experiment reports: its card, every query, tables and `metrics.json` at the end."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ssal3d.active.query.query_file import Query
+from ssal3d.data.label_state import LabelState
+from ssal3d.log import tell
+from ssal3d.loop.card import write_card
+from ssal3d.loop.chains import Place
+from ssal3d.loop.held_out import measure_predictions, measure_pseudo_labels
+from ssal3d.loop.hooks import LoopHook
+from ssal3d.loop.story import tell_query
+from ssal3d.loop.summary import METRICS, add_held_out, summarise
+from ssal3d.loop.trained_model import TrainedModel
+
+
+@HOOKS.register_module()
+class ExperimentReportHook(LoopHook):
+    """Writes the card when the experiment begins, prints the tables and writes `metrics.json` when it ends.
+
+    Every experiment has it.
+    """
+
+    def before_experiment(self, runner: Runner) -> None:
+        """Write ``experiment.json``."""
+        if is_main_process():
+            write_card(runner.train_loop.config, runner.train_loop.work_dir, sys.argv)
+
+    def after_experiment(self, runner: Runner, labels: Path, models: Sequence[TrainedModel]) -> None:
+        """Print what was trained, bought and promoted; write ``metrics.json``."""
+        if is_main_process():
+            loop = runner.train_loop
+            summarise(loop.config, loop.steps.journal, loop.work_dir, labels, models)
+
+
+@HOOKS.register_module()
+class QueryReportHook(LoopHook):
+    """Prints what a query bought, its warnings and its table; the log also names the frames in their order.
+
+    Every experiment has it.
+    """
+
+    def after_query(self, runner: Runner, number: int, query: Query | None, entry: Mapping[str, Any]) -> None:
+        """Tell about the query."""
+        if query is None or not is_main_process():
+            return
+        tell_query(query)
+        tell(f'frames bought in this order: {", ".join(query.frame_ids)}', terminal=False)
+
+
+@HOOKS.register_module()
+class HeldOutReportHook(LoopHook):
+    """Measures the first model, the final ones and their pseudo labels on the frames that nobody labelled.
+
+    Needs the ground truth of these frames, so it is for simulations; nothing is learnt or chosen from it. A config asks for
+    it with ``train_cfg = dict(held_out_report=True)``.
+    """
+
+    def wants_predictions(self, runner: Runner, group: str, place: Place) -> bool:
+        """Return whether a stage is the first one or ends a final chain."""
+        first = 'round_1' if runner.train_loop.rounds else 'final'
+        return (group == first and place.previous is None) or (_is_final(group) and place.ends)
+
+    def after_experiment(self, runner: Runner, labels: Path, models: Sequence[TrainedModel]) -> None:
+        """Print the tables and add ``held_out`` and ``pseudo_labels`` to ``metrics.json``."""
+        if not is_main_process():
+            return
+        loop, state = runner.train_loop, LabelState.read(labels)
+        shown = [*models[:1], *(model for model in models if model.ends and _is_final(model.group))]
+        measured = {model.name: model for model in shown}
+        folders = {name: model.predictions for name, model in measured.items() if model.predictions is not None}
+        found = {}
+        for name, model in measured.items():
+            stage = loop.stages[model.stage]
+            taken = stage.pseudo_labels(stage.build_config(loop.config, model.inputs), model.inputs)
+            if taken is not None:
+                found[name] = taken
+        add_held_out(
+            loop.config,
+            loop.work_dir / METRICS,
+            measure_predictions(loop.config, state, folders),
+            measure_pseudo_labels(loop.config, state, found) if found else {},
+        )
+
+
+def _is_final(group: str) -> bool:
+    return group == 'final' or group.startswith('final_')

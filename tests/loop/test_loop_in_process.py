@@ -1,0 +1,172 @@
+"""The order of an experiment's steps, its hooks and its guard, with trainings and predictions that take no time."""
+
+import numpy as np
+import pytest
+import torch
+from mmdet3d.registry import MODELS
+from mmengine.registry import HOOKS, init_default_scope
+
+import ssal3d.register  # noqa: F401
+from ssal3d.configs import read_config
+from ssal3d.data.label_state import LabelState
+from ssal3d.errors import UserError
+from ssal3d.fileio import read_json
+from ssal3d.loop import LoopHook, active_learning_loop, predicting
+from ssal3d.predictions import PredictionWriter
+from ssal3d.predictions.pool_inference import PassTiming
+from ssal3d.report.experiment import read_experiment
+from ssal3d.report.page import _promotions
+from ssal3d.runner import QuietRunner
+from tests.helpers.paths import TINY
+
+KEY = 'kitti/mean_bev_R40_moderate'
+
+
+class Notes(LoopHook):
+    """Remembers what it is told."""
+
+    seen: list = []  # noqa: RUF012 (of all experiments in a test)
+
+    def before_stage(self, runner, stage, config):
+        assert 'Notes' not in str(config.custom_hooks)
+        self.seen.append(f'before {stage}')
+
+    def after_stage(self, runner, stage, entry):
+        self.seen.append(f'after {stage} {entry["metrics"][KEY]}')
+
+    def after_query(self, runner, number, query, entry):
+        assert len(query.frames) == entry['frames']
+        self.seen.append(f'query {number}')
+
+    def after_round(self, runner, number, labels, models):
+        self.seen.append(f'round {number} {labels.name}')
+
+    def after_experiment(self, runner, labels, models):
+        self.seen.append(f'end {len(models)}')
+
+
+@pytest.fixture
+def experiment(street, tmp_path, monkeypatch):
+    """Run the tiny experiment with the AP that each stage is to reach, and return its journal by step."""
+    init_default_scope('mmdet3d')
+    monkeypatch.setenv('SSAL3D_KITTI', str(street))
+    monkeypatch.setattr(Notes, 'seen', [])
+    HOOKS.register_module(module=Notes, force=True)
+    reached = {}
+
+    def train(config, name):
+        path = active_learning_loop.Path(config.work_dir)
+        path.mkdir(parents=True, exist_ok=True)
+        torch.save({'state_dict': {}, 'of': name}, path / f'epoch_{config.train_cfg.max_epochs}.pth')
+        return {KEY: reached[name.partition('/')[2]]}
+
+    def predict(model, view, folder, *, fields, **_):
+        with PredictionWriter(folder, view.metainfo['classes'], fields) as writer:
+            for number, frame in enumerate(view.frame_ids):
+                box = [[6.0, -3.0, -1, 4, 1.7, 1.5, 0.1]]
+                writer.add(frame, bboxes_3d=box, scores_3d=np.array([0.3 + number / 50]), labels_3d=[2])
+        return PassTiming()
+
+    monkeypatch.setattr(active_learning_loop, 'train_stage', train)
+    monkeypatch.setattr(active_learning_loop, 'validate_stage', lambda config, name: {KEY: reached['start']})
+    monkeypatch.setattr(predicting, 'load_detector', lambda *_: None)
+    monkeypatch.setattr(predicting, 'predict_pool', predict)
+
+    def run(values, resume=False, **train_cfg):
+        reached.update(values)
+        config = read_config(TINY)
+        config.work_dir, config.resume = str(tmp_path / 'run'), resume
+        config.experiment_name = f'in_process_{tmp_path.name}_{len(Notes.seen)}'
+        config.active_sampler = dict(type='EntropySampler', source='binary_score')
+        config.custom_hooks = [*config.get('custom_hooks', []), dict(type='Notes')]
+        config.train_cfg.update(held_out_report=False, final=['supervised'], **train_cfg)
+        QuietRunner.from_cfg(config).train()
+        return {step['step']: step for step in read_json(tmp_path / 'run' / 'journal.json')['steps']}
+
+    return run
+
+
+ROUNDS = [dict(pretrain=['normal'])] * 2
+FELL = {'round_1/normal': 60.0, 'round_2/normal': 40.0, 'final_1/supervised': 70.0, 'final/supervised': 65.0}
+
+
+def test_hooks_hear_of_every_step_once_and_final_models_follow_every_round(experiment, tmp_path):
+    steps = experiment(FELL, rounds=ROUNDS, final_every_round=True)
+    told = [
+        'query 0',
+        *('before round_1/normal', 'after round_1/normal 60.0', 'query 1'),
+        *('before final_1/supervised', 'after final_1/supervised 70.0', 'round 1 round_1.json'),
+        *('before round_2/normal', 'after round_2/normal 40.0', 'query 2', 'round 2 round_2.json'),
+        *('before final/supervised', 'after final/supervised 65.0', 'end 4'),
+    ]
+    assert Notes.seen == told
+    assert not any('promotion' in name for name in steps), 'no guard was asked for'
+    metrics = read_json(tmp_path / 'run' / 'metrics.json')
+    curve = [(point['model'], point['metrics'][KEY]) for point in metrics['curve']]
+    assert curve == [('final_1/supervised', 70.0), ('final/supervised', 65.0)]
+    assert metrics['curve'][0]['frames'] < metrics['curve'][1]['frames']
+    experiment(FELL, rounds=ROUNDS, final_every_round=True, resume=True)
+    assert Notes.seen[len(told) :] == ['round 1 round_1.json', 'round 2 round_2.json', 'end 4']
+
+
+def test_the_query_sees_the_predecessor_of_a_model_that_fell_and_the_summary_says_so(experiment, tmp_path, capsys):
+    steps = experiment(FELL, rounds=ROUNDS, final_every_round=True, guard=True)
+    assert steps['round_2/promotion']['refused'] == 'round_2/normal'
+    assert 'round_2/predictions_kept_normal' in steps
+    query = read_json(tmp_path / 'run' / 'round_2' / 'query.json')
+    assert 'predictions_kept_normal' in str(query['inputs'])
+    assert steps['final/promotion_supervised']['promoted'] == 'final_1/supervised'
+    metrics = read_json(tmp_path / 'run' / 'metrics.json')
+    assert [step['refused'] for step in metrics['promotions']] == ['round_2/normal', 'final/supervised']
+    page = ''.join(_promotions(read_experiment(tmp_path / 'run')))
+    assert '<td>round_1/normal</td><td>round_2/normal</td>' in page
+    assert 'final/supervised is not promoted: mean AP 65.0, final_1/supervised has 70.0' in ' '.join(
+        capsys.readouterr().out.split()
+    )
+
+
+def foreign(path):
+    torch.manual_seed(5)
+    model = MODELS.build(read_config(TINY).model)
+    torch.save({'state_dict': {f'module.{name}': value for name, value in model.state_dict().items()}}, path)
+    return str(path)
+
+
+def test_a_model_of_another_team_makes_the_first_query_without_any_label(experiment, tmp_path, capsys):
+    start = dict(checkpoint=foreign(tmp_path / 'theirs.pth'), use='model')
+    values = {**FELL, 'start': 66.0}
+    initial = dict(sampler=dict(type='RandomSampler'), query=dict(budget=0))
+    steps = experiment(values, rounds=ROUNDS, start_from=start, guard=True, initial=initial)
+    assert LabelState.read(tmp_path / 'run/labels/round_0.json').frames == ()
+    assert 'before round_1/normal' not in Notes.seen
+    assert steps['round_1/normal']['checkpoint'] == 'start/detector.pth'
+    assert steps['round_1/normal']['metrics'] == {KEY: 66.0}
+    assert steps['round_2/promotion']['promoted'] == 'round_1/normal'
+    assert steps['final/promotion_supervised']['promoted'] == 'start'
+    assert 'module.rpn_head' in capsys.readouterr().out
+
+
+def test_every_chain_starts_from_given_weights(experiment, tmp_path, monkeypatch):
+    begun = {}
+    train = active_learning_loop.train_stage
+    monkeypatch.setattr(
+        active_learning_loop,
+        'train_stage',
+        lambda config, name: begun.update({name: config.load_from}) or train(config, name),
+    )
+    experiment(FELL, rounds=ROUNDS[:1], start_from=foreign(tmp_path / 'theirs.pth'))
+    assert [path.split('/run/')[1] for path in begun.values()] == ['start/detector.pth'] * 2
+
+
+def test_training_without_a_labelled_frame_is_refused(experiment, tmp_path):
+    initial = dict(sampler=dict(type='RandomSampler'), query=dict(budget=0))
+    start = dict(checkpoint=foreign(tmp_path / 'theirs.pth'), use='model')
+    rounds = [dict(pretrain=['normal', 'cpsp'])]
+    with pytest.raises(UserError, match='round_1/cpsp: no frame is labelled yet'):
+        experiment({**FELL, 'start': 1.0}, rounds=rounds, initial=initial, start_from=start)
+
+
+def test_an_experiment_without_any_label_is_refused(experiment):
+    initial = dict(sampler=dict(type='RandomSampler'), query=dict(budget=0))
+    with pytest.raises(UserError, match='found no labelled frame'):
+        experiment(FELL, rounds=ROUNDS, initial=initial)
