@@ -45,17 +45,22 @@ def objects_of(frame: int):
     return names, np.array(boxes)
 
 
+def write_scans(folder: Path, frames) -> None:
+    """Write the raw scans of some frames."""
+    folder.mkdir(parents=True)
+    for number in frames:
+        scan_of(np.random.default_rng(number), objects_of(number)[1], ground=800).tofile(folder / f'{number:03d}.bin')
+
+
 def write_hall(root: Path) -> Path:
     """Write raw scans, labels of the val split alone, and convert them; return the data root."""
     scans, out = root / 'scans', root / 'converted'
-    for folder in ('points', 'labels', 'splits'):
-        (scans / folder).mkdir(parents=True)
-    for number in range(TRAIN + VAL):
-        names, boxes = objects_of(number)
-        scan_of(np.random.default_rng(number), boxes, ground=800).tofile(scans / 'points' / f'{number:03d}.bin')
-        if number >= TRAIN:
-            rows = [' '.join((*map(str, box), name)) for name, box in zip(names, boxes)]
-            (scans / 'labels' / f'{number:03d}.txt').write_text('\n'.join(rows))
+    write_scans(scans / 'points', range(TRAIN + VAL))
+    for folder in ('labels', 'splits'):
+        (scans / folder).mkdir()
+    for number in range(TRAIN, TRAIN + VAL):
+        rows = [' '.join((*map(str, box), name)) for name, box in zip(*objects_of(number))]
+        (scans / 'labels' / f'{number:03d}.txt').write_text('\n'.join(rows))
     for split, frames in (('train', range(TRAIN)), ('val', range(TRAIN, TRAIN + VAL))):
         (scans / 'splits' / f'{split}.txt').write_text(''.join(f'{number:03d}\n' for number in frames))
     convert_folder(scans, out, CLASSES, workers=1)

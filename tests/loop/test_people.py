@@ -9,6 +9,7 @@ import pytest
 from ssal3d.data.infos import frame_id, read_infos
 from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import read_json
+from ssal3d.report.experiment import read_experiment
 from tests.helpers.experiments import train
 from tests.helpers.labelling_person import Person
 from tests.helpers.warehouse import CLASSES, objects_of, write_config, write_hall
@@ -95,6 +96,8 @@ def test_all_of_several_processes_stop_and_wait(hall, tmp_path):
 
 def check_annotations(work, state):
     """What the final model learnt from: the boxes of the files, in all labelled frames and in no other."""
+    (boxes, _), *_ = read_experiment(work).annotated(state.frame_ids[:1])
+    assert len(boxes) == 2, 'a report shows what people drew'
     infos = {frame_id(info): info for info in read_infos(work / 'labels' / 'annotations_2.pkl')['data_list']}
     assert {name for name, info in infos.items() if 'instances' in info} == set(state.frame_ids)
     for frame in state.frames:
