@@ -69,7 +69,11 @@ stages = dict(
             teacher_mode='eval',  # running statistics; 'train': batch statistics of the frame
             unlabelled_weight=1.0,  # of the losses of unlabelled frames
         ),
-        ema=dict(kind='ramp'),  # 0.5 to 0.9996 in 2,000 steps, batch statistics too
+        ema=dict(  # 0.5 to 0.9996, batch statistics too
+            kind='ramp',
+            steps=2000,  # length of the rise, as HSSDA released it
+            share=0.2,  # of the run at most; a shorter rise ends at a lower rate. None: `steps` in a run of any length
+        ),
     ),
     nal=dict(  # "Not All Labels Are Equal" in 3D: confident boxes become labels once, mirrored views must agree
         type='AutoLabelStage',
@@ -84,10 +88,17 @@ stages = dict(
         ),
         include_labelled=False,  # True: labelled frames also come as unlabelled ones
     ),
-    hssda=dict(  # pseudo labels of three levels, patches that change places; wants large batches, see train_dataloader
+    hssda=dict(  # pseudo labels of three levels, patches that change places
         type='HSSDAStage',
         epochs=80,  # length of the stage
         repeat=1,  # times an epoch goes through all frames, labelled or not
+        # Small batches ruin HSSDA: the article took 60 frames, the README 12; 4 gained nothing over the model before.
+        options=dict(
+            train_dataloader=dict(batch_size=12),  # frames that are computed at once, over all processes
+            optim_wrapper=dict(accumulative_counts=1),  # such batches in a step; 12 = 4 x 3 takes a third of the memory
+        ),
+        min_batch=8,  # frames of a step, fewer are refused; lower it for trials only
+        lr_batch=60,  # of the learning rate in `schedule`, scaled by the root of frames / 60; None: not scaled
         method=dict(
             type='HSSDA',
             # Temporary labels with less weight. 'online': the teacher predicts twice in every step (released);
@@ -119,6 +130,10 @@ stages = dict(
             paste_mined=True,  # mined objects are pasted like bought ones, as released
         ),
         paste_unlabelled=True,  # paste objects into unlabelled frames, too, as released
-        ema=dict(kind='ramp'),  # 0.5 to 0.9996 in 2,000 steps, batch statistics too
+        ema=dict(  # 0.5 to 0.9996, batch statistics too
+            kind='ramp',
+            steps=2000,  # length of the rise, as HSSDA released it
+            share=0.2,  # of the run at most; a shorter rise ends at a lower rate. None: `steps` in a run of any length
+        ),
     ),
 )

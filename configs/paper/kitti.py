@@ -12,5 +12,4 @@ stages = dict(
         epochs=80,
         repeat=10,
     ),
-    hssda=dict(options=dict(train_dataloader=dict(batch_size=12))),  # smaller batches ruin it, as its authors say
 )

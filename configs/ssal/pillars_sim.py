@@ -45,6 +45,11 @@ stages = dict(
     cpsp=dict(epochs=6, repeat=10, interval=2, false_positives=dict(Car=1, Pedestrian=1, Cyclist=1), cpsp=young),
     supervised=dict(epochs=8, repeat=10),
     semi=dict(epochs=6, repeat=10, interval=2, cpsp=young),
+    hssda=dict(  # a trial: with 12 frames a step there would be too few steps
+        options=dict(train_dataloader=dict(batch_size=2)),
+        min_batch=2,
+        lr_batch=None,  # the learning rate suits these small steps
+    ),
 )
 del young
 val_evaluator = dict(iou_thresholds=dict(Car=dict(bev=0.5)))  # changes by class

@@ -25,6 +25,11 @@ stages = dict(
     cpsp=dict(epochs=2, repeat=2, interval=1, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
     supervised=dict(epochs=4, repeat=2),
     semi=dict(epochs=2, repeat=2, interval=2, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
+    hssda=dict(  # a trial: with 12 frames a step there would be too few steps
+        options=dict(train_dataloader=dict(batch_size=2)),
+        min_batch=2,
+        lr_batch=None,  # the learning rate suits these small steps
+    ),
 )
 del fine_tuning
 val_evaluator = dict(iou_thresholds=dict(Car=dict(bev=0.5)))  # changes by class

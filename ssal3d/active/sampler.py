@@ -122,6 +122,14 @@ class ActiveSampler(ABC):
         """Return the boxes that this sampler believes in; they make up the predicted cost of a frame."""
         return Detections.of(pool)
 
+    def reads_reference(self, stage: str) -> bool:
+        """Return whether it looks at a reference model's predictions if a stage trained the query model.
+
+        Args:
+            stage: Name of the stage's class, e.g. ``'CPSPStage'``.
+        """
+        return self.uses_reference
+
     @property
     def extraction(self) -> dict[str, Any]:
         """How a detector must compute those columns, e.g. ``mc_passes``; see `ssal3d.models.extraction.Extraction`."""

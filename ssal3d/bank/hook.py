@@ -14,6 +14,7 @@ from ssal3d.bank.annotations import LabelledObjects
 from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.cutting import cut_labelled_objects
 from ssal3d.bank.generation import Generation
+from ssal3d.bank.planes import tell_missing_planes
 from ssal3d.data.views import points_loader
 from ssal3d.distributed import barrier
 
@@ -39,6 +40,7 @@ class PasteBankHook(Hook):
         Args:
             runner: The runner.
         """
+        tell_missing_planes(runner.train_dataloader.dataset)
         if is_main_process():
             view = DATASETS.build(self.labelled)
             labelled = LabelledObjects.from_frames(view.annotated_objects())

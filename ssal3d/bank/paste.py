@@ -53,6 +53,7 @@ class Scene:
         names: ``(M,)`` class names.
         uids: ``(M,)`` uid of each pasted object in the bank, -1 for boxes that were in the scene before.
         false_positives: ``(K,)`` uids of pasted false positives, which have no box.
+        obstacles: ``(O, 7)`` boxes of known objects that are no labels here, such as vans; nothing is pasted into them.
     """
 
     points: NDArray[np.float32]
@@ -60,6 +61,7 @@ class Scene:
     names: NDArray[np.str_] = field(default_factory=lambda: np.empty(0, np.str_))
     uids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     false_positives: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    obstacles: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 7), np.float32))
 
 
 def paste_objects(
@@ -72,8 +74,8 @@ def paste_objects(
     """Return the scene with objects of the bank pasted in.
 
     For each class a fresh draw without replacement is taken from its objects, ground truth and pseudo labels alike. An
-    object that touches (BEV IoU above 0) a box of the scene or of an earlier group is refused; for pairs within a
-    group see `PasteSettings.in_group_iou`. Objects keep their x, y and yaw. Points of the scene inside a pasted box are
+    object that touches (BEV IoU above 0) a box of the scene, an obstacle or an object of an earlier group is refused; for
+    pairs within a group see `PasteSettings.in_group_iou`. Objects keep their x, y and yaw. Points of the scene inside a pasted box are
     removed; the objects' points come first. A class without objects is skipped.
 
     Args:
@@ -108,6 +110,7 @@ def paste_objects(
         np.concatenate((scene.names, names)),
         np.concatenate((_uids(scene), objects['uid'][:labelled])),
         np.concatenate((scene.false_positives, objects['uid'][labelled:])),
+        scene.obstacles,
     )
 
 
@@ -115,7 +118,8 @@ def _draw(
     scene: Scene, generation: Generation, settings: PasteSettings, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], int]:
     """Return the accepted rows of the bank, false positives last, and the number of labelled ones."""
-    placed, accepted, labelled = scene.boxes.astype(np.float64), [np.empty(0, np.int64)], 0
+    placed = np.concatenate((scene.boxes, scene.obstacles)).astype(np.float64)
+    accepted, labelled = [np.empty(0, np.int64)], 0
     for groups, is_labelled in ((settings.groups, True), (settings.false_positives, False)):
         for name, wanted in groups.items():
             sources, min_points = (settings.sources, settings.min_points) if is_labelled else (('false_positive',), 1)

@@ -12,6 +12,8 @@ from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.paste import PasteSettings, Scene, paste_objects
 from ssal3d.data.boxes import gravity_centred, lidar_boxes
 
+NO_BOXES = np.empty((0, 7), np.float32)
+
 
 @TRANSFORMS.register_module()
 class LoadBackground(BaseTransform):
@@ -69,11 +71,17 @@ class PasteObjects(BaseTransform):
         """Add objects to ``points``, ``gt_bboxes_3d`` and ``gt_labels_3d``.
 
         Args:
-            results: Sample with points, boxes and labels; labels index the classes of the bank.
+            results: Sample with points, boxes and labels; labels index the classes of the bank. Labelled frames may have
+                ``obstacles``, annotated objects of other classes, in the frame of the boxes.
         """
         generation = self.bank.open()
         points, classes = results['points'], np.array(generation.classes)
-        scene = Scene(points.tensor.numpy(), gravity_centred(results['gt_bboxes_3d']), classes[results['gt_labels_3d']])
+        scene = Scene(
+            points.tensor.numpy(),
+            gravity_centred(results['gt_bboxes_3d']),
+            classes[results['gt_labels_3d']],
+            obstacles=results.get('obstacles', NO_BOXES),
+        )
         rng = np.random.default_rng(np.random.randint(2**31, size=4))  # noqa: NPY002
         plane = results.get('plane') if self.use_ground_plane else None
         scene = paste_objects(scene, generation, self.settings, rng, plane)

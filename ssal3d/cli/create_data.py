@@ -164,6 +164,13 @@ def _convert_kitti(*, root_path: Path, image_size: list[int] | None, **options: 
     size = None if image_size is None else (image_size[0], image_size[1])
     summaries = convert_kitti(root_path, image_size=size, **options)
     _print_summary(summaries)
+    for summary in summaries:
+        if summary.name != 'test' and summary.planes < summary.frames:
+            _note(
+                summary,
+                f'{summary.planes} of {summary.frames} frames have a road plane (training/planes); pasted objects keep '
+                "their own height in the others, see 'Road planes' in docs/data.md",
+            )
 
 
 def _print_summary(summaries: 'list[SplitSummary]') -> None:
@@ -184,7 +191,11 @@ def _print_summary(summaries: 'list[SplitSummary]') -> None:
         print_table('labelled boxes', ('split', 'class', 'boxes', 'without points', '', 'outside the image'), rows)
     for summary in summaries:
         for note in _notes(summary):
-            console.print(f'{summary.name}: {note}', highlight=False, soft_wrap=True, markup=False)
+            _note(summary, note)
+
+
+def _note(summary: 'SplitSummary', note: str) -> None:
+    console.print(f'{summary.name}: {note}', highlight=False, soft_wrap=True, markup=False)
 
 
 def _notes(summary: 'SplitSummary') -> Iterator[str]:

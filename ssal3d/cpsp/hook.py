@@ -17,6 +17,7 @@ from ssal3d.bank.annotations import LabelledObjects
 from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.generation import Generation
 from ssal3d.bank.hook import describe
+from ssal3d.bank.planes import tell_missing_planes
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import CPSPSettings, cpsp_settings
 from ssal3d.data.views import FrameView, LabelledView, points_loader
@@ -78,6 +79,7 @@ class CPSPHook(Hook):
         Args:
             runner: The runner.
         """
+        tell_missing_planes(runner.train_dataloader.dataset)
         if runner.epoch % self.interval == 0:
             return  # before_train_epoch builds it
         number = runner.epoch // self.interval

@@ -86,6 +86,7 @@ class SplitSummary:
         quarantined: Frames left out because something is wrong with them.
         label_state: The label state of a partly labelled split.
         faults: What is implausible and was accepted.
+        planes: Frames with a road plane.
     """
 
     name: str
@@ -100,6 +101,7 @@ class SplitSummary:
     quarantined: int
     label_state: Path | None = None
     faults: tuple[str, ...] = ()
+    planes: int = 0
 
     @property
     def labelled(self) -> bool:
@@ -228,6 +230,7 @@ def summarise(
         quarantined=quarantined,
         label_state=label_state,
         faults=faults,
+        planes=sum('plane' in info for info in infos),
         **{key: sum(record[key] for record in records) for key in ('points', 'kept', 'not_finite')},
     )
 

@@ -136,6 +136,8 @@ class LabelledView(FrameView):
     does not apply. The annotation file must hold the boxes that the label state counts: a frame whose labels came after
     the conversion would otherwise be learnt as empty.
 
+    A sample has ``obstacles``, ``(K, 7)`` gravity-centred boxes of annotated objects whose class is not trained (Van, ...).
+
     Args:
         dataset: Config of a `Det3DDataset` (or one that is built) for the whole pool.
         labels: A label state or the path of one.
@@ -144,6 +146,15 @@ class LabelledView(FrameView):
     def __init__(self, dataset: dict | Det3DDataset, labels: str | Path | LabelState) -> None:
         super().__init__(dataset)
         self._labels = labels
+        self._obstacles: dict[int, NDArray[np.float32]] = {}
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """Return a sample as the pipeline gets it, with ``obstacles``."""
+        sample = super().get_data_info(index)
+        if index not in self._obstacles:
+            boxes, names, _ = self._every_object(self._parser(), sample)
+            self._obstacles[index] = boxes[~np.isin(names, self.metainfo['classes'])]
+        return sample | {'obstacles': self._obstacles[index].copy()}
 
     def get_cat_ids(self, index: int) -> set[int]:
         """Return the labels in a frame, for samplers that balance classes."""
@@ -158,15 +169,27 @@ class LabelledView(FrameView):
             but those whose KITTI difficulty is unknown.
         """
         self.full_init()
-        names = np.array(self.dataset.METAINFO['classes'])
-        parser = copy.copy(self.dataset)
-        parser.label_mapping = {label: label for label in range(-1, len(names))}  # keep what training does not know
-        parser.num_ins_per_cat = [0] * len(names)
+        parser = self._parser()
         for index, name in enumerate(self.frame_ids):
-            annotations = parser.parse_ann_info(self.get_data_info(index))
-            boxes = gravity_centred(annotations['gt_bboxes_3d'])
-            usable = np.asarray(annotations.get('difficulty', np.zeros(len(boxes)))) >= 0
-            yield name, boxes, names[annotations['gt_labels_3d']], usable
+            yield name, *self._every_object(parser, super().get_data_info(index))
+
+    def _parser(self) -> Det3DDataset:
+        """Return the data set as one that knows every class of its annotation file, not only the trained ones."""
+        classes = self.dataset.METAINFO['classes']
+        parser = copy.copy(self.dataset)
+        parser.label_mapping = {label: label for label in range(-1, len(classes))}
+        parser.num_ins_per_cat = [0] * len(classes)
+        return parser
+
+    @staticmethod
+    def _every_object(
+        parser: Det3DDataset, sample: dict[str, Any]
+    ) -> tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.bool_]]:
+        """Return boxes, class names and whether a box may be pasted, of every annotated object of a frame."""
+        annotations = parser.parse_ann_info(sample)
+        boxes = gravity_centred(annotations['gt_bboxes_3d'])
+        usable = np.asarray(annotations.get('difficulty', np.zeros(len(boxes)))) >= 0
+        return boxes, np.array(parser.METAINFO['classes'])[annotations['gt_labels_3d']], usable
 
     def _choose(self, infos: Infos) -> list[dict[str, Any]]:
         state = _state(self._labels, infos)

@@ -151,7 +151,7 @@ class ActiveLearningLoop(BaseLoop):
             self.start = self.promotions.start = self._begin(self.start_from, labels)
         trained: list[TrainedModel] = []
         for number, entry in enumerate(self.rounds, 1):
-            sampler = build_sampler(self.config, entry)
+            sampler = self._sampler(entry)
             projection = settings_of(self.config, entry, number).projection_fields
             models = self._train(f'round_{number}', [entry['pretrain']], labels, sampler, projection)
             queried = self.promotions.queried(number, models, labels, sampler, projection)
@@ -296,6 +296,8 @@ class ActiveLearningLoop(BaseLoop):
     def _buy(
         self, number: int, entry: Mapping[str, Any], models: Sequence[TrainedModel], labels: Path
     ) -> dict[str, Any]:
+        first = models[0]
+        compared = len(models) > 1 and first.predictions and self._sampler(entry).uses_reference
         return buy_frames(
             self.config,
             number,
@@ -304,8 +306,14 @@ class ActiveLearningLoop(BaseLoop):
             self.work_dir,
             labels,
             model=models[-1].queried,
-            reference=models[0].queried if len(models) > 1 and models[0].predictions else None,
+            reference=first.queried if compared else None,
         )
+
+    def _sampler(self, entry: Mapping[str, Any]) -> ActiveSampler:
+        """Return the sampler of a round, which looks at a second model only if it does so after the round's last stage."""
+        sampler, last = build_sampler(self.config, entry), plan([entry['pretrain']])[-1]
+        sampler.uses_reference = sampler.reads_reference(type(self.stages[last.name]).__name__)
+        return sampler
 
     def _stage_reads(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
         """Return what the training of a stage depends on."""

@@ -42,6 +42,29 @@ def ramp_keep_rate(t: int, steps: int = 2000, start: float = 0.5, end: float = 0
     return start + (end - start) * t / steps if t < steps else end
 
 
+def ramp_of_run(iterations: int, share: float | None, steps: int = 2000, end: float = 0.9996) -> tuple[int, float]:
+    """Return length and last keep rate of the ramp in a run of some length.
+
+    The ramp takes a share of the run, at most the released ``steps``. Where it is shorter, the teacher's memory shrinks as
+    much, to ``end ** (steps / length)``: a run of hundreds of steps with the rate of a long one would never move the
+    teacher away from where the ramp ended.
+
+    Args:
+        iterations: Updates of the run.
+        share: Largest part of the run that the ramp may take, in [0, 1]; None for ``steps`` and ``end`` as they are.
+        steps: Greatest length.
+        end: Last keep rate after a ramp of ``steps``, in [0, 1].
+
+    >>> ramp_of_run(17200, 0.2), ramp_of_run(94, None)  # a full KITTI stage, and a fixed length
+    ((2000, 0.9996), (2000, 0.9996))
+    >>> length, last = ramp_of_run(1000, 0.2)
+    >>> length, round(last, 6)
+    (200, 0.996007)
+    """
+    length = steps if share is None else min(steps, max(1, round(share * iterations)))
+    return (steps, end) if length >= steps else (length, end ** (steps / length))
+
+
 @torch.no_grad()
 def ema_update(teacher: nn.Module, student: nn.Module, keep: float, buffers: bool) -> None:
     """Move the teacher towards the student in place: ``keep * teacher + (1 - keep) * student``.
@@ -80,18 +103,20 @@ class TeacherEMAHook(Hook):
     """Moves ``model.teacher`` towards ``model.student`` after every iteration.
 
     The released codes do it between forward and optimiser step, which lags by one step; here the teacher sees the
-    stepped student. The keep rate depends on the number of the iteration alone, so a resumed run uses the same.
+    stepped student. The keep rate depends on the number of the update alone, so a resumed run goes on where it was. With
+    accumulated gradients there is an update for each step of the optimiser, not for each iteration.
 
     Args:
         kind: ``'warm'`` (3DIoUMatch): parameters only, the teacher's statistics come from its own passes in training
             mode. ``'ramp'`` (HSSDA): buffers as well.
         cap: Largest keep rate of ``'warm'``.
-        steps: Length of ``'ramp'`` in iterations.
+        steps: Greatest length of ``'ramp'`` in updates (HSSDA: 2,000).
         start: First keep rate of ``'ramp'``.
-        end: Last keep rate of ``'ramp'``.
+        end: Last keep rate of a ``'ramp'`` of ``steps`` updates.
+        share: Largest part of the run that ``'ramp'`` may take, see `ramp_of_run`; None: ``steps``, whatever the run's length.
 
     Raises:
-        UserError: If there is no such kind, a rate is outside [0, 1] or ``steps`` negative.
+        UserError: If there is no such kind, a rate or the share is outside [0, 1] or ``steps`` negative.
     """
 
     def __init__(
@@ -101,6 +126,7 @@ class TeacherEMAHook(Hook):
         steps: int = 2000,
         start: float = 0.5,
         end: float = 0.9996,
+        share: float | None = 0.2,
     ) -> None:
         if kind not in KINDS:
             raise unknown_name('kind of TeacherEMAHook', kind, list(KINDS))
@@ -109,16 +135,20 @@ class TeacherEMAHook(Hook):
                 f'TeacherEMAHook: found cap {cap}, start {start}, end {end}, steps {steps}; expected rates in [0, 1] '
                 'and steps >= 0'
             )
+        if share is not None and not 0 < share <= 1:
+            raise UserError(f'TeacherEMAHook: found share {share}, expected a part of the run in (0, 1], or None')
+        self.share, self.every = share, 1
+        self.length, self.last = steps, end
         self.kind, self.cap, self.steps, self.start, self.end = kind, cap, steps, start, end
 
     def keep_rate(self, t: int) -> float:
-        """Return the share of the teacher that iteration t = 1, 2, ... keeps."""
-        return (
-            warm_keep_rate(t, self.cap) if self.kind == 'warm' else ramp_keep_rate(t, self.steps, self.start, self.end)
-        )
+        """Return the share of the teacher that update t = 1, 2, ... keeps; before `before_train` without ``share``."""
+        if self.kind == 'warm':
+            return warm_keep_rate(t, self.cap)
+        return ramp_keep_rate(t, self.length, self.start, self.last)
 
     def before_train(self, runner: Runner) -> None:
-        """Check that the model has a teacher and a student.
+        """Check that the model has a teacher and a student, and fit the ramp to the run.
 
         Args:
             runner: The runner.
@@ -127,6 +157,9 @@ class TeacherEMAHook(Hook):
         for name in ('teacher', 'student'):
             if not isinstance(getattr(model, name, None), nn.Module):
                 raise UserError(f'TeacherEMAHook: {type(model).__name__} has no {name}; use it with a SemiDetector3D')
+        self.every = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        updates = -(-runner.max_iters // self.every)
+        self.length, self.last = ramp_of_run(updates, self.share, self.steps, self.end)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
@@ -139,6 +172,9 @@ class TeacherEMAHook(Hook):
             data_batch: Not used.
             outputs: Not used.
         """
+        done = runner.iter + 1
+        if done % self.every and done != runner.max_iters:
+            return  # gradients were accumulated, the student has not moved
         model = unwrapped(runner.model)
         teacher, student = cast(nn.Module, model.teacher), cast(nn.Module, model.student)
-        ema_update(teacher, student, self.keep_rate(runner.iter + 1), buffers=self.kind == 'ramp')
+        ema_update(teacher, student, self.keep_rate(-(-done // self.every)), buffers=self.kind == 'ramp')

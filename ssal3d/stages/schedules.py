@@ -41,6 +41,20 @@ def stretch(param_scheduler: Sequence[Mapping[str, Any]], epochs: int) -> list[d
     return result
 
 
+def scale_learning_rate(config: Any, factor: float) -> None:
+    """Multiply the learning rates of a run, those of its schedule included, which MMEngine's ``auto_scale_lr`` leaves.
+
+    Args:
+        config: Config with ``optim_wrapper`` and ``param_scheduler``; changed in place.
+        factor: Above 0.
+    """
+    entries = [entry for entry in config.get('param_scheduler') or [] if str(entry.get('type', '')).endswith('LR')]
+    for entry in (config.optim_wrapper.optimizer, *entries):
+        for key in ('lr', 'eta_min', 'eta_max'):
+            if key in entry:
+                entry[key] *= factor
+
+
 def _stretched(key: str, value: Any, ratio: float, epochs: int) -> Any:
     if key == 'milestones':
         return [max(1, round(epoch * ratio)) for epoch in value]

@@ -57,6 +57,20 @@ def test_worked_example_false_positive(street):
     assert scene.false_positives.tolist() == generation.objects['uid'].tolist()
 
 
+def test_nothing_is_pasted_into_a_known_object_that_is_no_label(street):
+    generation = generation_of([(box(10, 0), 0.9, 'Car'), (box(30, 0), 0.9, 'Car'), (box(50, 0), 0.15, 'Car')])
+    vans = np.array([box(31, 0.5), box(50, 1)], np.float32)
+    settings = {'groups': {'Car': 15}, 'false_positives': {'Car': 3}}
+    scene = paste(replace(street, obstacles=vans), generation, **settings)
+    assert scene.boxes[:, 0].tolist() == [10]
+    assert len(scene.names) == len(scene.uids) == 1
+    assert len(scene.false_positives) == 0
+    assert scene.obstacles.tolist() == vans.tolist()
+    without = paste(street, generation, **settings)
+    assert sorted(without.boxes[:, 0]) == [10, 30]
+    assert len(without.false_positives) == 1
+
+
 @pytest.mark.parametrize('plane', [(0, 0, 1, 1.7), (0, 0, -2, -3.4)])
 def test_worked_example_flat_plane(plane):
     """On the plane z = -1.7 every pasted bottom face is at -1.7, and the points moved by the same height."""

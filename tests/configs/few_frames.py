@@ -62,6 +62,9 @@ stages = dict(
     hssda=dict(
         epochs=2,
         repeat=2,  # 18 steps of all nine frames
+        options=dict(train_dataloader=dict(batch_size=2)),
+        min_batch=2,
+        lr_batch=None,
         schedule=fine_tuning,
         method=dict(second_view=dict(rotation=little), augmentation=dict(rotation=little), unlabelled_weight=0.3),
         mining=dict(interval=1, defaults=dict(s=[taken, taken], r=[taken, taken], view_iou=[taken, taken])),

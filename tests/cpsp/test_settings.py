@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from ssal3d.configs import read_config
 from ssal3d.cpsp.settings import CPSPSettings, cpsp_settings, low_thresholds
 from ssal3d.errors import UserError
+from ssal3d.registry import STAGES
 
 
 def test_defaults_are_the_profile_ours():
@@ -76,3 +78,37 @@ def test_no_cluster_is_a_mistake():
 def test_json_holds_every_setting():
     settings = cpsp_settings('paper', tau_low={'Car': 0.3})
     assert cpsp_settings('ours', **settings.to_json()) == settings
+
+
+def stage_of(name='cpsp', **changes):
+    """Return a stage of the KITTI experiment after changes by key, as `--cfg-options` makes them."""
+    overrides = {f'stages.{name}.{key}': value for key, value in changes.items()}
+    return STAGES.build(dict(read_config('ssal3d::ssal/pvrcnn_kitti.py', overrides).stages[name]))
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'field'),
+    [
+        ('cpsp.del_after', 255, 'del_after'),
+        ('cpsp.k_first', 50, 'k_first'),
+        ('cpsp.k_next', 50, 'k_next'),
+        ('cpsp.measure', 'entropy', 'measure'),
+        ('cpsp.select', 'top_cluster', 'select'),
+        ('cpsp.stability_filter', False, 'stability_filter'),
+        ('cpsp.support', 'confident', 'support'),
+        ('cpsp.match_same_class', True, 'match_same_class'),
+    ],
+)
+@pytest.mark.parametrize('name', ['cpsp', 'semi'])
+def test_what_the_paper_varies_is_a_key_of_the_kitti_stages(name, key, value, field):
+    default, changed = (cpsp_settings(**stage.cpsp) for stage in (stage_of(name), stage_of(name, **{key: value})))
+    assert getattr(changed, field) == value != getattr(default, field)
+    assert {**changed.to_json(), field: None} == {**default.to_json(), field: None}
+
+
+def test_refreshes_and_false_positives_are_keys_of_the_kitti_stages():
+    assert stage_of(interval=1000).interval == 1000
+    none = stage_of(**{f'false_positives.{name}': 0 for name in ('Car', 'Pedestrian', 'Cyclist')})
+    assert set(none.false_positives.values()) == {0}
+    paper = cpsp_settings(**stage_of(**{'cpsp.profile': 'paper'}).cpsp)
+    assert (paper.measure, paper.select, paper.support) == ('entropy', 'top_cluster', 'confident')

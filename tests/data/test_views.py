@@ -12,8 +12,12 @@ from mmengine.dataset import RepeatDataset
 from mmengine.logging import MMLogger
 from torch.utils.data import DataLoader
 
+import ssal3d.bank.transforms
 import ssal3d.data.kitti_dataset
 import ssal3d.data.views  # noqa: F401
+from ssal3d.bank.annotations import LabelledObjects
+from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.cutting import cut_labelled_objects
 from ssal3d.data.counts import annotated_counts
 from ssal3d.data.infos import frame_id, frame_ids, read_infos, write_infos
 from ssal3d.data.kitti_converter import convert_kitti
@@ -128,6 +132,51 @@ def test_a_labelled_frame_goes_through_the_pipeline_with_its_boxes(root):
     expected = stock.get_data_info(0)['ann_info']['gt_bboxes_3d'].tensor
     assert torch.equal(sample['data_samples'].gt_instances_3d.bboxes_3d.tensor, expected)
     assert view.get_cat_ids(0) == {0, 2}
+
+
+VAN = 'Van 0.00 0 0.10 560.00 170.00 660.00 230.00 2.00 1.80 5.00 -6.00 1.65 25.00 -1.50'
+
+
+def with_a_van(kitti_folder):
+    for frame in ('000000', '000001'):
+        others = kitti_folder.path('label_2', frame).read_text()
+        kitti_folder.write('label_2', frame, f'{VAN}\n{others}')
+    convert_kitti(kitti_folder.root, workers=1, accept_implausible=True)  # no point is in the van
+    return kitti_folder.root
+
+
+@pytest.mark.parametrize('kind', ['KittiFrameDataset', 'KittiDataset'])
+def test_a_labelled_frame_knows_its_annotated_objects_of_other_classes(kitti_folder, kind):
+    view = labelled(with_a_van(kitti_folder), '000000', '000002', kind=kind)
+    van = np.float32(
+        [[25.27, 6.0, -0.73, 5.0, 1.8, 2.0]]
+    )  # camera 0.27 m ahead of the LiDAR, 0.08 m below the label's y
+    np.testing.assert_allclose(
+        view.get_data_info(0)['obstacles'][:, [0, 1, 3, 4, 5]], van[:, [0, 1, 3, 4, 5]], atol=1e-4
+    )
+    assert view.get_data_info(1)['obstacles'].shape == (0, 7)  # cars and pedestrians are trained, DontCare is no object
+    view.get_data_info(0)['obstacles'][:] = 0
+    assert view.get_data_info(0)['obstacles'].all(), 'samples are copies'
+    assert next(view.annotated_objects())[2].tolist() == ['Van', 'Car', 'Pedestrian']
+
+
+def test_an_unlabelled_frame_tells_nothing_of_its_vans(kitti_folder):
+    root = with_a_van(kitti_folder)
+    for view in (unlabelled(root, '000000'), unlabelled(root, '000000', include_labelled=True)):
+        assert all('obstacles' not in view.get_data_info(index) for index in range(len(view)))
+
+
+def test_nothing_is_pasted_into_a_van_of_a_labelled_frame(kitti_folder, tmp_path):
+    """The car of the bank stands where frame 000000 has a van, and where 000002 has nothing."""
+    root, bank = with_a_van(kitti_folder), BoxBank(tmp_path / 'bank')
+    van = labelled(root, '000000').get_data_info(0)['obstacles'][0]
+    cloud = np.zeros((10, 4), np.float32) + np.float32([*van[:3], 0])
+    objects = LabelledObjects.from_frames([('000009', van[None], np.array(['Car']), np.ones(1, bool))])
+    bank.publish(cut_labelled_objects(lambda _: cloud, ['Pedestrian', 'Cyclist', 'Car'], objects))
+    paste = dict(type='PasteObjects', bank=str(bank.folder), groups=dict(Car=1), sources=['ground_truth'])
+    view = labelled(root, '000000', '000002', pipeline=[*TRAIN_PIPELINE[:2], paste, TRAIN_PIPELINE[2]])
+    cars = [(sample['data_samples'].gt_instances_3d.labels_3d == 2).sum().item() for sample in view]
+    assert cars == [1, 2]
 
 
 def test_a_labelled_frame_without_objects_is_never_replaced(root):

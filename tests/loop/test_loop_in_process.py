@@ -22,6 +22,7 @@ from ssal3d.runner import QuietRunner
 from tests.helpers.paths import TINY
 
 KEY = 'kitti/mean_bev_R40_moderate'
+ENTROPY = dict(type='EntropySampler', source='binary_score')
 
 
 class Notes(LoopHook):
@@ -66,7 +67,8 @@ def experiment(street, tmp_path, monkeypatch):
         with PredictionWriter(folder, view.metainfo['classes'], fields) as writer:
             for number, frame in enumerate(view.frame_ids):
                 box = [[6.0, -3.0, -1, 4, 1.7, 1.5, 0.1]]
-                writer.add(frame, bboxes_3d=box, scores_3d=np.array([0.3 + number / 50]), labels_3d=[2])
+                columns = {'box_features': np.ones((1, 4), np.float32)} if 'box_features' in fields else {}
+                writer.add(frame, bboxes_3d=box, scores_3d=np.array([0.3 + number / 50]), labels_3d=[2], **columns)
         return PassTiming()
 
     monkeypatch.setattr(active_learning_loop, 'train_stage', train)
@@ -74,12 +76,12 @@ def experiment(street, tmp_path, monkeypatch):
     monkeypatch.setattr(predicting, 'load_detector', lambda *_: None)
     monkeypatch.setattr(predicting, 'predict_pool', predict)
 
-    def run(values, resume=False, **train_cfg):
+    def run(values, resume=False, sampler=ENTROPY, **train_cfg):
         reached.update(values)
         config = read_config(TINY)
         config.work_dir, config.resume = str(tmp_path / 'run'), resume
         config.experiment_name = f'in_process_{tmp_path.name}_{len(Notes.seen)}'
-        config.active_sampler = dict(type='EntropySampler', source='binary_score')
+        config.active_sampler = dict(sampler)
         config.custom_hooks = [*config.get('custom_hooks', []), dict(type='Notes')]
         config.train_cfg.update(held_out_report=False, final=['supervised'], **train_cfg)
         QuietRunner.from_cfg(config).train()
@@ -90,6 +92,18 @@ def experiment(street, tmp_path, monkeypatch):
 
 ROUNDS = [dict(pretrain=['normal'])] * 2
 FELL = {'round_1/normal': 60.0, 'round_2/normal': 40.0, 'final_1/supervised': 70.0, 'final/supervised': 65.0}
+
+
+@pytest.mark.parametrize(
+    ('after', 'merged'), [(None, True), (['CPSPStage'], True), (['HSSDAStage', 'AutoLabelStage'], False)]
+)
+def test_cal_merges_two_models_after_the_named_stages(experiment, tmp_path, after, merged):
+    values = {'round_1/normal': 60.0, 'round_1/cpsp': 61.0, 'final/supervised': 65.0}
+    cal = dict(type='CALSampler', ensemble_after=after)
+    experiment(values, sampler=cal, rounds=[dict(pretrain=['normal', 'cpsp'])])
+    inputs = read_json(tmp_path / 'run' / 'round_1' / 'query.json')['inputs']
+    assert 'predictions_cpsp' in str(inputs['predictions'])
+    assert ('predictions_normal' in str(inputs.get('reference_predictions'))) == merged
 
 
 def test_hooks_hear_of_every_step_once_and_final_models_follow_every_round(experiment, tmp_path):

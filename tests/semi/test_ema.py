@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ssal3d.errors import UserError
-from ssal3d.semi.ema import TeacherEMAHook, ema_update, ramp_keep_rate, warm_keep_rate
+from ssal3d.semi.ema import TeacherEMAHook, ema_update, ramp_keep_rate, ramp_of_run, warm_keep_rate
 
 
 def pair():
@@ -64,8 +64,9 @@ class Model(nn.Module):
         self.student, self.teacher = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
 
 
-def run(hook, model, iterations, wrapper=lambda model: model):
-    runner = SimpleNamespace(model=wrapper(model), iter=0)
+def run(hook, model, iterations, wrapper=lambda model: model, length=100_000, accumulated=1):
+    optimizer = SimpleNamespace(_accumulative_counts=accumulated)
+    runner = SimpleNamespace(model=wrapper(model), iter=0, max_iters=length, optim_wrapper=optimizer)
     hook.before_train(runner)
     for runner.iter in iterations:
         with torch.no_grad():
@@ -90,6 +91,37 @@ def test_hook(kind, rate):
     assert torch.equal(resumed.teacher.weight, teacher.weight)
 
 
+@pytest.mark.parametrize('length', [10_000, 17_200, 24_800])
+def test_a_long_run_has_the_released_ramp(length):
+    hook = TeacherEMAHook('ramp')
+    run(hook, Model(), range(1), length=length)
+    assert [hook.keep_rate(t) for t in (1, 777, 1999, length)] == [ramp_keep_rate(t) for t in (1, 777, 1999, length)]
+
+
+def test_a_short_run_has_a_short_ramp_and_a_teacher_that_remembers_as_much_of_it():
+    hook = TeacherEMAHook('ramp')
+    run(hook, Model(), range(1), length=100)
+    assert (hook.length, hook.last) == ramp_of_run(100, 0.2) == (20, pytest.approx(0.9996**100))
+    assert hook.keep_rate(10) == pytest.approx((0.5 + 0.9996**100) / 2)
+    # What is left of the teacher that stood at the ramp's end after a tenth of the run is the same in runs of any length.
+    shares = [ramp_of_run(length, 0.2)[1] ** (length / 10) for length in (100, 1000, 10_000)]
+    assert shares == pytest.approx([0.9996**1000] * 3)
+
+
+def test_a_fixed_ramp_ignores_the_length_of_the_run():
+    hook = TeacherEMAHook('ramp', share=None)
+    run(hook, Model(), range(1), length=94)
+    assert hook.keep_rate(94) == ramp_keep_rate(94) == pytest.approx(0.5 + 0.4996 * 94 / 2000)
+
+
+def test_accumulated_gradients_move_the_teacher_once_a_step():
+    teacher = run(TeacherEMAHook('ramp', share=None), Model(), range(7), length=7, accumulated=3)
+    expected = 1.0
+    for t, student in ((1, 4), (2, 7), (3, 8)):  # after iterations 3, 6 and the last one
+        expected = ramp_keep_rate(t) * expected + (1 - ramp_keep_rate(t)) * student
+    assert teacher.weight.tolist() == pytest.approx([expected] * 2)
+
+
 def test_hook_unwraps_and_checks():
     class Wrapper(MMDistributedDataParallel):
         def __init__(self, module):
@@ -103,6 +135,8 @@ def test_hook_unwraps_and_checks():
         TeacherEMAHook('warn')
     with pytest.raises(UserError, match='expected rates'):
         TeacherEMAHook(cap=1.5)
+    with pytest.raises(UserError, match='found share 20, expected a part of the run'):
+        TeacherEMAHook(share=20)
 
 
 def test_iteration_count_of_a_real_runner(tmp_path):

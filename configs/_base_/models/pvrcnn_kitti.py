@@ -166,7 +166,7 @@ model = dict(
             assigner='${roi_assigners}',
             sampler=dict(
                 type='IoUNegPiecewiseSampler',
-                num=128,
+                num=128,  # RoIs that a frame teaches the second stage, labelled or not, as all methods released it
                 pos_fraction=0.5,
                 neg_piece_fractions=[0.8, 0.2],
                 neg_iou_piece_thrs=[0.55, 0.1],
@@ -179,6 +179,8 @@ model = dict(
         ),
     ),
     test_cfg=dict(
+        # 100 RoIs of a frame in predictions, those of teachers too (3DIoUMatch, HSSDA). CRB, KECOR and LLAL released 128,
+        # but another number here is another detector for that row: docs/samplers.md.
         rpn=dict(nms_pre=1024, nms_post=100, max_num=100, nms_thr=0.7, score_thr=0, use_rotate_nms=True),
         rcnn=dict(use_rotate_nms=True, use_raw_score=True, nms_thr=0.1, score_thr=0.1),
     ),

@@ -30,10 +30,10 @@ from ssal3d.active.functional.ensemble import merge_predictions
 from ssal3d.active.functional.uncertainty import binary_entropy, softmax_entropy
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.class_names import per_class
-from ssal3d.errors import UserError
+from ssal3d.errors import UserError, unknown_name
 from ssal3d.options import in_range, one_of
 from ssal3d.predictions import PoolPredictions
-from ssal3d.registry import ACTIVE_SAMPLERS
+from ssal3d.registry import ACTIVE_SAMPLERS, STAGES
 
 ByClass = Mapping[str, float]
 
@@ -75,6 +75,8 @@ class CALSampler(ActiveSampler):
             then ``'classes'``, the demand for a box of a class below its limit, at last ``'t_sim'``.
         min_precision: Share of a class's counted boxes that must have a counterpart among the annotated boxes of its frame
             for the class to fill its counter; 0 lets all classes count (paper).
+        ensemble_after: Stages after which an experiment merges the query model with the round's first one, by their class,
+            e.g. ``['CPSPStage']``; None: after any.
     """
 
     required_fields: tuple[str, ...] = ('box_features',)
@@ -101,7 +103,14 @@ class CALSampler(ActiveSampler):
         ensemble_nms: float | None = None,
         relax: Sequence[str] = RELAXABLE,
         min_precision: float = 0.5,
+        ensemble_after: Sequence[str] | None = None,
     ) -> None:
+        if isinstance(ensemble_after, str):
+            raise UserError(f'ensemble_after: found {ensemble_after!r}, expected a list of classes of stages, or None')
+        for name in ensemble_after or ():
+            if STAGES.get(name) is None:
+                raise unknown_name('stage in ensemble_after', name, sorted(STAGES.module_dict))
+        self.ensemble_after = None if ensemble_after is None else list(ensemble_after)
         self.t_sim = in_range('t_sim', t_sim, low=1e-6)
         if isinstance(relax, bool | str):
             raise UserError(f'relax: found {relax!r}, expected a list of names out of {", ".join(RELAXABLE)}')
@@ -124,6 +133,10 @@ class CALSampler(ActiveSampler):
         if entropy == 'rpn_softmax':
             self.required_fields = (*type(self).required_fields, 'class_logits')
             self.reference_fields = ('class_logits',)
+
+    def reads_reference(self, stage: str) -> bool:
+        """Return whether ``ensemble_after`` names the stage that trained the query model."""
+        return self.ensemble_after is None or stage in self.ensemble_after
 
     def detections(self, pool: PoolPredictions, reference: PoolPredictions | None) -> Detections:
         """Return the ensemble of both models; without a reference model the pool's own boxes, all reliable."""

@@ -9,8 +9,10 @@ from mmengine.config import Config
 from ssal3d.errors import UserError
 from ssal3d.registry import STAGES
 from ssal3d.semi.hssda.dataset import META_KEYS
+from ssal3d.semi.hssda.hook import FEWEST
 from ssal3d.semi.hssda.label_store import LabelStore
 from ssal3d.semi.stage import SemiStage
+from ssal3d.stages.schedules import scale_learning_rate
 from ssal3d.stages.supervised import (
     FrameBoxes,
     StageInputs,
@@ -34,6 +36,11 @@ class HSSDAStage(SemiStage):
         mining: Options of `HSSDAMiningHook` other than data and folders.
         paste_unlabelled: Whether objects are pasted into unlabelled frames, too, as released.
         ema: Options of `TeacherEMAHook`.
+        min_batch: Fewest frames of a step of the optimiser: ``train_dataloader.batch_size`` times
+            ``optim_wrapper.accumulative_counts``. HSSDA is known to gain nothing from small batches; a lower number is for
+            trials.
+        lr_batch: Frames of a step that the learning rate of the schedule is meant for. With another number it is scaled by
+            the square root of the ratio, as suits Adam (Malladi et al. 2022, arXiv 2205.10287); None: never scaled.
         **kwargs: As for `SupervisedStage`; an epoch goes through all frames ``repeat`` times.
     """
 
@@ -45,10 +52,35 @@ class HSSDAStage(SemiStage):
         mining: Mapping[str, Any] | None = None,
         paste_unlabelled: bool = True,
         ema: Mapping[str, Any] | None = None,
+        min_batch: int = FEWEST,
+        lr_batch: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__({'type': 'HSSDA', **(method or {})}, {'kind': 'ramp', **(ema or {})}, **kwargs)
+        self.min_batch, self.lr_batch = min_batch, lr_batch
         self.mining, self.paste_unlabelled = dict(mining or {}), paste_unlabelled
+
+    def build_config(self, experiment: Config, inputs: StageInputs) -> Config:
+        """Return the complete config of the run.
+
+        Args:
+            experiment: The experiment's config.
+            inputs: Folder, labels and starting point.
+
+        Raises:
+            UserError: If a step has fewer frames than ``min_batch``.
+        """
+        config = super().build_config(experiment, inputs)
+        each, times = config.total_batch_size, config.optim_wrapper.get('accumulative_counts', 1)
+        if each * times < self.min_batch:
+            raise UserError(
+                f'stages.{inputs.work_dir.name}.options.train_dataloader.batch_size: found {each} frames x '
+                f'{times} accumulated, expected at least {self.min_batch} in a step of HSSDA; set 12, or less with '
+                'options.optim_wrapper.accumulative_counts, or min_batch of the stage for a trial'
+            )
+        if self.lr_batch:
+            scale_learning_rate(config, (each * times / self.lr_batch) ** 0.5)
+        return config
 
     def compose(self, experiment: Config, inputs: StageInputs) -> Config:
         """Return the config of the run without ``options``.

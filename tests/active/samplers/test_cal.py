@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from ssal3d.active import CALSampler, QuerySettings, select
+from ssal3d.active import CALSampler, EntropySampler, QuerySettings, select
 from ssal3d.active.functional import Limits
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
@@ -263,6 +263,17 @@ def test_labelled_frames_count_as_selected_if_asked():
     narrow = make_pool({'L': [box('Car', 0.9, feature=[1.0, 0])]})
     with pytest.raises(UserError, match='box_features have 2 values, expected 6'):
         select(sampler, pool, labels, QuerySettings(6), labelled=narrow)
+
+
+def test_the_ensemble_may_be_kept_for_one_pretraining():
+    sampler = CALSampler(ensemble_after=['CPSPStage'])
+    assert [sampler.reads_reference(stage) for stage in ('CPSPStage', 'HSSDAStage')] == [True, False]
+    assert CALSampler().reads_reference('HSSDAStage')
+    assert not EntropySampler().reads_reference('CPSPStage')
+    with pytest.raises(UserError, match='stage in ensemble_after'):
+        CALSampler(ensemble_after=['CPSPStag'])
+    with pytest.raises(UserError, match='expected a list'):
+        CALSampler(ensemble_after='CPSPStage')
 
 
 def test_equation_6_uses_the_labelled_counts():
