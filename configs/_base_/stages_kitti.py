@@ -28,7 +28,7 @@ stages = dict(
         epochs=80,  # length of the stage
         repeat=5,  # times an epoch goes through the labelled frames
     ),
-    semi=dict(  # final model, semi-supervised
+    final_cpsp=dict(  # final model, semi-supervised
         type='CPSPStage',
         epochs=80,  # length of the stage
         repeat=10,  # times an epoch goes through the labelled frames
@@ -42,7 +42,7 @@ stages = dict(
         lr=0.001,  # of Adam, constant
     ),
     threedioumatch=dict(  # teacher and student; pseudo labels that pass two thresholds
-        type='SemiStage',
+        type='TeacherStudentStage',
         epochs=60,  # length of the stage
         repeat=5,  # times an epoch goes through the labelled frames
         method=dict(
@@ -57,7 +57,7 @@ stages = dict(
         include_labelled=True,  # labelled frames also come as unlabelled ones, as released
     ),
     joint3d=dict(  # Joint3D-style: refined boxes must agree with the teacher's
-        type='SemiStage',
+        type='TeacherStudentStage',
         epochs=80,  # length of the stage
         repeat=10,  # times an epoch goes through the labelled frames
         method=dict(

@@ -14,7 +14,7 @@ stages = dict(
     supervised=dict(**scratch),
     longer=dict(type='SupervisedStage', **further),  # the control: as many frames without unlabelled ones
     cpsp=dict(**further),
-    semi=dict(**further),
+    final_cpsp=dict(**further),
     threedioumatch=dict(**further),
     joint3d=dict(**further),
     nal=dict(**further),

@@ -44,7 +44,7 @@ train_cfg = dict(
     type='ActiveLearningLoop',
     initial=initial,
     rounds=[],  # e.g. [dict(pretrain=['normal', 'cpsp'])] * 2: train, choose frames, wait for their labels, twice
-    final=['supervised', 'semi'],  # on everything that is labelled
+    final=['supervised', 'final_cpsp'],  # on everything that is labelled
     annotator=dict(
         type='FileAnnotator',  # people: frames go out as files, the run stops, --resume takes the labels
         format='json',  # of the annotation tool, see docs/annotate.md

@@ -67,7 +67,7 @@ class ActiveLearningLoop(BaseLoop):
         rounds: One dict per query: ``pretrain`` (stage names) and, where they differ from the config's
             ``active_sampler`` and ``query``, ``sampler`` and ``query``, of which every key counts by itself.
         final: Stage names of the final training: one chain, or several to compare,
-            e.g. ``[['supervised', 'semi'], ['supervised', 'hssda']]``.
+            e.g. ``[['supervised', 'final_cpsp'], ['supervised', 'hssda']]``.
         annotator: Config of who reveals labels.
         reuse: Work dirs of other experiments; a finished step that read the same there is taken over, not done again.
         held_out_report: Register `HeldOutReportHook`, which measures models on the frames that stay unlabelled. Needs their
