@@ -75,7 +75,7 @@ def per_class(values: float | Mapping[str, float], classes: Sequence[str], where
         ``(C,)`` values.
 
     Raises:
-        UserError: If a name is unknown, given twice (as 'Car' and 'Vehicle') or missing, or a value is no number.
+        UserError: If a name is unknown, given twice (as 'Car' and 'Vehicle') or missing, or a value is not a number.
 
     >>> per_class({'Car': 0.3, 'Cyclist': 1.6}, ('Cyclist', 'Car'), 'class_weights').tolist()
     [1.6, 0.3]

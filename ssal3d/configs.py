@@ -56,7 +56,7 @@ def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None, cu
         custom_imports: Whether to import the modules that the config lists in ``custom_imports``.
 
     Raises:
-        UserError: If the file is missing or is no config, or its settings lead to no value.
+        UserError: If the file is missing or is not a config, or its settings lead to no value.
     """
     from mmengine.config import Config
 

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and how commands report them."""
+"""Errors that a user can correct, and how commands report them."""
 
 import errno
 import functools
@@ -56,6 +56,10 @@ class ShortfallError(Exception):
     """The work ended correctly but short of what was asked for, e.g. the pool ran out before the budget."""
 
 
+class WaitingError(Exception):
+    """The work goes on when people have done their part; what they are to do was told already."""
+
+
 def unknown_name(kind: str, found: object, known: list[str]) -> UserError:
     """Build the error for a misspelt name.
 
@@ -70,7 +74,7 @@ def unknown_name(kind: str, found: object, known: list[str]) -> UserError:
 
 
 def command(main: Callable[..., int | None]) -> Callable[..., NoReturn]:
-    """Turn a command's ``main`` into a process: exit 0 done, 2 user error, 3 shortfall, 1 (with traceback) a bug."""
+    """Turn a command's ``main`` into a process: exit 0 done or waiting, 2 user error, 3 shortfall, 1 a bug."""
 
     @functools.wraps(main)
     def run(*args: Any, **kwargs: Any) -> NoReturn:
@@ -90,6 +94,8 @@ def command(main: Callable[..., int | None]) -> Callable[..., NoReturn]:
         except ShortfallError as error:
             print(f'stopped short: {one_line(error)}', file=sys.stderr)
             sys.exit(3)
+        except WaitingError:
+            sys.exit(0)
         except OSError as error:
             if isinstance(error, BrokenPipeError):  # of `| head`, which has read enough
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

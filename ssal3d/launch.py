@@ -19,7 +19,7 @@ def load_config(arguments: argparse.Namespace) -> Config:
     """Read the config of a command and apply its options.
 
     Raises:
-        UserError: If the file is missing or is no config, or if torch sees a GPU that mmcv or spconv cannot use.
+        UserError: If the file is missing or is not a config, or if torch sees a GPU that mmcv or spconv cannot use.
     """
     compat.apply_all()
     quieten(MMLogger.get_instance('mmengine'))  # what MMEngine says before there is a runner

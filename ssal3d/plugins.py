@@ -1,4 +1,4 @@
-"""Code of other people that registers here: modules of an installed package, and modules that a config names."""
+"""Plug-ins: modules of an installed package, or modules that a config names, which register classes of their own."""
 
 import sys
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ def _broken(point: Any, error: Exception) -> UserError:
     package = point.dist.name if point.dist else 'an installed package'
     return UserError(
         f"plug-in '{point.name}' of {package}: {point.value} cannot be imported ({type(error).__name__}: {error}); "
-        'mend or uninstall it'
+        'correct or uninstall it'
     )
 
 

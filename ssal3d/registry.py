@@ -76,7 +76,9 @@ def options_of(kind: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 
 ACTIVE_SAMPLERS = Registry('active sampler', build_checked, scope='ssal3d', locations=['ssal3d.active'])
 BUDGET_UNITS = Registry('unit of a budget', build_checked, scope='ssal3d', locations=['ssal3d.active.query.units'])
-ANNOTATORS = Registry('annotator', build_checked, scope='ssal3d', locations=['ssal3d.loop.annotators'])
+ANNOTATORS = Registry(
+    'annotator', build_checked, scope='ssal3d', locations=['ssal3d.loop.annotators', 'ssal3d.loop.file_annotator']
+)
 STAGES = Registry(
     'stage',
     build_checked,

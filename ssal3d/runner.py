@@ -48,7 +48,7 @@ class QuietRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> DataLoader:
-        """Build a data loader; without processes of its own, what is said about those does not matter.
+        """Build a data loader; with ``num_workers=0``, settings of worker processes are ignored.
 
         Args:
             dataloader: As for `Runner.build_dataloader`.

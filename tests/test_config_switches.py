@@ -171,14 +171,16 @@ def test_paste_groups(changed, tmp_path):
 
 def test_schedule(changed, tmp_path):
     config = changed(schedule=dict(max_lr=0.007))
-    for name in ('normal', 'cpsp', 'supervised', 'semi'):
+    for name in ('normal', 'cpsp', 'supervised', 'final_cpsp'):
         scheduler = run_of(config, name, tmp_path).param_scheduler
         assert scheduler[0].eta_min == 0.007
         assert scheduler[1].eta_min == 1e-7
         assert max(entry.end for entry in scheduler) == config.stages[name].epochs
     config = changed(stages=dict(cpsp=dict(schedule=dict(max_lr=0.002), epochs=10)))
-    peak = {name: run_of(config, name, tmp_path).param_scheduler[0].eta_min for name in ('normal', 'cpsp', 'semi')}
-    assert peak == {'normal': config.schedule.max_lr, 'cpsp': 0.002, 'semi': config.schedule.max_lr}
+    peak = {
+        name: run_of(config, name, tmp_path).param_scheduler[0].eta_min for name in ('normal', 'cpsp', 'final_cpsp')
+    }
+    assert peak == {'normal': config.schedule.max_lr, 'cpsp': 0.002, 'final_cpsp': config.schedule.max_lr}
     assert run_of(config, 'cpsp', tmp_path).param_scheduler[0].end == 4
 
 

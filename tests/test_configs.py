@@ -119,15 +119,15 @@ def test_an_experiment_with_another_sampler_inherits_its_annotated_file(name):
 def test_the_paper_scale_numbers():
     config = read_config(ROOT / 'configs/ssal/pvrcnn_kitti.py')
     assert (config.train_cfg.initial.query.budget, config.query.budget) == (200, 150)
-    own = ('normal', 'cpsp', 'supervised', 'semi')
+    own = ('normal', 'cpsp', 'supervised', 'final_cpsp')
     assert {config.stages[name].epochs for name in own} == {80}
     assert {name: config.stages[name].repeat for name in own} == {
         'normal': 10,
         'cpsp': 20,
         'supervised': 5,
-        'semi': 10,
+        'final_cpsp': 10,
     }
-    assert config.stages['semi'].get('false_positives') is None
+    assert config.stages['final_cpsp'].get('false_positives') is None
 
 
 SHARED = sorted((ROOT / 'configs/_base_').rglob('*.py'))

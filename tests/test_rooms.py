@@ -18,7 +18,7 @@ FLOORS = (
     # Detectors fill the contract that `predictions.schema` states; `predictions.pool_inference` runs detectors.
     ('evaluation', 'simulation', 'models', 'predictions', 'launch', 'runner', 'register'),
     ('active', 'annotation', 'bank', 'stages'),
-    ('cpsp', 'semi', 'report'),
+    ('cpsp', 'semi', 'report', 'planning'),
     ('loop', 'checks'),
     ('cli', 'env', 'reproduce', '__main__'),
 )

@@ -20,8 +20,9 @@ from typing import Any
 from ssal3d.errors import UserError, command
 from ssal3d.fileio import read_json, write_json
 from ssal3d.report import read_experiment, write_report
-from ssal3d.report.experiment import AP_KEYS
-from ssal3d.report.page import label_of
+from ssal3d.report.comparison import group
+from ssal3d.report.experiment import MEASURES
+from ssal3d.report.learned import stage_rows
 from ssal3d.terminal import console, print_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -173,17 +174,17 @@ def _finish(process: subprocess.Popen) -> None:
 
 def _show(work: Path) -> None:
     """Print one table of all detectors, and where the page is."""
-    experiments = [read_experiment(work / name) for name in read_json(work / 'demo.json')['folders']]
-    rows: dict[str, tuple] = {}
-    for experiment in experiments:
-        boxes = {'final': sum(experiment.labels.counts.values()), 'round_1': experiment.purchases['initial']['spent']}
-        for stage in experiment.stages:
-            values = [v for kind in AP_KEYS for v in experiment.average_precision(stage, kind).values()]
-            label = label_of(experiment, stage, len(experiments) > 1)
-            rows.setdefault(label, (label, boxes.get(stage.partition('/')[0]), *values))
-    names = [*experiments[0].classes, 'mean']
-    header = ('detector', 'boxes', *(f'{name} {kind}' for kind in AP_KEYS for name in names))
-    print_table('AP on the val split, moderate, R40, in %', header, rows.values())
+    groups = group([read_experiment(work / name) for name in read_json(work / 'demo.json')['folders']])
+    measures = MEASURES[groups[0].first.metric]
+    names = [*groups[0].first.classes, 'mean']
+    rows = []
+    for label, (experiment, stage) in stage_rows(groups).items():
+        found = [experiment.average_precision(stage, measure) for measure in measures]
+        rows.append(
+            (label, experiment.boxes_of_stage[stage], *(values.get(name) for values in found for name in names))
+        )
+    header = ('detector', 'boxes', *(f'{name} {measure.title}' for measure in measures for name in names))
+    print_table('AP on the val split, moderate, R40, in %', header, rows)
     console.print(f'the page about it: {work / "report.html"}', highlight=False, soft_wrap=True)
 
 

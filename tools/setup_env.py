@@ -28,7 +28,7 @@ from environment.mmcv_wheel import mmcv_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 SPCONV_BUILDS = ('cpu', 'cu118', 'cu120', 'cu121', 'cu124', 'cu126')
-EXTRAS = ('train', 'sim', 'report', 'reproduce', 'waymo', 'dev')
+EXTRAS = ('train', 'sim', 'report', 'reproduce', 'waymo', 'clouds', 'bags', 'dev')
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ train_cfg = dict(
     type='ActiveLearningLoop',
     initial=dict(sampler=dict(type='RandomSampler'), query=dict(budget=200)),  # boxes of the random start
     rounds=[dict(pretrain=['normal', 'cpsp'])],  # each: train, predict, query; its own sampler and query come first
-    final=['supervised', 'semi'],  # from random weights on everything that was bought
+    final=['supervised', 'final_cpsp'],  # from random weights on everything that was bought
     annotator=dict(
         type='SimulatedAnnotator',  # reveals a frame's labels when it is bought
         reveal_dontcare=False,  # True: an oracle, lets query.dontcare see DontCare regions of frames that nobody bought

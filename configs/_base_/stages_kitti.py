@@ -1,4 +1,4 @@
-"""The training stages of S-SSAL on KITTI with the numbers of the authors' release; docs/concepts.md compares the paper.
+"""The training stages of S-SSAL on KITTI with the numbers of the authors' release; docs/deviations.md has the paper's.
 
 Optimiser and learning rate stand in schedules/onecycle_80e.py.
 """
@@ -17,7 +17,7 @@ stages = dict(
         interval=10,  # epochs between two refreshes of the box bank
         false_positives=dict(Car=3, Pedestrian=3, Cyclist=3),  # likely false positives pasted per scene, without label
         cpsp=dict(
-            profile='ours',  # the released rules with their defects mended; or 'released', 'paper'
+            profile='ours',  # the released rules with their defects fixed; or 'released', 'paper'
             k_first=30,  # k-means centres per class when the bank is built
             k_next=20,  # and when it is refreshed
             tau_low=0.2,  # predictions above it are cut out of backgrounds; at or below: likely false positives
@@ -28,7 +28,7 @@ stages = dict(
         epochs=80,  # length of the stage
         repeat=5,  # times an epoch goes through the labelled frames
     ),
-    semi=dict(  # final model, semi-supervised
+    final_cpsp=dict(  # final model, semi-supervised
         type='CPSPStage',
         epochs=80,  # length of the stage
         repeat=10,  # times an epoch goes through the labelled frames
@@ -42,7 +42,7 @@ stages = dict(
         lr=0.001,  # of Adam, constant
     ),
     threedioumatch=dict(  # teacher and student; pseudo labels that pass two thresholds
-        type='SemiStage',
+        type='TeacherStudentStage',
         epochs=60,  # length of the stage
         repeat=5,  # times an epoch goes through the labelled frames
         method=dict(
@@ -57,7 +57,7 @@ stages = dict(
         include_labelled=True,  # labelled frames also come as unlabelled ones, as released
     ),
     joint3d=dict(  # Joint3D-style: refined boxes must agree with the teacher's
-        type='SemiStage',
+        type='TeacherStudentStage',
         epochs=80,  # length of the stage
         repeat=10,  # times an epoch goes through the labelled frames
         method=dict(
@@ -101,11 +101,11 @@ stages = dict(
         lr_batch=60,  # of the learning rate in `schedule`, scaled by the root of frames / 60; None: not scaled
         method=dict(
             type='HSSDA',
-            # Labels with less weight, not for good: 'online', two looks of the teacher in every step (released);
-            # 'from_last_mining', found then, no look; 'none', mined labels only.
+            # Temporary labels with less weight. 'online': the teacher predicts twice in every step (released);
+            # 'from_last_mining': as the last mining found them, no prediction; 'none': mined labels only.
             mid_level='online',
-            # Take away points where the teacher proposes boxes that are no labels; one look in every step, unless
-            # mid_level='online' looks anyway. Without both a step needs no teacher.
+            # Remove points in boxes that the teacher proposes and that are not labels. The teacher predicts once in
+            # every step for this, unless mid_level='online' predicts anyway. Without both, a step needs no teacher.
             low_level=True,
             no_mid=['Pedestrian'],  # classes without labels for one step, as released
             shuffle=True,  # patches of unlabelled frames change places in the 3D backbone

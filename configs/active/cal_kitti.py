@@ -19,7 +19,7 @@ active_sampler = dict(
     cluster=None,  # keep at most this many representative features of the selection; None: all
     # how many boxes of each class to buy before the class counts less
     caps='inverse_freq',  # Eq. 6, from labelled counts; 'manual': from class_weights; 'none'
-    class_weights=dict(Car=0.3, Pedestrian=1.1, Cyclist=1.6),  # with 'manual' alone: the paper's for KITTI
+    class_weights=dict(Car=0.3, Pedestrian=1.1, Cyclist=1.6),  # with 'manual' alone: the released code's for KITTI
     u_min=None,  # lowest limit with 'inverse_freq'; None: max(1, 0.1 budget / classes)
     w_full=0.1,  # weight of the uncertainty of a class that reached its limit; number or dict by class
     s_obj=0.3,  # score above which a reliable box counts as an object; number or dict by class

@@ -1,4 +1,4 @@
-"""CAL on Waymo with the settings of the S-SSAL paper; all other options stand in cal_kitti.py."""
+"""CAL on Waymo with the limits of S-SSAL's released code; all other options stand in cal_kitti.py."""
 
 _base_ = './cal_kitti.py'
 query = dict(budget=5000)  # boxes to buy with one query

@@ -10,7 +10,7 @@ active_sampler = dict(
     proxy_lr=2e-2,  # its learning rate
     # how different frames are bought
     train_sigma=0.1,  # noise of labelled frames; the lower, the less remains of what they explain
-    sigma=0.1,  # noise of the frames to buy; the lower, the less a frame counts that is like a bought one
+    sigma=0.1,  # noise of the frames to buy; the lower, the less a frame counts that resembles a bought one
     # how diverse their predicted labels are
     entropy_weight=0.1,  # weight lambda of the label entropy; 0: none
     label_entropy='crb_code',  # how counts make a distribution; 'crb_paper': softmax of shares; 'shannon': shares

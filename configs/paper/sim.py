@@ -6,7 +6,7 @@
 _base_ = '../ssal/pillars_sim.py'
 
 frames = 6000  # that a model learns from in each stage, whatever its labels and method
-fine_tuning = dict(max_lr=0.005)  # stages that go on from trained weights
+fine_tuning = dict(max_lr=0.005)  # stages that start from trained weights
 scratch = dict(epochs=8, frames=frames)
 further = dict(epochs=6, frames=frames, schedule=fine_tuning)
 stages = dict(
@@ -14,7 +14,7 @@ stages = dict(
     supervised=dict(**scratch),
     longer=dict(type='SupervisedStage', **further),  # the control: as many frames without unlabelled ones
     cpsp=dict(**further),
-    semi=dict(**further),
+    final_cpsp=dict(**further),
     threedioumatch=dict(**further),
     joint3d=dict(**further),
     nal=dict(**further),

@@ -12,7 +12,7 @@ stages = dict(
     normal=dict(epochs=3, repeat=5),
     cpsp=dict(epochs=2, repeat=5, interval=1, schedule=fine_tuning),
     supervised=dict(epochs=2, repeat=5),
-    semi=dict(epochs=2, repeat=3, interval=1, schedule=fine_tuning),
+    final_cpsp=dict(epochs=2, repeat=3, interval=1, schedule=fine_tuning),
 )
 del fine_tuning
 train_cfg = dict(initial=dict(query=dict(budget=400)))  # boxes of the random start

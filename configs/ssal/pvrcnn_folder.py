@@ -43,8 +43,13 @@ active_sampler = dict(class_weights=None)  # those above are of KITTI's classes
 train_cfg = dict(
     type='ActiveLearningLoop',
     initial=initial,
-    rounds=[],  # queries need somebody who labels: select frames with `ssal3d select`
-    final=['supervised', 'semi'],  # on everything that is labelled
-    annotator=dict(type='SimulatedAnnotator'),  # for rounds on data that is labelled already
+    rounds=[],  # e.g. [dict(pretrain=['normal', 'cpsp'])] * 2: train, choose frames, wait for their labels, twice
+    final=['supervised', 'final_cpsp'],  # on everything that is labelled
+    annotator=dict(
+        type='FileAnnotator',  # people: frames go out as files, the run stops, --resume takes the labels
+        format='json',  # of the annotation tool, see docs/annotate.md
+        prelabels=dict(thresholds=0.5),  # score from which a predicted box is drawn already
+        wait_for=1.0,  # share of the frames that must be labelled before the run goes on
+    ),
 )
 del initial  # it is train_cfg.initial now

@@ -13,7 +13,7 @@ stages = dict(
     normal=dict(epochs=4, repeat=4),
     supervised=dict(epochs=8, repeat=6),
     longer=dict(type='SupervisedStage', **short),  # the control: as many steps without unlabelled frames
-    semi=dict(**short, interval=1),
+    final_cpsp=dict(**short, interval=1),
     threedioumatch=dict(**short, method=dict(t_iou=dict(Car=0.5, Pedestrian=0.4, Cyclist=0.4), t_sem=0.1)),
     joint3d=dict(**short, method=dict(t_score=dict(Car=0.5, Pedestrian=0.4, Cyclist=0.4))),
     nal=dict(**short, tau=0.5),
@@ -23,7 +23,7 @@ stages = dict(
         mining=dict(interval=1, defaults=dict(s=[0.6, 0.3], r=[0.3, 0.1], view_iou=[0.7, 0.5])),
     ),
 )
-methods = ['longer', 'semi', 'threedioumatch', 'joint3d', 'nal', 'hssda']
+methods = ['longer', 'final_cpsp', 'threedioumatch', 'joint3d', 'nal', 'hssda']
 train_cfg = dict(
     rounds=[dict(pretrain=['normal'])],
     final=[['supervised'], *(['supervised', method] for method in methods)],

@@ -24,7 +24,7 @@ stages = dict(
     normal=dict(epochs=4, repeat=3),
     cpsp=dict(epochs=2, repeat=2, interval=1, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
     supervised=dict(epochs=4, repeat=2),
-    semi=dict(epochs=2, repeat=2, interval=2, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
+    final_cpsp=dict(epochs=2, repeat=2, interval=2, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
     hssda=dict(  # a trial: with 12 frames a step there would be too few steps
         options=dict(train_dataloader=dict(batch_size=2)),
         min_batch=2,

@@ -12,7 +12,7 @@ stages = dict(
     normal=dict(epochs=2, repeat=3),
     supervised=dict(epochs=6, repeat=4),
     longer=dict(type='SupervisedStage', **short),  # the control: as many steps without unlabelled frames
-    semi=dict(**short, interval=1),
+    final_cpsp=dict(**short, interval=1),
     threedioumatch=dict(**short, method=dict(t_iou=0.35, t_sem=0.1)),
     joint3d=dict(**short, method=dict(t_score=0.35)),
     nal=dict(**short, tau=0.35),
@@ -23,7 +23,7 @@ stages = dict(
         mining=dict(interval=1, defaults=dict(s=[0.4, 0.3], r=[0.3, 0.1], view_iou=[0.7, 0.5])),
     ),
 )
-methods = ['longer', 'semi', 'threedioumatch', 'joint3d', 'nal', 'hssda']
+methods = ['longer', 'final_cpsp', 'threedioumatch', 'joint3d', 'nal', 'hssda']
 train_cfg = dict(
     rounds=[dict(pretrain=['normal'])],
     final=[['supervised'], *(['supervised', method] for method in methods)],

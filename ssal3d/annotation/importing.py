@@ -19,6 +19,7 @@ from ssal3d.annotation.fronts import turned_fronts
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.provenance import Export, ExportedFrame
 from ssal3d.annotation.scans import frame_points
+from ssal3d.annotation.times import working_time
 from ssal3d.errors import UserError
 from ssal3d.fileio import sha256
 from ssal3d.terminal import track
@@ -34,6 +35,7 @@ class ImportSettings:
         aliases: Class names in the tool by what they mean here, beyond the class map of the export.
         ignored: Class names whose boxes are left out.
         accept_untouched: Take frames whose file nobody saved since the export as checked.
+        checked: Take these frames as checked, whether or not somebody saved them.
         only: Take these frames only; None takes all.
         front: Front of boxes that people drew in a tool without fronts: ``'+x'``, ``'+y'`` or ``'auto'``.
         scans: Folder of the scans, if they moved since the export.
@@ -43,6 +45,7 @@ class ImportSettings:
     aliases: Mapping[str, str] = field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
     accept_untouched: bool = False
+    checked: frozenset[str] = frozenset()
     only: frozenset[str] | None = None
     front: str = 'auto'
     scans: Path | None = None
@@ -61,6 +64,7 @@ class Labels:
         untouched: Frames whose file nobody saved since the export.
         problems: Why frames cannot be used.
         warnings: What a second person should look at.
+        seconds: Time that people worked on ``frames``, without pauses; None if the tool records no times.
     """
 
     frames: tuple[LabelFrame, ...]
@@ -69,6 +73,7 @@ class Labels:
     untouched: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    seconds: float | None = None
 
     @property
     def cost(self) -> Mapping[str, int]:
@@ -108,7 +113,7 @@ def read_labels(
     with _unpacked(Path(returned or folder)) as (place, shown):
         reading = form.read(place)
         frames = [frame for frame in reading.frames if frame.frame_id in export.frames]
-        untouched = _untouched(frames, export) if not settings.accept_untouched else set()
+        untouched = set() if settings.accept_untouched else _untouched(frames, export) - settings.checked
         problems = [problem for problem in reading.problems if problem.frame_id in {*export.frames, ''}]
 
         def clean(text: str) -> str:
@@ -175,6 +180,7 @@ def _import(
         untouched=tuple(name for name in wanted if name in untouched),
         problems=tuple(problem for problem in problems if settings.only is None or problem.frame_id in settings.only),
         warnings=tuple(warnings),
+        seconds=working_time([time for frame in done for time in frame.edited if time != export.created]),
     )
 
 

@@ -84,6 +84,7 @@ class LabelFrame:
         facts: Why the query chose it: rank, utility, similarity, ...
         calibration: Named ``(4, 4)`` matrices of its data set, to be handed on as they are: `P2`, `R0_rect`, ...
         origin: On the way back: the file that holds its boxes.
+        edited: On the way back: when its boxes were edited, ISO 8601, if the tool says so.
     """
 
     frame_id: str
@@ -96,6 +97,7 @@ class LabelFrame:
     facts: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Array] = field(default_factory=dict)
     origin: Path | None = None
+    edited: tuple[str, ...] = ()
 
     @property
     def boxes(self) -> Array:

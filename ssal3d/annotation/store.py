@@ -79,6 +79,7 @@ def report(labels: Labels, round_number: int) -> dict[str, Any]:
         'schema': SCHEMA,
         'round': round_number,
         'cost': dict(labels.cost),
+        'seconds': labels.seconds,
         'frames': {
             frame.frame_id: {name: count for name, count in labels.comparisons[frame.frame_id].counts.items() if count}
             for frame in labels.frames

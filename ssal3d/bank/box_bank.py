@@ -1,4 +1,4 @@
-"""The box bank on disk: a `GenerationFolder` of objects, points, frames, masks and predictions (spec section 8)."""
+"""The box bank on disk: a `GenerationFolder` of objects, points, frames, masks and predictions (docs/cpsp.md)."""
 
 import os
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Folders of immutable generations: what the box bank and the label store have in common on disk (spec section 8).
+"""Folders of immutable generations: what the box bank and the label store have in common on disk.
 
     folder/gen-000007/{<array>.npy ...}, meta.json
     folder/CURRENT

@@ -1,4 +1,4 @@
-"""Pseudo-scenes: objects of the bank pasted into a background or a labelled frame (spec sections 2.2 e and 3)."""
+"""Pseudo-scenes: objects of the bank pasted into a background or a labelled frame (docs/deviations.md#cpsp)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,7 +151,7 @@ def _uids(scene: Scene) -> NDArray[np.int64]:
 
 @njit(cache=True, nogil=True)
 def _fits(boxes: Any, placed: Any, in_group_iou: Any) -> Any:
-    """Return which drawn boxes touch no placed box and have no partner of too large an IoU among the drawn ones."""
+    """Return which drawn boxes touch no placed box and overlap no other drawn box too much."""
     fits = np.ones(boxes.shape[0], dtype=np.bool_)
     for i in range(boxes.shape[0]):
         for j in range(placed.shape[0]):

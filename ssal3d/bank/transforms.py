@@ -44,7 +44,7 @@ class LoadBackground(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PasteObjects(BaseTransform):
-    """Pastes objects of the box bank, with collision test and on the road plane (spec/semi_supervised.md 2.2 e, 3).
+    """Pastes objects of the box bank, with collision test and on the road plane (docs/deviations.md#cpsp).
 
     Randomness comes from NumPy's global generator, as in MMDetection3D's own transforms.
 

@@ -61,13 +61,13 @@ def check_experiment(config: Config) -> list[Checked]:
 
 
 def refuse_contradictions(config: Config) -> None:
-    """Check a config and tell what is wrong with it.
+    """Check a config and print what is wrong with it.
 
     Args:
         config: The resolved config.
 
     Raises:
-        UserError: If something contradicts itself; warnings are told only.
+        UserError: If something contradicts itself; warnings are only printed.
     """
     findings = [finding for outcome in check_experiment(config) for finding in outcome.findings]
     for finding in findings:

@@ -109,7 +109,7 @@ def _hand_overs() -> tuple[tuple[str, tuple[str, ...], set[str]], ...]:
     from ssal3d.active.query.settings import QuerySettings
     from ssal3d.cpsp.settings import CPSPSettings
     from ssal3d.predictions.pool_inference import predict_pool
-    from ssal3d.semi.ema import TeacherEMAHook
+    from ssal3d.semi.ema import MeanTeacherHook
     from ssal3d.semi.hssda.hook import HSSDAMiningHook
 
     stages = tuple(ssal3d_stages())
@@ -119,7 +119,7 @@ def _hand_overs() -> tuple[tuple[str, tuple[str, ...], set[str]], ...]:
         ('voxel_layer', (), names_of(VoxelizationByGridShape)),
         ('cpsp', stages, {*names_of(CPSPSettings), 'profile'}),
         ('mining', stages, names_of(HSSDAMiningHook) - {'store', 'bank', 'labelled', 'frames', 'prediction'}),
-        ('ema', stages, names_of(TeacherEMAHook)),
+        ('ema', stages, names_of(MeanTeacherHook)),
         ('query', ('ActiveLearningLoop', 'query', ''), names_of(QuerySettings)),
         ('randomness', ('randomness',), {'seed', 'diff_rank_seed', 'deterministic'}),
         ('env_cfg', ('env_cfg',), {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),

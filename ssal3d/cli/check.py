@@ -4,7 +4,7 @@
 
 Example:
     ssal3d check configs/ssal/pvrcnn_kitti.py
-    ssal3d check my.py --labels data/mine/labels/round_0.json --cfg-options budget=300
+    ssal3d check my.py --labels data/mine/labels/round_0.json --cfg-options query.budget=300
 """
 
 import argparse

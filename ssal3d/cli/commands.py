@@ -63,6 +63,14 @@ COMMANDS: dict[str, Command] = {
         'report',
         'Write a page about experiments: what was labelled and why, and how good the detectors became.',
     ),
+    'show': Command(
+        'ssal3d.cli.show',
+        'show',
+        'Draw the frames of a query, of predictions or of a label state as PNG files: what models saw, what was true once bought.',
+    ),
+    'plan': Command(
+        'ssal3d.cli.plan', '', 'Plan: boxes and hours for a target, from the learning curve of experiments so far.'
+    ),
     'reproduce': Command(
         'ssal3d.cli.reproduce',
         'reproduce',

@@ -24,7 +24,6 @@ from ssal3d.cli.labels_arguments import (
     load_plugins,
     options_of,
     pairs,
-    print_lines,
     thresholds_of,
 )
 from ssal3d.cli.labels_check import add_check
@@ -243,13 +242,14 @@ def _import(*, labels: Path, out: Path, kitti: Path | None, overwrite: bool, **r
     from ssal3d.annotation.provenance import Export
     from ssal3d.annotation.sources import frames_of_infos
     from ssal3d.annotation.store import store
+    from ssal3d.annotation.telling import show_labels
     from ssal3d.data.label_state import LabelState
 
     base, export = LabelState.read(labels), Export.read(returned['batch'])
     if export.pool.get('sha256', base.pool_sha256) != base.pool_sha256:
         raise UserError(f'{labels}: belongs to another pool than the batch {returned["batch"]}')
     found, scans = _read(**returned), returned['scans'] or Path()
-    _show(found, export)
+    show_labels(found, export)
     if not found.frames:
         raise ShortfallError(f'no frame of {returned["batch"]} is labelled and free of mistakes; nothing was written')
     calibrated = frames_of_infos(kitti, scans) if kitti else None
@@ -271,8 +271,9 @@ def _add_status(steps: Any, parent: argparse.ArgumentParser) -> None:
 
 def _status(**returned: Any) -> None:
     from ssal3d.annotation.provenance import Export
+    from ssal3d.annotation.telling import show_labels
 
-    _show(_read(**returned), Export.read(returned['batch']))
+    show_labels(_read(**returned), Export.read(returned['batch']))
 
 
 def _add_returned(parser: argparse.ArgumentParser) -> None:
@@ -328,16 +329,3 @@ def _read(
         options=options_of(option),
     )
     return read_labels(batch, returned, settings)
-
-
-def _show(labels: Any, export: Any) -> None:
-    print_lines('wrong', [problem.text for problem in labels.problems])
-    print_lines('look at', labels.warnings)
-    print_lines('missing', [f'frame {name} has no label file' for name in labels.missing])
-    print_lines('not saved since the export', [f'frame {name}' for name in labels.untouched])
-    counts: dict[str, int] = dict.fromkeys(export.classes, 0)
-    for _, boxes in labels.counts(export.classes):
-        for name, count in boxes.items():
-            counts[name] += count
-    print_table(f'{len(labels.frames)} of {len(export.frames)} frames labelled', ('class', 'boxes'), counts.items())
-    print_table('what people did to the pre-labels', ('boxes', 'number'), labels.cost.items())

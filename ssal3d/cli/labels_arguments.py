@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ssal3d.errors import UserError
-from ssal3d.terminal import console
 
 # The shipped formats, written down because importing them takes longer than showing the help.
 FORMATS = (
     *('csv', 'fiftyone', 'json', 'kitti', 'mcap', 'nuscenes', 'openlabel', 'sly', 'sustechpoints', 'tao', 'xtreme1'),
 )
-SHOWN = 20  # lines of problems and warnings; all stand in the report
 
 
 def add_source(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -105,7 +103,7 @@ def thresholds_of(words: Sequence[str]) -> dict[str, float]:
     """Return ``SCORE`` and ``NAME=SCORE`` words as scores by class name, with 'default' for all others.
 
     Raises:
-        UserError: If a score is no number.
+        UserError: If a score is not a number.
     """
     result: dict[str, float] = {}
     for word in words:
@@ -115,11 +113,3 @@ def thresholds_of(words: Sequence[str]) -> dict[str, float]:
         except ValueError:
             raise UserError(f"--threshold: found '{word}', expected SCORE or NAME=SCORE, e.g. 0.5 truck=0.3") from None
     return result
-
-
-def print_lines(title: str, lines: Sequence[str]) -> None:
-    """Print lines with a title, the first ones in full."""
-    for line in lines[:SHOWN]:
-        console.print(f'{title}: {line}', highlight=False, markup=False, soft_wrap=True)
-    if len(lines) > SHOWN:
-        console.print(f'{title}: and {len(lines) - SHOWN} more', highlight=False)

@@ -1,13 +1,15 @@
 """``labels check``: rank labels by how likely they are wrong."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ssal3d.cli.arguments import add_kind
-from ssal3d.cli.labels_arguments import SHOWN, add_source, frames_of, thresholds_of
-from ssal3d.terminal import print_table
+from ssal3d.cli.labels_arguments import add_source, frames_of, thresholds_of
+from ssal3d.terminal import console, print_table, track
+
+SHOWN = 20  # lines to print
 
 
 def add_check(steps: Any, parent: argparse.ArgumentParser) -> None:
@@ -21,7 +23,12 @@ def add_check(steps: Any, parent: argparse.ArgumentParser) -> None:
     parser.add_argument('--threshold', nargs='+', default=['0.5'], metavar='[NAME=]SCORE', help='see export')
     parser.add_argument('--iou', type=float, default=0.5, help='see export')
     parser.add_argument('--top', type=int, default=SHOWN, help=f'lines to print (default: {SHOWN})')
-    parser.add_argument('--out', type=Path, help='JSON file for the whole list')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='folder for the whole list, check.json, and pictures; or a .json file for the list alone',
+    )
+    parser.add_argument('--pictures', type=int, default=50, help='pictures of the first ones (default: 50)')
     parser.set_defaults(run=_check)
 
 
@@ -39,6 +46,7 @@ def _check(
     iou: float,
     top: int,
     out: Path | None,
+    pictures: int,
 ) -> None:
     from ssal3d.annotation.prelabels import prelabels
     from ssal3d.annotation.quality import as_json, suspicions
@@ -65,9 +73,41 @@ def _check(
         seen = prelabels(list(labelled), read_predictions(predictions), reference, thresholds_of(threshold), iou)
     found = suspicions(list(labelled.values()), classes, points, seen)
     if out is not None:
-        write_json(out, {'schema': SCHEMA, 'suspicions': as_json(found)})
+        alone = out.suffix == '.json'
+        write_json(out if alone else out / 'check.json', {'schema': SCHEMA, 'suspicions': as_json(found)})
+        if not alone:
+            _draw(found[:pictures], out, labelled, points, seen or {})
     print_table(
         f'{len(found)} suspicions in {len(labelled)} frames',
         ('rank', 'suspicion', 'kind', 'what'),
         [(rank, entry.suspicion, entry.kind, entry.text) for rank, entry in enumerate(found[:top])],
     )
+
+
+def _draw(
+    found: Sequence[Any],
+    out: Path,
+    labelled: Mapping[str, Any],
+    points: Callable[[str], Any] | None,
+    seen: Mapping[str, Sequence[Any]],
+) -> None:
+    """Write a picture of each suspicion; without scans there is nothing to draw."""
+    from ssal3d.annotation.model import boxes_of
+    from ssal3d.fileio import atomic_open, remove
+    from ssal3d.report.scenes import QUERY, TRUE, Layer, View, close_up
+
+    if points is None:
+        console.print('no pictures: give the folder of the scans with --scans', highlight=False)
+        return
+    for path in out.glob('[0-9][0-9][0-9]_*.png'):
+        remove(path)  # of an earlier check
+    for rank, entry in enumerate(track(found, 'drawing')):
+        layers = [
+            Layer('labels', labelled[entry.frame_id].boxes, TRUE),
+            Layer('both models', boxes_of(seen.get(entry.frame_id, ())), QUERY),
+        ]
+        title = f'{rank}: frame {entry.frame_id}, {entry.kind}, {entry.suspicion:.2f}'
+        content = close_up(View(points(entry.frame_id), layers), entry.box, title)
+        with atomic_open(out / f'{rank:03d}_{entry.frame_id}_{entry.kind}.png') as file:
+            file.write(content)
+    console.print(f'{len(found)} pictures: {out}', highlight=False, soft_wrap=True)

@@ -1,7 +1,7 @@
 """Predict the unlabelled pool and write the prediction contract (Parquet) that every sampler reads.
 
-By default it writes the columns that the config's active_sampler reads. A killed run goes on where it stopped when it
-is started again; several processes share the work.
+By default it writes the columns that the config's active_sampler reads. A run that was killed continues where
+it stopped when it is started again; several processes share the work.
 
 Example:
     ssal3d predict configs/ssal/pvrcnn_kitti.py epoch_80.pth --out predictions --labels round_0.json

@@ -32,7 +32,7 @@ def _suggest(folder: Path, tag: str, out: Path | None, force: bool) -> None:
     from ssal3d.data.folder.suggestion import as_block, fill_template, read_suggestion
 
     if out is not None and out.exists() and not force:
-        raise UserError(f'{out}: there is such a file; give another --out, or --force to replace it')
+        raise UserError(f'{out}: exists already; give another --out, or --force to replace it')
     suggestion = read_suggestion(folder, tag)
     print_table(
         'anchors',

@@ -1,7 +1,7 @@
 """Measure a trained detector with a config's test data and metrics.
 
 Example:
-    ssal3d test configs/ssal/pvrcnn_kitti.py work_dirs/pvrcnn_kitti/final/semi/epoch_80.pth
+    ssal3d test configs/ssal/pvrcnn_kitti.py work_dirs/pvrcnn_kitti/final/final_cpsp/epoch_80.pth
 """
 
 from ssal3d.cli.arguments import Words, add_config, add_launcher, add_overrides, make_parser

@@ -48,7 +48,7 @@ def update_unlabelled(points: NDArray[np.float32], preds: NDArray, bank: NDArray
     """Refine the bank objects of an unlabelled frame and cut objects and background from its cloud.
 
     The points are tested against each box once. Afterwards no background point lies in an object of the bank or in a
-    prediction above the low threshold (C10).
+    prediction above the low threshold; in the released code it may (docs/deviations.md#cpsp).
 
     Args:
         points: ``(N, C)`` cloud.

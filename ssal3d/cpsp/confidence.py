@@ -1,4 +1,7 @@
-"""Which predictions are confident: a threshold per class from k-means on the scores (spec section 2.2 b)."""
+"""Which predictions are confident: a threshold per class from k-means on the scores.
+
+Source: the filtering step of CPSP, S-SSAL (Wang et al. 2025, arXiv 2501.15449); see docs/deviations.md#cpsp.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -78,7 +81,7 @@ def uncertainty(scores: NDArray[np.floating], measure: str) -> NDArray[np.floati
     Args:
         scores: ``(K,)`` scores in [0, 1].
         measure: ``'score'`` for one minus the score, ``'entropy'`` for the binary entropy in bits that active
-            learning uses, continued below 0.5 as 2 minus it: a low score never counts as certain (spec C01).
+            learning uses, continued below 0.5 as 2 minus it: a low score never counts as certain.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if measure == 'score':

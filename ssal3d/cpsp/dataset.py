@@ -11,7 +11,7 @@ from ssal3d.errors import UserError
 
 @DATASETS.register_module()
 class PseudoSceneDataset(SeededRepeatDataset):
-    """Wraps the labelled frames and replaces a share of the samples by pseudo-scenes (spec/semi_supervised.md 2.5).
+    """Wraps the labelled frames and replaces a share of the samples by pseudo-scenes.
 
     Sample i of an epoch is labelled frame ``i % len(labelled)`` or, with probability ``pseudo_ratio``, a pseudo-scene
     on a background drawn uniformly. Which one is decided before anything is loaded. All of it is a function of (seed,

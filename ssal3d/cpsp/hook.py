@@ -31,7 +31,9 @@ from ssal3d.predictions.pool_inference import predict_pool
 
 @HOOKS.register_module()
 class CPSPHook(Hook):
-    """Builds the box bank before the first epoch and refreshes it every ``interval`` epochs (spec/semi_supervised.md 2.4).
+    """Builds the box bank before the first epoch and refreshes it every ``interval`` epochs.
+
+    Source: CPSP of S-SSAL (Wang et al. 2025, arXiv 2501.15449); see docs/deviations.md#cpsp.
 
     Generation g belongs to epochs ``g * interval`` to ``(g + 1) * interval - 1``, so a resumed run knows which one it
     needs. Each refresh predicts the unlabelled frames once, sharded over the ranks; rank 0 builds and publishes, then

@@ -1,4 +1,4 @@
-"""What new predictions do to the bank objects of their frame (paper equations 1 to 3, spec section 2.2 f)."""
+"""What new predictions do to the bank objects of their frame (S-SSAL, Eq. 1 to 3, arXiv 2501.15449)."""
 
 from typing import Any, NamedTuple
 

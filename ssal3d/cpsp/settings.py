@@ -1,4 +1,4 @@
-"""What a user may set about confident pseudo-scenes, and the three profiles."""
+"""The settings of CPSP and its three profiles."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
 class CPSPSettings:
     """Everything that decides what enters the box bank; the defaults are the profile ``ours`` for KITTI pre-training.
 
-    Per-class values may be one number for all classes or a dictionary by class name.
+    Per-class values may be one number for all classes or a dictionary by class name. What the paper and the released
+    code do is compared in docs/deviations.md#cpsp.
 
     Attributes:
         k_first: Clusters per class at the first build (Waymo 60).
@@ -41,12 +42,12 @@ class CPSPSettings:
         match_same_class: Whether only predictions of the same class support a bank object.
         support: Whether ``'all_predictions'`` support a bank object or only ``'confident'`` ones.
         del_after: Refreshes in a row without support after which a bank object is deleted, 1 to 255.
-        replace_on_tie: Whether an equally uncertain prediction replaces a bank object (C05).
-        one_per_prediction: Whether a prediction stands for one bank object at most (C08).
-        keep_in_empty_frames: Whether a frame without predictions costs a miss, not all its objects (C09).
-        mask_bank_boxes: Whether the points of bank objects leave the background of their frame (C10).
+        replace_on_tie: Whether an equally uncertain prediction replaces a bank object; Eq. 1 keeps the object.
+        one_per_prediction: Whether a prediction stands for one bank object at most.
+        keep_in_empty_frames: Whether a frame without predictions costs its objects a miss; otherwise they all vanish.
+        mask_bank_boxes: Whether the points of bank objects leave the background of their frame.
         fp_source: Where false positives come from: low scores in unlabelled frames, or predictions on labelled frames
-            that touch no annotated box; ``'none'`` stores none (C11).
+            that touch no annotated box; ``'none'`` stores none.
         fp_min_points: Points that a false positive needs.
         fp_min_score: Score above which a false positive on a labelled frame is stored.
         fp_clear_of_bank: Whether false positives must not touch a bank object.
@@ -123,7 +124,7 @@ def cpsp_settings(profile: str = 'ours', **changes: Any) -> CPSPSettings:
     """Return a profile with changes.
 
     Args:
-        profile: ``'ours'`` (released behaviour with its defects mended), ``'released'`` or ``'paper'``.
+        profile: ``'ours'`` (released behaviour with its defects fixed), ``'released'`` or ``'paper'``.
         **changes: Any attribute of `CPSPSettings`.
 
     Raises:

@@ -24,7 +24,7 @@ from ssal3d.stages.supervised import (
 
 @STAGES.register_module()
 class CPSPStage(SupervisedStage):
-    """Training on labelled frames and pseudo-scenes of confident objects (CPSP, spec/semi_supervised.md 2).
+    """Training on labelled frames and pseudo-scenes of confident objects (CPSP of S-SSAL, arXiv 2501.15449).
 
     Args:
         pseudo_ratio: Share of samples that are pseudo-scenes.

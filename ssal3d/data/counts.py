@@ -13,7 +13,7 @@ COUNT_POLICIES = ('all', 'nonempty')
 def annotated_counts(
     infos: dict[str, Any], classes: Sequence[str], count_policy: str = 'all'
 ) -> dict[str, dict[str, int]]:
-    """Count the annotated boxes of each frame by class (active-learning spec 1.4).
+    """Count the annotated boxes of each frame by class.
 
     Nothing is filtered by range, difficulty, truncation or image border; other classes than those asked for never
     count. This is what a simulated annotator reveals after a purchase: keep it away from samplers.

@@ -50,8 +50,8 @@ class SeededRepeatDataset(Dataset):
         dataset: A view, or its config.
         repeat: How often an epoch goes through the view.
         seed: Seed of all randomness.
-        length: Samples of an epoch, instead of ``repeat``; the next epoch goes on where this one ends in an order of the
-            frames that the seed decides.
+        length: Samples of an epoch, instead of ``repeat``; the next epoch continues where this one ends, in an order of
+            the frames that the seed decides.
     """
 
     def __init__(self, dataset: Any, repeat: int = 1, seed: int = 0, length: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What a KITTI folder invites to do wrong: identity matrices for calibrations, labels in another frame."""
+"""Mistakes that are common in KITTI folders: identity matrices for calibrations, labels in another frame."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -106,7 +106,7 @@ def read_split(path: str | Path) -> list[str]:
     """Read ``ImageSets/NAME.txt``: one frame id a line, in the order of the file.
 
     Raises:
-        UserError: If the file is missing or empty, an id is no file name or an id occurs twice.
+        UserError: If the file is missing or empty, an id is not a file name, or an id occurs twice.
     """
     path = Path(path)
     where = 'split lists stand in ImageSets, one frame id a line'

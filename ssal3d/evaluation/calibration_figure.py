@@ -15,13 +15,22 @@ _DOTS_PER_INCH = 120
 
 
 def write_reliability(path: str | Path, methods: Mapping[str, Any]) -> None:
-    """Draw a reliability diagram for each class (row) and method (column) to a PNG file.
+    """Write `reliability_figure` to a PNG file.
+
+    Args:
+        path: The file.
+        methods: ``methods`` of what `evaluate_calibration` returns.
+    """
+    _save(path, reliability_figure(methods))
+
+
+def reliability_figure(methods: Mapping[str, Any]) -> Figure:
+    """Draw a reliability diagram for each class (row) and method (column).
 
     Bars are the precision of the detections in a bin of confidence, lighter where they are few; on the diagonal, a score
     says how often a detection is right.
 
     Args:
-        path: The file.
         methods: ``methods`` of what `evaluate_calibration` returns.
     """
     classes = _classes(methods)
@@ -37,14 +46,23 @@ def write_reliability(path: str | Path, methods: Mapping[str, Any]) -> None:
         axis.set_xlabel('confidence')
     for axis in axes[:, 0]:
         axis.set_ylabel('precision')
-    _save(path, figure)
+    return figure
 
 
 def write_fig7(path: str | Path, methods: Mapping[str, Any]) -> None:
-    """Draw precision and number of detections in the four ranges of confidence, one column for each class, as PNG.
+    """Write `fig7_figure` to a PNG file.
 
     Args:
         path: The file.
+        methods: ``methods`` of what `evaluate_calibration` returns.
+    """
+    _save(path, fig7_figure(methods))
+
+
+def fig7_figure(methods: Mapping[str, Any]) -> Figure:
+    """Draw precision and number of detections in the four ranges of confidence, one column for each class.
+
+    Args:
         methods: ``methods`` of what `evaluate_calibration` returns.
     """
     classes = _classes(methods)
@@ -59,7 +77,7 @@ def write_fig7(path: str | Path, methods: Mapping[str, Any]) -> None:
     axes[0, 0].set_ylabel('precision')
     axes[1, 0].set_ylabel('detections')
     axes[0, 0].legend(fontsize=8)
-    _save(path, figure)
+    return figure
 
 
 def _classes(methods: Mapping[str, Any]) -> list[str]:

@@ -145,7 +145,7 @@ def fit_calibration(
     """Fit a calibration to detections of which it is known whether they are right.
 
     A class with too few detections, or with only right or only wrong ones, takes the curve of all classes together. If
-    these are too few as well, scores stay as they are. Both cases are told in ``warnings``.
+    these are too few as well, scores stay as they are. Both cases are named in ``warnings``.
 
     Args:
         method: ``'temperature'`` (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv 1706.04599) or

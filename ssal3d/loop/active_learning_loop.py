@@ -26,12 +26,14 @@ from ssal3d.loop.chains import Chains, Place, plan
 from ssal3d.loop.digests import neutral, training_content
 from ssal3d.loop.guard import Guard
 from ssal3d.loop.hooks import loop_hooks, without_loop_hooks
+from ssal3d.loop.page_hooks import CurveHook, PageHook
 from ssal3d.loop.predicting import Predictor
 from ssal3d.loop.promotion import Promotions
 from ssal3d.loop.querying import (
     build_sampler,
     buy_frames,
     buy_initial_frames,
+    check_annotator,
     check_entries,
     query_reads,
     settings_of,
@@ -50,7 +52,7 @@ from ssal3d.stages.supervised import StageInputs, SupervisedStage
 
 @LOOPS.register_module()
 class ActiveLearningLoop(BaseLoop):
-    """Runs a semi-supervised active-learning experiment (Algorithm 1 of the S-SSAL paper).
+    """Runs a semi-supervised active-learning experiment (S-SSAL, Wang et al. 2025, arXiv 2501.15449).
 
     Each round trains its ``pretrain`` stages one from another, the first from random weights; the query sees the
     predictions of the last one, and those of the first one for samplers that compare two models. The ``final`` stages
@@ -65,7 +67,7 @@ class ActiveLearningLoop(BaseLoop):
         rounds: One dict per query: ``pretrain`` (stage names) and, where they differ from the config's
             ``active_sampler`` and ``query``, ``sampler`` and ``query``, of which every key counts by itself.
         final: Stage names of the final training: one chain, or several to compare,
-            e.g. ``[['supervised', 'semi'], ['supervised', 'hssda']]``.
+            e.g. ``[['supervised', 'final_cpsp'], ['supervised', 'hssda']]``.
         annotator: Config of who reveals labels.
         reuse: Work dirs of other experiments; a finished step that read the same there is taken over, not done again.
         held_out_report: Register `HeldOutReportHook`, which measures models on the frames that stay unlabelled. Needs their
@@ -110,6 +112,7 @@ class ActiveLearningLoop(BaseLoop):
         self.start_from = StartFrom.of(start_from)
         self.start: TrainedModel | None = None
         check_entries(self.config, initial, rounds)
+        check_annotator(self.config, annotator)
         self.stages = self._build_stages()
         check_abilities(self.config, self.rounds, self.stages)
         self.steps = Steps(self.work_dir, (reuse,) if isinstance(reuse, str) else tuple(reuse))
@@ -121,6 +124,8 @@ class ActiveLearningLoop(BaseLoop):
             )
         runner.register_hook(ExperimentReportHook(), priority='HIGH')
         runner.register_hook(QueryReportHook(), priority='HIGH')
+        runner.register_hook(CurveHook())
+        runner.register_hook(PageHook())
         if held_out_report:
             runner.register_hook(HeldOutReportHook())
 
@@ -200,6 +205,8 @@ class ActiveLearningLoop(BaseLoop):
             self.runner.call_hook('after_query', number=number, query=query, entry=step)
 
         step = self.steps.do(name, self._query_reads(number, entry, labels, models), work, tell_hooks)
+        if 'annotations' in step:  # people drew the boxes: from here on the pool's annotations are theirs
+            self.config.pool_dataset.ann_file = str(self.steps.path(step['annotations']))
         return self.steps.path(step['labels'])
 
     def _train_final(self, group: str, labels: Path) -> list[TrainedModel]:

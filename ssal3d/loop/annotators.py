@@ -13,7 +13,10 @@ from ssal3d.registry import ANNOTATORS
 
 
 class Annotator(ABC):
-    """Reveals the labels of a frame when it is bought, and never before."""
+    """Answers at once: reveals the labels of a frame when it is bought, and never before.
+
+    People need their time: `ssal3d.loop.file_annotator.FileAnnotator` hands frames out and takes labels back.
+    """
 
     @abstractmethod
     def annotate(self, frame_id: str) -> Mapping[str, int]:
@@ -36,8 +39,7 @@ class SimulatedAnnotator(Annotator):
         ann_file: The pool's infos file with all annotations.
         classes: Class names that count as boxes.
         log: JSON lines file that receives one line per call.
-        count_policy: ``'all'`` counts every annotated box, ``'nonempty'`` those with at least one point
-            (spec/active_learning.md 1.4).
+        count_policy: ``'all'`` counts every annotated box, ``'nonempty'`` those with at least one point.
         reveal_dontcare: Tell samplers the DontCare regions of all frames, as the paper does on KITTI. These are labels
             of frames that nobody bought, so it is off unless a config asks for it.
     """
@@ -101,6 +103,6 @@ def _dontcare_regions(infos: Mapping[str, Any]) -> dict[str, list[list[float]]]:
     }
 
 
-def build_annotator(config: Mapping[str, Any], **defaults: Any) -> Annotator:
-    """Build an annotator from a config; ``defaults`` fill what the config leaves out."""
+def build_annotator(config: Mapping[str, Any], **defaults: Any) -> Any:
+    """Build an annotator, an `Annotator` or a `FileAnnotator`; ``defaults`` fill what the config leaves out."""
     return ANNOTATORS.build({**defaults, **config})

@@ -33,10 +33,10 @@ def plan(chains: Chains) -> list[Place]:
         chains: Names of one chain of stages, or several chains.
 
     Raises:
-        UserError: If a stage would start from two different ones, or a chain is no list of names.
+        UserError: If a stage would start from two different ones, or a chain is not a list of names.
 
-    >>> [(place.name, place.previous) for place in plan([['supervised', 'semi'], ['supervised', 'nal']])]
-    [('supervised', None), ('semi', 'supervised'), ('nal', 'supervised')]
+    >>> [(place.name, place.previous) for place in plan([['supervised', 'final_cpsp'], ['supervised', 'nal']])]
+    [('supervised', None), ('final_cpsp', 'supervised'), ('nal', 'supervised')]
     """
     each = as_chains(chains)
     previous: dict[str, str | None] = {}
@@ -56,8 +56,8 @@ def plan(chains: Chains) -> list[Place]:
 def as_chains(chains: Chains) -> list[list[str]]:
     """Return several chains; one chain of names is a list of one.
 
-    >>> as_chains(['supervised', 'semi'])
-    [['supervised', 'semi']]
+    >>> as_chains(['supervised', 'final_cpsp'])
+    [['supervised', 'final_cpsp']]
     """
     if not chains:
         return []

@@ -33,7 +33,7 @@ class Promotions:
         """Return whether the last of some models takes the place of its predecessor.
 
         Args:
-            line: What the models are for, e.g. ``'round'`` or ``'final/semi'``.
+            line: What the models are for, e.g. ``'round'`` or ``'final/final_cpsp'``.
             step: Name of the decision in the journal.
             models: A chain of models; those before the last one go with it.
         """

@@ -1,5 +1,6 @@
 """The steps of an experiment in which labels are bought."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,9 @@ from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import file_digest
 from ssal3d.loop.annotators import Annotator, build_annotator
 from ssal3d.loop.digests import neutral
+from ssal3d.loop.file_annotator import FileAnnotator, is_patient
+from ssal3d.loop.handing_out import ask_people, check_people
+from ssal3d.loop.story import tell_query
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -108,7 +112,8 @@ def query_reads(config: Config, entry: Mapping[str, Any], number: int, annotator
         'sampler': neutral(build_sampler(config, entry).config, {}),
         'query': neutral(settings_of(config, entry, number).to_json(), {}),
         'seed': seed_of(config, number),
-        'annotator': neutral(annotator, {}),
+        # How people work changes no query; what they drew is kept in files.
+        'annotator': {'type': annotator['type']} if is_patient(annotator) else neutral(annotator, {}),
         'pool': pool,
     }
 
@@ -165,7 +170,7 @@ def take_labels(
     view.full_init()
     classes = view.metainfo['classes']
     state = state_of(infos, classes, Path(data.ann_file).stem, given.frame_ids)
-    if annotator is not None:
+    if annotator is not None and not is_patient(annotator):
         rest = sorted(set(frame_ids(infos)) - set(given.frame_ids))
         _annotator(config, annotator, state, work_dir).check(rest)
     labels = work_dir / 'labels' / 'round_0.json'
@@ -235,27 +240,14 @@ def _buy(
     paths: Mapping[str, Path | None],
 ) -> dict[str, Any]:
     """Run one query on rank 0 and write its results; the other ranks only learn where they are."""
+    if is_patient(annotator):
+        return _ask(config, entry, annotator, work_dir, state, number, tables, paths)
     folder = work_dir / (f'round_{number}' if number else 'initial')
     files = {'labels': work_dir / 'labels' / f'round_{number}.json', 'query': folder / 'query.json'}
     if not is_main_process():
         return {'files': {}, **{role: str(path.relative_to(work_dir)) for role, path in files.items()}}
     oracle = _annotator(config, annotator, state, work_dir)
-    settings, pool = settings_of(config, entry, number), tables['predictions']
-    assert pool is not None
-    query: Query = select(
-        build_sampler(config, entry),
-        pool,
-        state,
-        settings,
-        seed=seed_of(config, number),
-        reference=tables.get('reference_predictions'),
-        labelled=tables.get('labelled_predictions'),
-        labelled_reference=tables.get('labelled_reference_predictions'),
-        dontcare_regions=oracle.dontcare_regions() if settings.dontcare != 'none' else None,
-        annotate=oracle.annotate,
-        round_number=number,
-    )
-    query = replace(query, inputs=describe_inputs(paths, tables, work_dir))
+    query = _select(config, entry, work_dir, state, number, tables, paths, oracle)
     query.write(files['query'])
     state.buy(number, query.purchases).write(files['labels'])
     return {
@@ -267,11 +259,83 @@ def _buy(
     }
 
 
+def _ask(
+    config: Config,
+    entry: Mapping[str, Any],
+    annotator: Mapping[str, Any],
+    work_dir: Path,
+    state: LabelState,
+    number: int,
+    tables: Mapping[str, PoolPredictions | None],
+    paths: Mapping[str, Path | None],
+) -> dict[str, Any]:
+    """Let people answer a query, whose budget is counted as predicted because nobody knows the boxes yet."""
+
+    def ask() -> Query:
+        query = _select(config, entry, work_dir, state, number, tables, paths)
+        tell_query(query)
+        return query
+
+    made_of = {
+        'sampler': build_sampler(config, entry).config,
+        'query': settings_of(config, entry, number).to_json(),
+        'seed': seed_of(config, number),
+        'inputs': {role: facts['sha256'] for role, facts in describe_inputs(paths, tables).items()},
+    }
+    people = build_annotator(annotator)
+    assert isinstance(people, FileAnnotator)
+    models = (paths.get('predictions'), paths.get('reference_predictions'))
+    return ask_people(config, people, work_dir, state, number, json.loads(json.dumps(made_of)), ask, models)
+
+
+def _select(
+    config: Config,
+    entry: Mapping[str, Any],
+    work_dir: Path,
+    state: LabelState,
+    number: int,
+    tables: Mapping[str, PoolPredictions | None],
+    paths: Mapping[str, Path | None],
+    oracle: Annotator | None = None,
+) -> Query:
+    """Choose frames; without somebody who answers at once, for a price that is predicted."""
+    settings, pool = settings_of(config, entry, number), tables['predictions']
+    assert pool is not None
+    query = select(
+        build_sampler(config, entry),
+        pool,
+        state,
+        settings,
+        seed=seed_of(config, number),
+        reference=tables.get('reference_predictions'),
+        labelled=tables.get('labelled_predictions'),
+        labelled_reference=tables.get('labelled_reference_predictions'),
+        dontcare_regions=oracle.dontcare_regions() if oracle and settings.dontcare != 'none' else None,
+        annotate=oracle.annotate if oracle else None,
+        round_number=number,
+    )
+    return replace(query, inputs=describe_inputs(paths, tables, work_dir))
+
+
+def check_annotator(config: Config, annotator: Mapping[str, Any]) -> None:
+    """Check an annotator's config before anything is trained.
+
+    Raises:
+        UserError: If a setting is wrong, or people cannot label this data.
+    """
+    if is_patient(annotator):
+        people = build_annotator(annotator)
+        assert isinstance(people, FileAnnotator)
+        check_people(config, people)
+
+
 def _annotator(config: Config, annotator: Mapping[str, Any], state: LabelState, work_dir: Path) -> Annotator:
     data = config.pool_dataset
-    return build_annotator(
+    oracle = build_annotator(
         annotator,
         ann_file=Path(data.data_root) / data.ann_file,
         classes=state.classes,
         log=work_dir / 'annotations.jsonl',
     )
+    assert isinstance(oracle, Annotator)
+    return oracle

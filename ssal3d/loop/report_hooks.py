@@ -1,6 +1,5 @@
 """What an experiment reports: its card, every query, tables and `metrics.json` at the end."""
 
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,16 +10,15 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ssal3d.active.query.query_file import Query
-from ssal3d.active.query.report import class_table, describe
 from ssal3d.data.label_state import LabelState
 from ssal3d.log import tell
 from ssal3d.loop.card import write_card
 from ssal3d.loop.chains import Place
 from ssal3d.loop.held_out import measure_predictions, measure_pseudo_labels
 from ssal3d.loop.hooks import LoopHook
+from ssal3d.loop.story import tell_query
 from ssal3d.loop.summary import METRICS, add_held_out, summarise
 from ssal3d.loop.trained_model import TrainedModel
-from ssal3d.terminal import print_table
 
 
 @HOOKS.register_module()
@@ -53,12 +51,7 @@ class QueryReportHook(LoopHook):
         """Tell about the query."""
         if query is None or not is_main_process():
             return
-        for line in describe(query):
-            tell(line.removeprefix('warning: '), logging.WARNING if line.startswith('warning: ') else logging.INFO)
-        table = class_table(query)
-        print_table(*table)
-        rows = '; '.join(', '.join(f'{name} {cell}' for name, cell in zip(table.header, row)) for row in table.rows)
-        tell(f'{table.title}: {rows}', terminal=False)
+        tell_query(query)
         tell(f'frames bought in this order: {", ".join(query.frame_ids)}', terminal=False)
 
 

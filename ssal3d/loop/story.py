@@ -1,9 +1,14 @@
 """What an experiment tells while it runs, in lines for the terminal."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ssal3d.active.query.query_file import Query
+from ssal3d.active.query.report import class_table, describe
 from ssal3d.data.label_state import LabelState
+from ssal3d.log import tell
+from ssal3d.terminal import print_table
 
 SHOWN = {'bev': 'bev_R40_moderate', '3D': '3d_R40_moderate'}  # what one line can say of an evaluation
 
@@ -39,3 +44,17 @@ def metrics_line(metrics: Mapping[str, float], classes: Sequence[str]) -> str | 
         values = [f'{label} {flat[f"{label}_{key}"]:.1f}' for label in (*classes, 'mean') if f'{label}_{key}' in flat]
         parts += [f'{name} {", ".join(values)}'] if values else []
     return f'AP on the val split, moderate, in %: {"; ".join(parts)}' if parts else None
+
+
+def tell_query(query: Query) -> None:
+    """Say what a query chose and why, with its warnings and a table of classes.
+
+    Args:
+        query: The query.
+    """
+    for line in describe(query):
+        tell(line.removeprefix('warning: '), logging.WARNING if line.startswith('warning: ') else logging.INFO)
+    table = class_table(query)
+    print_table(*table)
+    rows = '; '.join(', '.join(f'{name} {cell}' for name, cell in zip(table.header, row)) for row in table.rows)
+    tell(f'{table.title}: {rows}', terminal=False)

@@ -1,4 +1,4 @@
-"""How well each class is learnt: a moving average that the box head keeps while it trains, for PPAL (spec 5.10)."""
+"""How well each class is learnt: a moving average that the box head keeps in training, for PPAL (arXiv 2211.11612)."""
 
 import torch
 from mmcv.ops import box_iou_rotated

@@ -1,4 +1,6 @@
-"""Gradient embeddings of frames, without ground truth and without touching the model (spec 5.6, 5.8).
+"""Gradient embeddings of frames, without ground truth and without touching the model.
+
+Used by BADGE (Ash et al. 2020, arXiv 1906.03671) and CRB (Luo et al. 2023, arXiv 2301.09249).
 
 The gradient of a linear layer's weight is a sum of outer products, ``sum_r delta_r x_r^T`` with the layer's inputs
 ``x_r`` and the loss's derivatives ``delta_r`` by its outputs. So only the few layers behind it are differentiated.

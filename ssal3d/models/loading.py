@@ -57,13 +57,15 @@ def require_checkpoint(path: str | Path) -> None:
         start = file.read(2)
     # A zip archive of torch.save, whose directory is at its end, or a pickle of old versions.
     if not (zipfile.is_zipfile(path) if start == b'PK' else start.startswith(b'\x80')):
-        raise UserError(f'{path}: not readable as a checkpoint; it is cut, damaged or no checkpoint: copy it again')
+        raise UserError(
+            f'{path}: not readable as a checkpoint: it is truncated, damaged or something else; copy it again'
+        )
 
 
 def newest_checkpoint(folder: str | Path) -> Path | None:
     """Return the newest ``epoch_*.pth`` of a folder that can be read, or None.
 
-    A file that a power failure cut short is passed over, so that a run goes on from the one before.
+    A file that a power failure truncated is skipped, so that a run continues from the one before.
     """
     for path in sorted(Path(folder).glob('epoch_*.pth'), key=lambda path: -int(path.stem.split('_')[1])):
         if is_readable(path):

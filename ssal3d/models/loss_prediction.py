@@ -1,4 +1,4 @@
-"""PV-RCNN with a net that predicts the detector's loss on a frame without knowing its labels (LLAL, spec 5.7).
+"""PV-RCNN with a net that predicts the detector's loss on a frame without knowing its labels (LLAL, arXiv 1905.03677).
 
 The net learns after the detector and beside it: the detector stays in eval mode, gets no gradient and keeps every
 buffer. What is learnt is the order of the losses within a batch; a predicted loss has no unit.

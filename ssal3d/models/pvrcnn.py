@@ -3,6 +3,7 @@
 The four classes add no parameter, so checkpoints of the stock classes load unchanged (``class_quality`` adds buffers).
 Extras per final box stand in ``pred_instances_3d`` under the column names of the prediction contract; extras per frame
 in ``frame_predictions``.
+Source: PV-RCNN (Shi et al. 2020, arXiv 1912.13192) as in MMDetection3D.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the RoIs of a labelled frame should have been: KECOR learns its proxy from these targets (spec 5.9)."""
+"""What the RoIs of a labelled frame should have been: KECOR (arXiv 2307.07942) learns its proxy from these."""
 
 from typing import Any
 

@@ -24,7 +24,7 @@ def sparse_focal_loss(
 
 
 class _SparseFocalLoss(torch.autograd.Function):
-    """All entries are taken for negative ones, then the few others are put right."""
+    """Treats all entries as negative, then corrects the few others."""
 
     @staticmethod
     def forward(

@@ -152,7 +152,7 @@ def _predict(
     rank, world_size = get_dist_info()
     parts = _missing_parts(out, len(view.frame_ids), frames_per_part, metadata) if rank == 0 else []
     own = from_rank_0(parts)[rank::world_size]  # one rank looks, before any writes
-    if own == [range(0)]:  # everything is labelled: readers find no frame, but what they expect
+    if own == [range(0)]:  # everything is labelled: write a part without rows, which readers accept
         write_part(out / part_name(0), [], fields, metadata)
     timing = PassTiming()
     was_training = network.training

@@ -78,7 +78,7 @@ def read_metadata(part: Path) -> dict[str, Any]:
     """Return the contract's metadata of one part.
 
     Raises:
-        UserError: If the file is no Parquet file of this contract.
+        UserError: If the file is not a Parquet file of this contract.
     """
     try:
         raw = (pq.read_schema(part).metadata or {}).get(METADATA_KEY)

@@ -1,25 +1,58 @@
 """What a finished or running experiment left in its folder, for people to look at."""
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ssal3d.active.query.query_file import Query
-from ssal3d.data.infos import frame_id, read_infos
+from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.generation import Generation
+from ssal3d.class_names import ALIASES
 from ssal3d.data.label_state import LabelState
-from ssal3d.data.scans import read_scan
 from ssal3d.errors import UserError
-from ssal3d.evaluation.annotated_boxes import read_annotated_boxes
 from ssal3d.fileio import read_json
 from ssal3d.predictions import PoolPredictions, read_predictions
+from ssal3d.predictions.reader import find_parts
+from ssal3d.report.pool import Pool
 
 CARD = 'experiment.json'  # written by the loop when it starts
-AP_KEYS = {'BEV': 'bev_R40_moderate', '3D': '3d_R40_moderate'}
+RECORD = 'journal.json'
+KINDS = ('predictions_', 'calibrated_')  # of folders of predictions, before the stage
+KIND = re.compile('|'.join(f'^{kind}' for kind in KINDS))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An average precision that an evaluation reports.
+
+    Attributes:
+        title: What a page calls it.
+        key: End of its key, behind the class name.
+        percent: What its values are multiplied by to be percent.
+    """
+
+    title: str
+    key: str
+    percent: float = 1.0
+
+
+# By the prefix of the metrics; the first one is drawn.
+MEASURES = {
+    'kitti': (Measure('BEV', 'bev_R40_moderate'), Measure('3D', '3d_R40_moderate')),
+    'lidar': (Measure('centre', 'centre'), Measure('3D', '3d')),
+    'waymo': (Measure('L2 AP', 'L2_AP', 100), Measure('L2 APH', 'L2_APH', 100)),
+}
+MEANING = {
+    'kitti': 'Average precision (AP) is measured on the val split: moderate difficulty, 40 recall positions, in percent.',
+    'lidar': 'Average precision (AP) is measured on the val split, by centre distance and by 3D overlap, in percent.',
+    'waymo': 'Average precision (AP; APH counts the heading) is measured on the val split, level 2, in percent.',
+}
 
 
 @dataclass(frozen=True)
@@ -29,12 +62,17 @@ class Experiment:
     Attributes:
         folder: The work dir.
         card: Content of ``experiment.json``: name, classes, pool, versions.
-        steps: Finished steps of the journal by name.
+        steps: Finished steps of the journal by name, in their order.
     """
 
     folder: Path
     card: Mapping[str, Any]
     steps: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment's config."""
+        return str(self.card.get('name', self.folder.name))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -45,7 +83,7 @@ class Experiment:
     def sampler(self) -> str:
         """Name of the sampler of the last query without its ending, e.g. ``'CAL'``; empty without a query."""
         queries = list(self.queries.values())
-        return str(queries[-1].sampler['type']).removesuffix('Sampler') if queries else ''
+        return sampler_name(queries[-1]) if queries else ''
 
     @property
     def purchases(self) -> dict[str, Mapping[str, Any]]:
@@ -57,6 +95,21 @@ class Experiment:
         """Steps in which a detector was trained and measured."""
         return {name: step for name, step in self.steps.items() if step.get('metrics')}
 
+    @property
+    def promotions(self) -> list[Mapping[str, Any]]:
+        """What a guard decided, in order."""
+        return [step for step in self.steps.values() if 'promoted' in step]
+
+    @property
+    def boxes_of_stage(self) -> dict[str, int]:
+        """Annotated boxes that each stage could learn from."""
+        boxes, result = 0, {}
+        for name, step in self.steps.items():
+            boxes += sum(step.get('spent_per_class', {}).values())
+            if step.get('metrics'):
+                result[name] = boxes
+        return result
+
     @cached_property
     def queries(self) -> dict[str, Query]:
         """Queries that chose by predictions, by step."""
@@ -65,68 +118,84 @@ class Experiment:
 
     @cached_property
     def labels(self) -> LabelState:
-        """What is labelled after the last purchase."""
-        return LabelState.read(self.folder / [step['labels'] for step in self.steps.values() if 'labels' in step][-1])
+        """What is labelled after the last purchase; nothing before the first one."""
+        files = [step['labels'] for step in self.steps.values() if 'labels' in step]
+        return LabelState.read(self.folder / files[-1]) if files else self.pool.nothing_labelled(self.classes)
 
-    def average_precision(self, stage: str, kind: str) -> dict[str, float]:
+    @property
+    def metric(self) -> str:
+        """Prefix of the metrics, a key of `MEASURES`."""
+        prefixes = {key.partition('/')[0] for step in self.stages.values() for key in step['metrics']}
+        return next((name for name in MEASURES if name in prefixes), 'kitti')
+
+    def average_precision(self, stage: str, measure: Measure) -> dict[str, float]:
         """Return the AP of a stage by class, and their mean, in %.
 
         Args:
             stage: Step name.
-            kind: ``'BEV'`` or ``'3D'``.
+            measure: One of `MEASURES`.
         """
-        flat = {key.rpartition('/')[2]: value for key, value in self.steps[stage]['metrics'].items()}
-        return {
-            name: flat[f'{name}_{AP_KEYS[kind]}']
-            for name in (*self.classes, 'mean')
-            if f'{name}_{AP_KEYS[kind]}' in flat
-        }
+        flat = {key.rpartition('/')[2].casefold(): value for key, value in self.steps[stage]['metrics'].items()}
+        result = {}
+        for name in (*self.classes, 'mean'):
+            keys = [f'{alias}_{measure.key}'.casefold() for alias in (name, ALIASES.get(name, name))]
+            value = next((flat[key] for key in keys if key in flat), None)
+            if value is not None:
+                result[name] = float(value) * measure.percent
+        return result
 
-    def predictions(self, round_name: str) -> dict[str, PoolPredictions]:
-        """Return the predictions that a round's query could see, by stage.
+    def predictions(self, step: str) -> dict[str, PoolPredictions]:
+        """Return the predictions that a query saw, by stage: those of the second model first, if it saw any.
 
         Args:
-            round_name: E.g. ``'round_1'``.
+            step: Name of the query's step, e.g. ``'round_1/query'``.
         """
-        prefix = f'{round_name}/predictions_'
-        folders = {name.removeprefix(prefix): name for name in self.steps if name.startswith(prefix)}
-        return {stage: read_predictions(self.folder / name) for stage, name in folders.items()}
+        inputs, group = self.queries[step].inputs, step.partition('/')[0]
+        paths = [inputs[role]['path'] for role in ('reference_predictions', 'predictions') if role in inputs]
+        if not paths:  # a query that does not tell: all of its round, calibrated ones where there are
+            found: dict[str, str] = {}
+            for kind in KINDS:
+                found |= {
+                    name.removeprefix(f'{group}/{kind}'): name
+                    for name in self.steps
+                    if name.startswith(f'{group}/{kind}')
+                }
+            paths = list(found.values())
+        folders = {KIND.sub('', Path(path).name): self.folder / path for path in paths}
+        return {stage: read_predictions(folder) for stage, folder in folders.items() if find_parts(folder)}
+
+    def scalars(self, stage: str) -> Iterator[dict[str, Any]]:
+        """Yield what a stage's training logged, in order.
+
+        Args:
+            stage: Step name.
+        """
+        for path in sorted((self.folder / stage).glob('*/vis_data/scalars.json')):
+            for line in path.read_text(encoding='utf-8').splitlines():
+                if line.strip():
+                    yield json.loads(line)
+
+    def banks(self, stage: str) -> list[Generation]:
+        """Return the generations of a stage's box bank that are still there, oldest first.
+
+        Args:
+            stage: Step name.
+        """
+        bank = BoxBank(self.folder / stage / 'bank')
+        return [bank.open(number) for number in bank.generations()]
 
     @cached_property
-    def _infos(self) -> dict[str, dict[str, Any]]:
-        return {frame_id(info): info for info in read_infos(self.annotations)['data_list']}
+    def pool(self) -> Pool:
+        """The frames, their scans and the annotations of those that were bought."""
+        card = self.card['pool']
+        root = Path(card['data_root'])
+        own = [step['annotations'] for step in self.steps.values() if 'annotations' in step]  # people labelled in it
+        return Pool(self.folder / own[-1] if own else root / card['ann_file'], root / card['points'])
 
-    @property
-    def annotations(self) -> Path:
-        """The pool's annotation file."""
-        pool = self.card['pool']
-        return Path(pool['data_root']) / pool['ann_file']
 
-    def points(self, frame: str) -> NDArray[np.float32]:
-        """Return the scan of a frame.
-
-        Args:
-            frame: Frame id.
-        """
-        lidar = self._infos[frame]['lidar_points']
-        path = Path(self.card['pool']['data_root']) / self.card['pool']['points'] / Path(lidar['lidar_path']).name
-        return read_scan(path, lidar.get('num_pts_feats', 4))
-
-    def annotated(self, frames: Sequence[str]) -> list[tuple[NDArray[np.floating], NDArray[np.int64]]]:
-        """Return boxes and class indices of labelled frames; a frame that nobody labelled is refused.
-
-        Args:
-            frames: Frame ids.
-
-        Raises:
-            UserError: If a frame is not labelled in this experiment.
-        """
-        unpaid = [name for name in frames if name not in set(self.labels.frame_ids)]
-        if unpaid:
-            raise UserError(f'{self.folder}: frame {unpaid[0]} is not labelled; its boxes must not be shown')
-        truth = read_annotated_boxes(self.annotations, frames, self.classes)
-        spans = [slice(a, b) for a, b in zip(truth.offsets[:-1], truth.offsets[1:])]
-        return [(truth.boxes[span], truth.labels[span]) for span in spans]
+def sampler_name(query: Query) -> str:
+    """Return the name of a query's sampler without its ending."""
+    return str(query.sampler['type']).removesuffix('Sampler')
 
 
 def read_experiment(folder: str | Path) -> Experiment:
@@ -139,6 +208,33 @@ def read_experiment(folder: str | Path) -> Experiment:
         UserError: If it holds no experiment.
     """
     folder = Path(folder)
-    steps = read_json(folder / 'journal.json', required=('steps',))['steps']
+    steps = read_json(folder / RECORD, required=('steps',))['steps']
     card = read_json(folder / CARD, required=('classes', 'pool'))
     return Experiment(folder, card, {step['step']: step for step in steps})
+
+
+def experiment_of(path: str | Path) -> Experiment:
+    """Return the experiment that a file or folder belongs to.
+
+    Args:
+        path: Anything inside its work dir, or the work dir.
+
+    Raises:
+        UserError: If no folder above holds an experiment.
+    """
+    for folder in (Path(path).resolve(), *Path(path).resolve().parents):
+        if (folder / CARD).is_file() and (folder / RECORD).is_file():
+            return read_experiment(folder)
+    raise UserError(f'{path}: no folder above holds {CARD}; give --annotations and --points, which tell the data')
+
+
+def first_and_last(predictions: Mapping[str, PoolPredictions]) -> list[str]:
+    """Return the stages whose predictions a query compares: the last one, and the first if that is another one."""
+    names = list(predictions)
+    return list(dict.fromkeys([*names[:1], *names[-1:]]))
+
+
+def rows_of(pool: PoolPredictions, frames: Sequence[str]) -> PoolPredictions:
+    """Return the predictions of some frames; those that are not predicted are left out."""
+    position = pool.index()
+    return pool.take(np.array(sorted(position[name] for name in frames if name in position), dtype=np.int64))

@@ -19,7 +19,7 @@ PRETRAIN = {
 FINAL = {
     'supervised': ['supervised'],
     'longer': ['supervised', 'longer'],
-    'CPSP': ['supervised', 'semi'],
+    'CPSP': ['supervised', 'final_cpsp'],
     'HSSDA': ['supervised', 'hssda'],
 }
 EVERYTHING = 10**9  # boxes: a budget for all labels
@@ -110,10 +110,10 @@ def variant_settings(row: Row) -> Mapping[str, Any]:
         if not given['DEL']:
             changed['cpsp'] = {'del_after': 255}
         none = {'false_positives': dict.fromkeys(('Car', 'Pedestrian', 'Cyclist'), 0)} if not given['FP'] else {}
-        return {'stages': {'cpsp': {**changed, **none}, 'semi': changed}} if changed or none else {}
+        return {'stages': {'cpsp': {**changed, **none}, 'final_cpsp': changed}} if changed or none else {}
     if set(given) == {'centres'}:
         centres = {'cpsp': {'k_first': given['centres'], 'k_next': given['centres']}}
-        return {'stages': {'cpsp': centres, 'semi': centres}} if given['centres'] != 20 else {}
+        return {'stages': {'cpsp': centres, 'final_cpsp': centres}} if given['centres'] != 20 else {}
     if set(given) == {'CBS', 'E2_Unc', 'B_Div'}:
         if not given['CBS']:
             return {}  # the random query

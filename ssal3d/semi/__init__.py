@@ -2,7 +2,7 @@
 
 from ssal3d.semi.dataset import PairedSemiDataset
 from ssal3d.semi.detector import SemiDetector3D
-from ssal3d.semi.ema import TeacherEMAHook
+from ssal3d.semi.ema import MeanTeacherHook
 from ssal3d.semi.hssda.dataset import PasteCandidates, PoolSemiDataset, collate_branches
 from ssal3d.semi.hssda.detector import HSSDA
 from ssal3d.semi.hssda.hook import HSSDAMiningHook
@@ -18,11 +18,11 @@ __all__ = [
     'HSSDAMiningHook',
     'IoUMatch3D',
     'LoadAutoLabels',
+    'MeanTeacherHook',
     'PairedSemiDataset',
     'PasteCandidates',
     'PoolSemiDataset',
     'SemiDataPreprocessor',
     'SemiDetector3D',
-    'TeacherEMAHook',
     'collate_branches',
 ]

@@ -1,4 +1,4 @@
-"""Global augmentation of a point cloud as one value that boxes and points of other views can be moved with."""
+"""The global augmentation of a point cloud as a transformation that moves boxes and points between views."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _FLOWS = {'HF', 'VF', 'R', 'S', 'T'}  # steps that mmdet3d's RandomFlip3D and Gl
 
 @dataclass(frozen=True)
 class Affine3D:
-    """Mirror, then turn about z, then scale: the order of the released code (spec 1.5).
+    """Mirror, then turn about z, then scale: the order of the released code of S-SSAL.
 
     The yaw is never wrapped, so that moving boxes there and back, or in two steps, gives the yaw to rounding and not
     only its heading. `inverse` and `compose` keep whole turns in the angle for this.

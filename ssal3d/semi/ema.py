@@ -1,4 +1,4 @@
-"""The teacher as moving average of the student (spec 1.6)."""
+"""The teacher as moving average of the student (Mean Teacher, Tarvainen and Valpola 2017, arXiv 1703.01780)."""
 
 from typing import Literal, cast
 
@@ -99,7 +99,7 @@ def _tensors(module: nn.Module, buffers: bool) -> dict[str, Tensor]:
 
 
 @HOOKS.register_module()
-class TeacherEMAHook(Hook):
+class MeanTeacherHook(Hook):
     """Moves ``model.teacher`` towards ``model.student`` after every iteration.
 
     The released codes do it between forward and optimiser step, which lags by one step; here the teacher sees the
@@ -129,14 +129,14 @@ class TeacherEMAHook(Hook):
         share: float | None = 0.2,
     ) -> None:
         if kind not in KINDS:
-            raise unknown_name('kind of TeacherEMAHook', kind, list(KINDS))
+            raise unknown_name('kind of MeanTeacherHook', kind, list(KINDS))
         if not all(0 <= rate <= 1 for rate in (cap, start, end)) or steps < 0:
             raise UserError(
-                f'TeacherEMAHook: found cap {cap}, start {start}, end {end}, steps {steps}; expected rates in [0, 1] '
+                f'MeanTeacherHook: found cap {cap}, start {start}, end {end}, steps {steps}; expected rates in [0, 1] '
                 'and steps >= 0'
             )
         if share is not None and not 0 < share <= 1:
-            raise UserError(f'TeacherEMAHook: found share {share}, expected a part of the run in (0, 1], or None')
+            raise UserError(f'MeanTeacherHook: found share {share}, expected a part of the run in (0, 1], or None')
         self.share, self.every = share, 1
         self.length, self.last = steps, end
         self.kind, self.cap, self.steps, self.start, self.end = kind, cap, steps, start, end
@@ -156,7 +156,7 @@ class TeacherEMAHook(Hook):
         model = unwrapped(runner.model)
         for name in ('teacher', 'student'):
             if not isinstance(getattr(model, name, None), nn.Module):
-                raise UserError(f'TeacherEMAHook: {type(model).__name__} has no {name}; use it with a SemiDetector3D')
+                raise UserError(f'MeanTeacherHook: {type(model).__name__} has no {name}; use it with a SemiDetector3D')
         self.every = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         updates = -(-runner.max_iters // self.every)
         self.length, self.last = ramp_of_run(updates, self.share, self.steps, self.end)

@@ -1,4 +1,4 @@
-"""Methods whose log tells how good their rule for pseudo labels is, judged where the truth is known."""
+"""Methods that log how good their rule for pseudo labels is, measured on labelled frames."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ from ssal3d.semi.pseudo_labels import precision_statistics
 
 
 class JudgedLabels(SemiDetector3D):
-    """Now and then compares the pseudo labels that labelled frames would get with their annotations.
+    """Compares, every few iterations, the pseudo labels that labelled frames would get with their annotations.
 
     These frames are learnt from, so the share of right labels is higher than on frames that nobody labelled. Subclasses
     implement `would_be_labels`, `unlabelled_frames` and `unlabelled_losses`.
 
     Args:
-        precision_interval: Iterations between two such looks.
+        precision_interval: Iterations between two such evaluations.
         **kwargs: As for `SemiDetector3D`.
     """
 

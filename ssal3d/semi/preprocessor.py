@@ -10,7 +10,7 @@ from torch import Tensor
 
 @MODELS.register_module()
 class SemiDataPreprocessor(Det3DDataPreprocessor):
-    """Passes batches with branches on without voxels; an ordinary batch is treated as always."""
+    """Leaves batches with branches without voxels; an ordinary batch is processed as in the stock class."""
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
         """Return ``inputs`` and ``data_samples`` by branch, or those of an ordinary batch.

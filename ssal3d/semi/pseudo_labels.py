@@ -1,4 +1,4 @@
-"""Which boxes become pseudo labels (spec 4.1.5), and what the log tells about them."""
+"""Which boxes become pseudo labels, and what the log tells about them."""
 
 from collections.abc import Sequence
 

@@ -4,7 +4,7 @@ import math
 
 from ssal3d.errors import UserError
 
-# Iterations of NAL's original schedule (spec 6.1): end of the rise, begin and length of the fall, end of the run.
+# Iterations of NAL's schedule (arXiv 2106.11921): end of the rise, begin and length of the fall, end of the run.
 _RISE, _FALL_FROM, _FALL, _RUN = 32_000, 100_000, 20_000, 120_000
 
 
@@ -36,7 +36,7 @@ def nal_ramp(t: float, total: float) -> float:
 
 
 def linear_ramp(t: float, total: float, share: float = 0.2) -> float:
-    """Return a weight that rises from 0 to 1 over the first part of a run and stays there (spec 5.3).
+    """Return a weight that rises from 0 to 1 over the first part of a run and stays there.
 
     Args:
         t: Finished iterations.

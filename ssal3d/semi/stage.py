@@ -32,12 +32,12 @@ from ssal3d.terminal import track
 
 
 @STAGES.register_module()
-class SemiStage(SupervisedStage):
+class TeacherStudentStage(SupervisedStage):
     """Semi-supervised training from the previous stage's weights; leaves the student as a plain detector.
 
     Args:
         method: The method's class and options, e.g. ``dict(type='IoUMatch3D', t_sem=0.4)``.
-        ema: Options of `TeacherEMAHook`.
+        ema: Options of `MeanTeacherHook`.
         include_labelled: Let labelled frames also serve as unlabelled ones, without their labels.
         **kwargs: As for `SupervisedStage`.
     """
@@ -148,4 +148,4 @@ class SemiStage(SupervisedStage):
 
     def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
         """Return the hooks that cut the paste database and move the teacher."""
-        return [*super().hooks(config, inputs), dict(type='TeacherEMAHook', **self.ema)]
+        return [*super().hooks(config, inputs), dict(type='MeanTeacherHook', **self.ema)]

@@ -1,4 +1,4 @@
-"""What methods share that take single boxes of their teacher as pseudo labels."""
+"""What methods share whose pseudo labels are single boxes of their teacher."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The stage between a round's detector and its query when frames are chosen by predicted loss (LLAL, spec 5.7)."""
+"""The stage between a round's detector and its query when frames are chosen by predicted loss (LLAL)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -44,7 +44,7 @@ class StageInputs:
 
 @STAGES.register_module()
 class SupervisedStage:
-    """Supervised training on the labelled frames with ground-truth pasting ("Normal", spec/semi_supervised.md 3).
+    """Supervised training on the labelled frames with ground-truth pasting ("Normal" in S-SSAL).
 
     Args:
         epochs: Number of epochs.

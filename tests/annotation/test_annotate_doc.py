@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from ssal3d.annotation import build_format, format_names
 from ssal3d.data.label_state import LabelState
 from ssal3d.registry import ANNOTATION_FORMATS, options_of
@@ -14,6 +16,7 @@ from tests.helpers.paths import ROOT
 TEXT = (ROOT / 'docs' / 'annotate.md').read_text()
 FENCES = re.findall(r'^```(\w*)\n(.*?)^```$', TEXT, re.DOTALL | re.MULTILINE)
 BLOCKS = {kind: [text for found, text in FENCES if found == kind] for kind, _ in FENCES}
+SETTINGS, FORMAT, CALLS = BLOCKS['python']
 ENVIRONMENT = {**os.environ, 'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}', 'PYTHONPATH': str(ROOT)}
 
 
@@ -36,19 +39,32 @@ def test_two_rounds_from_a_folder_of_scans_and_the_calls_from_python(tmp_path):
     check = re.search(r'python tools/labels\.py check .*?check\.json', TEXT, re.DOTALL)[0]
     subprocess.run(['bash', '-ec', check.replace('tools/', '../tools/')], **{**call, 'cwd': tmp_path / 'try'})
     assert json.loads((tmp_path / 'try' / 'check.json').read_text())['suspicions']
-    printed = subprocess.run([sys.executable, '-c', BLOCKS['python'][1]], **call).stdout
+    printed = subprocess.run([sys.executable, '-c', CALLS], **call).stdout
     assert "'edited': 0" in printed
     assert "('000007', {'Car': " in printed
 
 
 def test_the_format_of_the_page_is_one(batch):
     try:
-        exec(compile(BLOCKS['python'][0], 'annotate.md', 'exec'), {'__name__': 'page'})
+        exec(compile(FORMAT, 'annotate.md', 'exec'), {'__name__': 'page'})
         folder, notes = batch.write('semicolons')
         assert notes == ['the scans stay where they are']
         assert batch.read(folder).cost['accepted'] == 206
     finally:
         ANNOTATION_FORMATS.module_dict.pop('semicolons', None)
+
+
+def test_the_annotator_of_the_page_is_one():
+    pytest.importorskip('mmdet3d')
+    from ssal3d.loop.annotators import build_annotator
+
+    names = {}
+    exec(compile(SETTINGS, 'annotate.md', 'exec'), names)
+    people = build_annotator(names['train_cfg']['annotator'])
+    people.check(['car', 'forklift'])
+    assert (people.format, people.wait_for) == ('sly', 0.8)
+    described = {name for name in options_of(type(people)) if f'`{name}`' in TEXT or f'{name}=' in SETTINGS}
+    assert described == set(options_of(type(people)))
 
 
 def test_the_tables_of_the_page_are_read_as_they_stand(tmp_path):

@@ -319,8 +319,8 @@ PLANTED = {
     ),
     'a stage that changes the model': (
         PVRCNN,
-        "stages = dict(semi=dict(options={'model.rpn_head.num_classes': 2}))",
-        'stages.semi.options -> model.rpn_head.num_classes',
+        "stages = dict(final_cpsp=dict(options={'model.rpn_head.num_classes': 2}))",
+        'stages.final_cpsp.options -> model.rpn_head.num_classes',
         '2',
         '3 (',
     ),
@@ -436,7 +436,7 @@ PLANTED = {
         "train_cfg = dict(final=['supervised', 'semii'])",
         'train_cfg.final',
         "stage 'semii'",
-        'semi',
+        'final_cpsp',
     ),
     'a name in place of a list of stages': (
         PVRCNN,

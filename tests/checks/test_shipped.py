@@ -26,7 +26,7 @@ def test_a_shipped_experiment_has_no_contradiction(path):
         {'default_hooks.early_stopping': dict(type='EarlyStoppingHook', monitor='loss', priority='LOW')},
         {
             'vis_backends': [dict(type='TensorboardVisBackend')],
-            'stages.semi.options': {'train_dataloader.batch_size': 1},
+            'stages.final_cpsp.options': {'train_dataloader.batch_size': 1},
         },
         {'class_names': ['Car']},
         {'class_names': ['Car', 'Cyclist', 'Pedestrian'], 'point_cloud_range': [-25.6, -32, -3, 51.2, 32, 1]},

@@ -17,7 +17,7 @@ stages = dict(
     normal=dict(epochs=2, repeat=1),
     cpsp=dict(epochs=3, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2)),
     supervised=dict(epochs=2, repeat=1),
-    semi=dict(epochs=2, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2)),
+    final_cpsp=dict(epochs=2, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2)),
     loss_net=dict(epochs=2, repeat=1),
     threedioumatch=dict(epochs=2, repeat=1),
     joint3d=dict(epochs=2, repeat=1),

@@ -100,7 +100,7 @@ def test_box_without_points_is_no_object(cloud):
 
 
 def test_bank_object_backed_by_a_low_score_leaves_the_background(cloud):
-    """C10: its support does not reach tau_low, so only the bank itself says that something stands there."""
+    """Its support does not reach tau_low, so only the bank itself says that something stands there."""
     bank, support = in_bank((PLACES[0], 0.95, 'Car')), predicted((PLACES[0], 0.15, 'Car'))
     update = update_unlabelled(cloud, support, bank, rules())
     assert (changes(update, 'kept'), update.cut.objects['score'].tolist()) == ([1, 0, 0], bank['score'].tolist())

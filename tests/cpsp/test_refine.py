@@ -29,7 +29,7 @@ def one_frame(bank, predictions, miss=None, confident=None, has_points=None, set
     ('shift', 'uncertainty', 'miss', 'expected', 'miss_after'),
     [
         (1.0, 0.1, 1, 'replace', 0),  # match, U(new) < U(bank)
-        (1.0, 0.2, 1, 'keep', 0),  # match, equal: equation 1 keeps the bank object (C05)
+        (1.0, 0.2, 1, 'keep', 0),  # match, equal: equation 1 keeps the bank object
         (1.0, 0.3, 1, 'keep', 0),  # match, greater: miss reset
         (1.5, 0.1, 0, 'keep', 1),  # no match (IoU 0.4545), miss + 1 < del_after
         (1.5, 0.1, 1, 'delete', 2),  # no match, miss + 1 = del_after
@@ -69,7 +69,7 @@ def test_two_objects_on_one_prediction_leave_one_entry():
     assert one_frame(bank, worse)[0] == ['duplicate', 'keep']
     assert one_frame(bank, better)[0] == ['duplicate', 'replace']
     both = one_frame(bank, better, settings=cpsp_settings('released'))
-    assert both[0] == ['replace', 'replace']  # the authors' duplicate (C08)
+    assert both[0] == ['replace', 'replace']  # the duplicate of the released code
     assert both[1].partner.tolist() == [0, 0]
 
 

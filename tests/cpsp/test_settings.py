@@ -99,7 +99,7 @@ def stage_of(name='cpsp', **changes):
         ('cpsp.match_same_class', True, 'match_same_class'),
     ],
 )
-@pytest.mark.parametrize('name', ['cpsp', 'semi'])
+@pytest.mark.parametrize('name', ['cpsp', 'final_cpsp'])
 def test_what_the_paper_varies_is_a_key_of_the_kitti_stages(name, key, value, field):
     default, changed = (cpsp_settings(**stage.cpsp) for stage in (stage_of(name), stage_of(name, **{key: value})))
     assert getattr(changed, field) == value != getattr(default, field)

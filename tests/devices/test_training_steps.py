@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssal3d import compat
-from ssal3d.semi.ema import TeacherEMAHook, ema_update
+from ssal3d.semi.ema import MeanTeacherHook, ema_update
 from tests.devices import steps
 from tests.devices.imagined import DEVICE, ImaginedGPU, OnGPU
 
@@ -130,11 +130,11 @@ def test_the_teacher_follows_on_the_device(stage, kind):
         model = model.to(DEVICE)
         gpu.reset()
         runner = type('Runner', (), {'model': model, 'iter': 0})
-        TeacherEMAHook(kind=kind).after_train_iter(runner, 0)
+        MeanTeacherHook(kind=kind).after_train_iter(runner, 0)
         assert sum(gpu.kernels.values()) < 30
         assert not gpu.waits
         after = {name: value.cpu() for name, value in model.teacher.named_parameters()}
-    keep = TeacherEMAHook(kind=kind).keep_rate(1)
+    keep = MeanTeacherHook(kind=kind).keep_rate(1)
     for name, value in after.items():
         torch.testing.assert_close(value, keep * before[name] + (1 - keep) * student[name])
 

@@ -89,7 +89,7 @@ def test_the_method_learns_what_its_teacher_is_sure_of(define):
     losses = model(**model.data_preprocessor(branches, True), mode='loss')
     assert {'loss_cls', 'unlabelled_loss_cls', 'unlabelled_loss_bbox', 'unlabelled_loss_dir'} <= losses.keys()
     assert sum(float(losses[f'pseudo/{name}/count']) for name in model.classes) > 0
-    stage = STAGES.build(dict(type='SemiStage', epochs=60, method=dict(type='ConfidentLabels', t_score=0.6)))
+    stage = STAGES.build(dict(type='TeacherStudentStage', epochs=60, method=dict(type='ConfidentLabels', t_score=0.6)))
     check_stage('confident', stage, MODELS.get('TeachingVoxelNet'))
 
 

@@ -18,11 +18,11 @@ def test_a_list_of_names_is_one_chain():
 
 
 def test_chains_share_their_beginnings_and_each_end_is_known():
-    places = plan([['supervised'], ['supervised', 'semi', 'nal'], ['supervised', 'hssda']])
+    places = plan([['supervised'], ['supervised', 'final_cpsp', 'nal'], ['supervised', 'hssda']])
     assert places == [
-        Place('supervised', None, ('semi', 'hssda'), True),
-        Place('semi', 'supervised', ('nal',), False),
-        Place('nal', 'semi', (), True),
+        Place('supervised', None, ('final_cpsp', 'hssda'), True),
+        Place('final_cpsp', 'supervised', ('nal',), False),
+        Place('nal', 'final_cpsp', (), True),
         Place('hssda', 'supervised', (), True),
     ]
 
@@ -30,9 +30,9 @@ def test_chains_share_their_beginnings_and_each_end_is_known():
 @pytest.mark.parametrize(
     ('chains', 'message'),
     [
-        ([['supervised', 'semi'], ['semi']], "'semi' follows nothing and 'supervised'"),
-        (['supervised', 'semi', 'supervised'], "'supervised' follows 'semi' and nothing"),
-        ([['supervised'], 'semi'], "found 'semi' among chains"),
+        ([['supervised', 'final_cpsp'], ['final_cpsp']], "'final_cpsp' follows nothing and 'supervised'"),
+        (['supervised', 'final_cpsp', 'supervised'], "'supervised' follows 'final_cpsp' and nothing"),
+        ([['supervised'], 'final_cpsp'], "found 'final_cpsp' among chains"),
         ([['supervised'], []], r'found \[\] among chains'),
         ([[['supervised']]], 'expected a list of names'),
     ],
@@ -42,7 +42,7 @@ def test_impossible_chains_are_named(chains, message):
         plan(chains)
 
 
-METHODS = ('semi', 'threedioumatch', 'nal', 'hssda')
+METHODS = ('final_cpsp', 'threedioumatch', 'nal', 'hssda')
 
 
 @pytest.mark.slow
@@ -77,10 +77,10 @@ def test_with_everything_labelled_there_is_nothing_to_learn_from_and_no_error(st
     config = variant(
         tmp_path / 'rich.py',
         "train_cfg = dict(initial=dict(query=dict(budget=1000)), rounds=[dict(pretrain=['normal'])])",
-        "train_cfg['final'] = ['supervised', 'nal', 'semi']",
+        "train_cfg['final'] = ['supervised', 'nal', 'final_cpsp']",
     )
     result = train(street, tmp_path / 'run', config=config)
     assert result.returncode == 0, result.stderr[-3000:]
     metrics = read_json(tmp_path / 'run' / 'metrics.json')
     assert metrics['purchases']['round_1/query']['frames'] == 0
-    assert all(found['number'] == 0 for found in metrics['pseudo_labels']['final/semi'].values())
+    assert all(found['number'] == 0 for found in metrics['pseudo_labels']['final/final_cpsp'].values())

@@ -24,14 +24,14 @@ STEPS = [
     'round_1/query',
     'final/supervised',
     'final/predictions_supervised',
-    'final/semi',
-    'final/predictions_semi',
+    'final/final_cpsp',
+    'final/predictions_final_cpsp',
 ]
 
 pytestmark = pytest.mark.slow
 
 
-def weights(work_dir, stage='final/semi', epochs=2):
+def weights(work_dir, stage='final/final_cpsp', epochs=2):
     return torch.load(work_dir / stage / f'epoch_{epochs}.pth', weights_only=False)['state_dict']
 
 
@@ -64,8 +64,8 @@ def test_every_step_leaves_its_results(finished):
         (work_dir / 'round_1' / 'cpsp' / 'bank_predictions').iterdir()
     )
     metrics = read_json(work_dir / 'metrics.json')
-    assert set(metrics['stages']) == {'round_1/normal', 'round_1/cpsp', 'final/supervised', 'final/semi'}
-    assert set(metrics['held_out']) == {'round_1/normal', 'final/semi'}
+    assert set(metrics['stages']) == {'round_1/normal', 'round_1/cpsp', 'final/supervised', 'final/final_cpsp'}
+    assert set(metrics['held_out']) == {'round_1/normal', 'final/final_cpsp'}
     assert 'nobody labelled' in result.stdout
 
 
@@ -83,11 +83,11 @@ def test_the_final_model_starts_from_random_weights_and_cpsp_from_normal(finishe
             for line in (work_dir / stage / 'config.py').read_text().splitlines()
             if line.startswith('load_from')
         )
-        for stage in ('round_1/normal', 'round_1/cpsp', 'final/supervised', 'final/semi')
+        for stage in ('round_1/normal', 'round_1/cpsp', 'final/supervised', 'final/final_cpsp')
     }
     assert loaded['round_1/normal'] == loaded['final/supervised'] == 'None'
     assert loaded['round_1/cpsp'] == str(work_dir / 'round_1/normal/epoch_2.pth')
-    assert loaded['final/semi'] == str(work_dir / 'final/supervised/epoch_2.pth')
+    assert loaded['final/final_cpsp'] == str(work_dir / 'final/supervised/epoch_2.pth')
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_labels_and_weights(street, finished, tmp_path):
@@ -100,7 +100,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_labels_and_weights(stre
         'round_1/cpsp publish 2',
         'round_1/query record',
         'final/supervised checkpoint 2',
-        'final/semi epoch 1 iter 0',
+        'final/final_cpsp epoch 1 iter 0',
     ):
         result = train(street, work_dir, '--resume', kill_at=kill_at)
         assert result.returncode == -signal.SIGKILL, (kill_at, result.stdout[-2000:], result.stderr[-2000:])
@@ -138,7 +138,7 @@ def test_garbled_labels_of_unlabelled_frames_change_nothing(street, finished, tm
     result = train(garbled, work_dir)
     assert result.returncode == 0, result.stderr[-3000:]
     assert same_labels(work_dir, finished[0])
-    for stage, epochs in (('round_1/cpsp', 3), ('final/semi', 2)):
+    for stage, epochs in (('round_1/cpsp', 3), ('final/final_cpsp', 2)):
         expected = weights(finished[0], stage, epochs)
         assert all(torch.equal(value, expected[name]) for name, value in weights(work_dir, stage, epochs).items())
         bank, other = work_dir / stage / 'bank', finished[0] / stage / 'bank'

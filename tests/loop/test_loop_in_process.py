@@ -1,5 +1,7 @@
 """The order of an experiment's steps, its hooks and its guard, with trainings and predictions that take no time."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -11,11 +13,11 @@ from ssal3d.configs import read_config
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
-from ssal3d.loop import LoopHook, active_learning_loop, predicting
+from ssal3d.loop import LoopHook, active_learning_loop, page_hooks, predicting
 from ssal3d.predictions import PredictionWriter
 from ssal3d.predictions.pool_inference import PassTiming
 from ssal3d.report.experiment import read_experiment
-from ssal3d.report.page import _promotions
+from ssal3d.report.learned import promotion_section
 from ssal3d.runner import QuietRunner
 from tests.helpers.paths import TINY
 
@@ -132,7 +134,7 @@ def test_the_query_sees_the_predecessor_of_a_model_that_fell_and_the_summary_say
     assert steps['final/promotion_supervised']['promoted'] == 'final_1/supervised'
     metrics = read_json(tmp_path / 'run' / 'metrics.json')
     assert [step['refused'] for step in metrics['promotions']] == ['round_2/normal', 'final/supervised']
-    page = ''.join(_promotions(read_experiment(tmp_path / 'run')))
+    page = promotion_section(read_experiment(tmp_path / 'run'))
     assert '<td>round_1/normal</td><td>round_2/normal</td>' in page
     assert 'final/supervised is not promoted: mean AP 65.0, final_1/supervised has 70.0' in ' '.join(
         capsys.readouterr().out.split()
@@ -184,3 +186,31 @@ def test_an_experiment_without_any_label_is_refused(experiment):
     initial = dict(sampler=dict(type='RandomSampler'), query=dict(budget=0))
     with pytest.raises(UserError, match='found no labelled frame'):
         experiment(FELL, rounds=ROUNDS, initial=initial)
+
+
+def test_every_experiment_ends_with_its_page_and_leaves_its_curves(experiment, tmp_path):
+    steps = experiment(FELL, rounds=ROUNDS, final_every_round=True)
+    page = (tmp_path / 'run' / 'report.html').read_text()
+    assert 'with 2 queries by Entropy' in page
+    assert 'From the first to the last one that is 5.0 points better.' in page
+    (path,) = (tmp_path / 'run').glob('*/vis_data/scalars.json')
+    told = [json.loads(line) for line in path.read_text().splitlines()]
+    boxes = [sum(steps[name]['spent_per_class'].values()) for name in ('initial', 'round_1/query', 'round_2/query')]
+    key = KEY.rpartition('/')[2]
+    curve = [(line['step'], line[f'supervised/{key}']) for line in told if f'supervised/{key}' in line]
+    assert curve == [(sum(boxes[:2]), 70.0), (sum(boxes), 65.0)]
+    assert [line['step'] for line in told if 'labelled/frames' in line] == np.cumsum(boxes).tolist()
+
+
+def test_a_page_that_cannot_be_written_is_told_and_fails_no_experiment(experiment, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise ModuleNotFoundError("No module named 'matplotlib'")
+
+    monkeypatch.setattr(page_hooks, 'write_report', fail)
+    experiment(FELL, rounds=ROUNDS, final_every_round=True)
+    assert read_json(tmp_path / 'run' / 'metrics.json')
+    told = ' '.join(capsys.readouterr().out.split())
+    assert (
+        "no page was written (ModuleNotFoundError: No module named 'matplotlib'); once that is mended: ssal3d report"
+        in told
+    )

@@ -83,7 +83,7 @@ def test_a_sampler_that_compares_two_models_gets_both_predecessors(promotions):
 def test_the_model_to_begin_with_is_the_first_predecessor_of_rounds_and_of_final_models(promotions):
     promotions.start = model('start', 70.0)
     assert [found.name for found in queried(promotions, 1, [model('round_1/normal', 60.0)])] == ['round_1/kept_start']
-    assert not promotions.decide('final/semi', 'final/promotion_semi', [model('final/semi', 65.0)])
+    assert not promotions.decide('final/final_cpsp', 'final/promotion_final_cpsp', [model('final/final_cpsp', 65.0)])
     assert promotions.decide('final/hssda', 'final/promotion_hssda', [model('final/hssda', 71.0)])
 
 
@@ -107,7 +107,7 @@ def test_unknown_options_and_metrics_are_refused():
         Guard.of({'tolerence': 1})
     with pytest.raises(UserError, match='tolerance -1'):
         Guard.of({'tolerance': -1})
-    with pytest.raises(UserError, match="guard: final/semi has no metric 'AP'; it has kitti/"):
-        Guard(metric='AP').value('final/semi', {KEY: 1.0})
+    with pytest.raises(UserError, match="guard: final/final_cpsp has no metric 'AP'; it has kitti/"):
+        Guard(metric='AP').value('final/final_cpsp', {KEY: 1.0})
     with pytest.raises(UserError, match='it has none'):
         Guard().value('round_1/loss_net', {})

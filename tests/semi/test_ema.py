@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ssal3d.errors import UserError
-from ssal3d.semi.ema import TeacherEMAHook, ema_update, ramp_keep_rate, ramp_of_run, warm_keep_rate
+from ssal3d.semi.ema import MeanTeacherHook, ema_update, ramp_keep_rate, ramp_of_run, warm_keep_rate
 
 
 def pair():
@@ -78,7 +78,7 @@ def run(hook, model, iterations, wrapper=lambda model: model, length=100_000, ac
 
 @pytest.mark.parametrize(('kind', 'rate'), [('warm', warm_keep_rate), ('ramp', ramp_keep_rate)])
 def test_hook(kind, rate):
-    hook = HOOKS.build({'type': 'TeacherEMAHook', 'kind': kind})
+    hook = HOOKS.build({'type': 'MeanTeacherHook', 'kind': kind})
     teacher = run(hook, Model(), range(4))
     expected = 1.0
     for t in range(1, 5):
@@ -86,20 +86,20 @@ def test_hook(kind, rate):
     assert teacher.weight.tolist() == pytest.approx([expected] * 2)
     assert teacher.running_mean.tolist() == pytest.approx([0.0 if kind == 'warm' else expected - 1] * 2)
     resumed = Model()
-    run(HOOKS.build({'type': 'TeacherEMAHook', 'kind': kind}), resumed, range(2))
-    run(HOOKS.build({'type': 'TeacherEMAHook', 'kind': kind}), resumed, range(2, 4))
+    run(HOOKS.build({'type': 'MeanTeacherHook', 'kind': kind}), resumed, range(2))
+    run(HOOKS.build({'type': 'MeanTeacherHook', 'kind': kind}), resumed, range(2, 4))
     assert torch.equal(resumed.teacher.weight, teacher.weight)
 
 
 @pytest.mark.parametrize('length', [10_000, 17_200, 24_800])
 def test_a_long_run_has_the_released_ramp(length):
-    hook = TeacherEMAHook('ramp')
+    hook = MeanTeacherHook('ramp')
     run(hook, Model(), range(1), length=length)
     assert [hook.keep_rate(t) for t in (1, 777, 1999, length)] == [ramp_keep_rate(t) for t in (1, 777, 1999, length)]
 
 
 def test_a_short_run_has_a_short_ramp_and_a_teacher_that_remembers_as_much_of_it():
-    hook = TeacherEMAHook('ramp')
+    hook = MeanTeacherHook('ramp')
     run(hook, Model(), range(1), length=100)
     assert (hook.length, hook.last) == ramp_of_run(100, 0.2) == (20, pytest.approx(0.9996**100))
     assert hook.keep_rate(10) == pytest.approx((0.5 + 0.9996**100) / 2)
@@ -109,13 +109,13 @@ def test_a_short_run_has_a_short_ramp_and_a_teacher_that_remembers_as_much_of_it
 
 
 def test_a_fixed_ramp_ignores_the_length_of_the_run():
-    hook = TeacherEMAHook('ramp', share=None)
+    hook = MeanTeacherHook('ramp', share=None)
     run(hook, Model(), range(1), length=94)
     assert hook.keep_rate(94) == ramp_keep_rate(94) == pytest.approx(0.5 + 0.4996 * 94 / 2000)
 
 
 def test_accumulated_gradients_move_the_teacher_once_a_step():
-    teacher = run(TeacherEMAHook('ramp', share=None), Model(), range(7), length=7, accumulated=3)
+    teacher = run(MeanTeacherHook('ramp', share=None), Model(), range(7), length=7, accumulated=3)
     expected = 1.0
     for t, student in ((1, 4), (2, 7), (3, 8)):  # after iterations 3, 6 and the last one
         expected = ramp_keep_rate(t) * expected + (1 - ramp_keep_rate(t)) * student
@@ -128,15 +128,15 @@ def test_hook_unwraps_and_checks():
             nn.Module.__init__(self)
             self.module = module
 
-    assert run(TeacherEMAHook(), Model(), range(1), Wrapper).weight.tolist() == [1.5, 1.5]
+    assert run(MeanTeacherHook(), Model(), range(1), Wrapper).weight.tolist() == [1.5, 1.5]
     with pytest.raises(UserError, match='has no teacher'):
-        TeacherEMAHook().before_train(SimpleNamespace(model=nn.Linear(1, 1)))
+        MeanTeacherHook().before_train(SimpleNamespace(model=nn.Linear(1, 1)))
     with pytest.raises(UserError, match="did you mean 'warm'"):
-        TeacherEMAHook('warn')
+        MeanTeacherHook('warn')
     with pytest.raises(UserError, match='expected rates'):
-        TeacherEMAHook(cap=1.5)
+        MeanTeacherHook(cap=1.5)
     with pytest.raises(UserError, match='found share 20, expected a part of the run'):
-        TeacherEMAHook(share=20)
+        MeanTeacherHook(share=20)
 
 
 def test_iteration_count_of_a_real_runner(tmp_path):
@@ -150,7 +150,7 @@ def test_iteration_count_of_a_real_runner(tmp_path):
 
     seen = []
 
-    class Recorder(TeacherEMAHook):
+    class Recorder(MeanTeacherHook):
         def keep_rate(self, t):
             seen.append(t)
             return super().keep_rate(t)

@@ -1,4 +1,4 @@
-"""What every semi-supervised method promises (spec/semi_supervised.md 10), on a tiny detector and street."""
+"""What every semi-supervised method promises, on a tiny detector and street."""
 
 import copy
 import sys

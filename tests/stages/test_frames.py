@@ -10,7 +10,7 @@ from ssal3d.errors import UserError
 from ssal3d.semi.dataset import PairedSemiDataset
 from ssal3d.semi.hssda.dataset import PoolSemiDataset
 from ssal3d.semi.hssda.stage import HSSDAStage
-from ssal3d.semi.stage import SemiStage
+from ssal3d.semi.stage import TeacherStudentStage
 from ssal3d.stages.supervised import SupervisedStage
 
 
@@ -63,7 +63,9 @@ def test_a_pool_of_labelled_and_unlabelled_frames_is_mixed(monkeypatch, tmp_path
 def test_stages_of_equal_frames_have_epochs_of_equal_cost():
     method = {'type': 'IoUMatch3D'}
     assert SupervisedStage(epochs=4, frames=2000).length() == {'length': 500}
-    assert SemiStage(method, epochs=4, frames=2000).length() == {'length': 250}  # of a labelled and an unlabelled frame
+    assert TeacherStudentStage(method, epochs=4, frames=2000).length() == {
+        'length': 250
+    }  # of a labelled and an unlabelled frame
     assert HSSDAStage(epochs=4, frames=2000).length() == {'length': 500}
     assert SupervisedStage(epochs=4, repeat=3).length() == {'repeat': 3}
     dataset = PairedSemiDataset(Frames(3), Frames(0), [], [], length=7)
@@ -72,6 +74,6 @@ def test_stages_of_equal_frames_have_epochs_of_equal_cost():
 
 def test_fewer_frames_than_epochs_are_refused():
     with pytest.raises(
-        UserError, match=r'SemiStage: found frames=7, expected at least 8, a sample in each of 4 epochs'
+        UserError, match=r'TeacherStudentStage: found frames=7, expected at least 8, a sample in each of 4 epochs'
     ):
-        SemiStage({'type': 'IoUMatch3D'}, epochs=4, frames=7)
+        TeacherStudentStage({'type': 'IoUMatch3D'}, epochs=4, frames=7)

@@ -22,8 +22,8 @@ SHORT = [
     'stages.cpsp.repeat=1',
     'stages.supervised.epochs=1',
     'stages.supervised.repeat=1',
-    'stages.semi.epochs=1',
-    'stages.semi.repeat=1',
+    'stages.final_cpsp.epochs=1',
+    'stages.final_cpsp.repeat=1',
 ]
 TINY = [
     'train_cfg.initial.query.budget=6',

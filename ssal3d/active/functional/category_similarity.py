@@ -1,7 +1,8 @@
 """How unlike frames are, class by class: PPAL's category-conditioned matching similarity (CCMS) as a distance.
 
 Each box of one frame looks for the most similar box of its class in the other frame; the score-weighted mean of these
-distances, averaged over both directions, is the distance of the frames (spec 5.10).
+distances, averaged over both directions, is the distance of the frames (CCMS of PPAL, Yang et al.
+2024, arXiv 2211.11612).
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Frames whose boxes spread evenly over point densities: third stage of CRB (spec 5.8).
+"""Frames whose boxes spread evenly over point densities: third stage of CRB (arXiv 2301.09249).
 
 Per class, a kernel density estimate of the point densities of all selected boxes should resemble a uniform
 distribution. The estimate of a set of frames is the sum of the frames' own kernel sums, so each frame is evaluated on

@@ -1,4 +1,4 @@
-"""Box-level diversity (B_Div, Eq. 5 of the paper): how much of a frame the query holds already.
+"""Box-level diversity (B_Div, Eq. 5 of S-SSAL, arXiv 2501.15449): how much of a frame the query holds already.
 
 The similarity of a frame is the mean over its boxes of the highest cosine with any selected feature. It only grows
 while features are selected. So a box keeps its running maximum and never meets a feature twice; it meets one only when
@@ -26,7 +26,7 @@ class Similarity:
         offsets: ``(F + 1,)`` position of each frame's first box.
         frame_ids: ``(F,)`` names for error messages.
         div: ``'union'``: the highest cosine over all selected features (Eq. 5); ``'per_frame'``: the highest
-            similarity to one selected frame, never more than the union's (released code, D-4 of spec 4.3).
+            similarity to one selected frame, never more than the union's (released code, docs/deviations.md#cal).
         cluster: See `SelectedFeatures`; with ``'union'`` only.
     """
 
@@ -138,7 +138,8 @@ class SelectedFeatures:
     Args:
         width: Feature dimension D.
         cluster: Keep at most this many representatives (the features nearest to k-means centres) whenever more than
-            twice as many are there; that bounds memory and the cost of a visit (D-5 of spec 4.3). None keeps all.
+            twice as many are there; that bounds memory and the cost of a visit. None keeps all. The paper mentions
+            clustering without details.
 
     Attributes:
         total: Number of features ever added.

@@ -1,7 +1,8 @@
-"""Merging the predictions of two models, and which boxes both of them saw (spec 4.2 steps 2 and 3).
+"""Merging the predictions of two models, and which boxes both of them saw.
 
-Resolutions of spec 4.3 used here: D-2 and D-3 (replace at one threshold, append at a higher one, optional final NMS),
-B-18 (a reference model that predicts nothing in a frame makes nothing of it reliable).
+S-SSAL (Wang et al. 2025, arXiv 2501.15449) merges two models for its ensemble entropy (Eq. 4) without giving the rule.
+As in its released code, a reference box replaces a query box above one score and is added above a higher one. Unlike
+there, no box of a frame is reliable if the reference model predicts nothing in it (docs/deviations.md#cal).
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Clusters around their most central members, from a matrix of distances alone (PPAL's selection, spec 5.10)."""
+"""Clusters around their most central members, from a matrix of distances alone (PPAL's selection, arXiv 2211.11612)."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""How evenly a frame's boxes spread over the classes: first stage of CRB, also used by KECOR (spec 5.8)."""
+"""How evenly a frame's boxes spread over the classes: first stage of CRB (arXiv 2301.09249), also used by KECOR."""
 
 import numpy as np
 from numpy.typing import NDArray

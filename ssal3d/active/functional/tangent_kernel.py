@@ -1,9 +1,10 @@
 """Features of the empirical neural tangent kernel of a small proxy network, and what labelled frames leave of it.
 
-Used by KECOR (spec 5.9). The proxy maps the features x of a frame to the training targets of its RoIs; two frames are
-alike where the gradients of its summed outputs are. The gradient with regard to a linear layer is an outer product of
-the layer's input (with a one for the bias) and the gradient of its output, so inner products factorise, and random
-projections of both factors suffice: the inner product of two sketches is that of two gradients on average.
+Used by KECOR (Luo et al. 2023, arXiv 2307.07942). The proxy maps the features x of a frame to the training targets of
+its RoIs; two frames are alike where the gradients of its summed outputs are. The gradient with regard to a linear layer
+is an outer product of the layer's input (with a one for the bias) and the gradient of its output, so inner products
+factorise, and random projections of both factors suffice: the inner product of two sketches is that of two gradients on
+average.
 
 The products with the long rows x are float32, in chunks of fixed sizes; what follows the sketch is float64.
 """

@@ -1,4 +1,4 @@
-"""How unsure a detector is: entropies of boxes, and their mean or maximum over a frame (spec section 3)."""
+"""How unsure a detector is: entropies of boxes, and their mean or maximum over a frame."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

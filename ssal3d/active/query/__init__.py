@@ -1,1 +1,1 @@
-"""One query: who may be bought, in which order and for how much, and the file that says so."""
+"""One query: which frames may be bought, in which order and for how much, and the file that says so."""

@@ -1,4 +1,4 @@
-"""Who may be bought: the unlabelled frames of a pool, and what is known of the labelled ones."""
+"""Which frames may be bought: the unlabelled frames of a pool, and what is known of the labelled ones."""
 
 import re
 from collections.abc import Callable, Sequence

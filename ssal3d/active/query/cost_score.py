@@ -1,4 +1,4 @@
-"""From which score on a predicted box counts as an object that somebody will have to label.
+"""The score above which a predicted box counts as an object that somebody will have to label.
 
 A young detector predicts dozens of phantoms with low scores in every frame. If all of them counted, a budget of boxes
 would be spent on a handful of frames. The labelled frames tell where to cut: as many boxes should count there as were

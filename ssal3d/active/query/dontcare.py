@@ -1,4 +1,4 @@
-"""KITTI's DontCare regions: frames in which they cover predicted boxes are no use for a query.
+"""KITTI's DontCare regions: a query may exclude frames in which these regions cover predicted boxes.
 
 The regions are labels of frames that nobody bought: the rule is an oracle. Hence it is off by default, the query says so,
 and it is a setting of the query, so that all samplers choose from the same pool.
@@ -38,7 +38,7 @@ def frames_to_exclude(pool: PoolPredictions, detections: Detections, regions: Re
         ``(F,)`` mask.
 
     Raises:
-        UserError: If a region is no rectangle.
+        UserError: If a region is not a rectangle.
     """
     if rule == 'none':
         return np.zeros(len(pool), dtype=bool)

@@ -200,11 +200,13 @@ def _each_once(order: Iterator[Candidate], pool: PoolPredictions, sampler: Activ
     for candidate in order:
         frame = candidate.frame
         if not 0 <= frame < len(pool):
-            raise UserError(f'{type(sampler).__name__} offers frame {frame} of a pool of {len(pool)}; mend its order()')
+            raise UserError(
+                f'{type(sampler).__name__} offers frame {frame} of a pool of {len(pool)}; correct its order()'
+            )
         if frame in offered:
             raise UserError(
                 f'{type(sampler).__name__} offers frame {pool.frame_ids[frame]} twice; every frame may be yielded once, '
-                'mend its order()'
+                'correct its order()'
             )
         offered.add(frame)
         yield candidate

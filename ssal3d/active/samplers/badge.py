@@ -1,4 +1,7 @@
-"""BADGE: frames with large and different hypothetical gradients."""
+"""BADGE: frames with large and different hypothetical gradients.
+
+Source: Ash et al. 2020, arXiv 1906.03671; see docs/deviations.md#the-other-samplers.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,9 +22,9 @@ LAYERS = ('roi_cls', 'rpn_conv_cls')
 class BADGESampler(ActiveSampler):
     """Buys frames in the order of k-means++ seeding on gradient embeddings.
 
-    The gradient is that of the loss if the detector's own prediction were the label: short where it is certain, and of
-    a direction that tells what it is unsure of. The query's seed draws; 0 is that of the released code, whose gradients
-    and frame ids are in different orders, so that it selects at random.
+    The gradient is that of the loss if the detector's own prediction were the label. It is short where the detector is
+    certain, and its direction tells what the detector is unsure of. The draws depend on the query's seed; the released
+    code uses 0, but its gradients and frame ids are in different orders, so that it selects at random.
 
     Args:
         layer: Layer of the gradient: ``'roi_cls'``, the last hidden layer of the RoI score branch (paper), or

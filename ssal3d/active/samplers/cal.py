@@ -2,6 +2,8 @@
 
 The uncertainty comes from two models (`ensemble`), diversity from box features (`diversity`), class balance from limits
 per class; `collaborative_greedy` puts them together.
+
+Source: S-SSAL (Wang et al. 2025, arXiv 2501.15449), Eq. 4 to 6 and Algorithm 1; see docs/deviations.md#cal.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,8 +42,8 @@ ByClass = Mapping[str, float]
 class CALSampler(ActiveSampler):
     """Selects what the semi-supervised model is unsure of, avoiding what is similar to the selection or frequent.
 
-    Differences between the paper and its code are options where both make sense, see docs/active_learning.md: ``entropy``,
-    ``div``, ``cluster``, ``caps``, ``counts``, ``div_reference``. Features are those of the query model's own boxes, also
+    Where the paper and its code differ and both make sense, there is an option (docs/deviations.md#cal): ``entropy``,
+    ``div``, ``cluster``, ``caps``, ``counts``, ``div_reference``. Features are those of the query model's own boxes, even
     where the ensemble replaces or adds boxes.
 
     A class whose predicted boxes are mostly phantoms would fill its counter without a single real object. Hence a class

@@ -1,4 +1,4 @@
-"""Confidence selection: frames whose boxes the detector believes in least."""
+"""Confidence selection: frames with the boxes that the detector is least confident of."""
 
 import numpy as np
 from numpy.typing import NDArray

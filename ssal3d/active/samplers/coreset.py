@@ -1,4 +1,7 @@
-"""CoreSet: frames whose RoI features are far from those of all frames that are labelled or bought."""
+"""CoreSet: frames whose RoI features are far from those of all frames that are labelled or bought.
+
+Source: Sener and Savarese 2018, arXiv 1708.00489; see docs/deviations.md#the-other-samplers.
+"""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,7 @@
-"""CRB: frames that are concise, representative and balanced, found in three stages."""
+"""CRB: frames that are concise, representative and balanced, found in three stages.
+
+Source: Luo et al. 2023, arXiv 2301.09249; see docs/deviations.md#the-other-samplers.
+"""
 
 import math
 import warnings

@@ -1,4 +1,4 @@
-"""Entropy selection: frames whose boxes the detector cannot decide on."""
+"""Entropy selection: frames with the boxes that the detector is most uncertain about."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -26,8 +26,8 @@ LEAST_COST = 1e-6  # boxes; scores of 0 must not make a frame free
 class InformationPerBoxSampler(ActiveSampler):
     """Buys, one by one, the frame whose boxes add most information per box that it costs.
 
-    A box is worth the entropy of its score in bits times the weight of its class, and adds the less, the more of what
-    it shows was bought before. The pieces are standard: Bayesian D-optimal design, and the lazy greedy
+    A box is worth the entropy of its score in bits times the weight of its class, and adds less if similar boxes were
+    bought before. The pieces are standard: Bayesian D-optimal design, and the lazy greedy
     for submodular functions under a budget (Leskovec et al. 2007). See docs/samplers.md for what the greedy guarantees.
 
     Args:

@@ -1,4 +1,7 @@
-"""KECOR: frames that raise the kernel coding rate most, and whose predicted labels are diverse."""
+"""KECOR: frames that raise the kernel coding rate most, and whose predicted labels are diverse.
+
+Source: Luo et al. 2023, arXiv 2307.07942; see docs/deviations.md#the-other-samplers.
+"""
 
 import random
 from collections.abc import Iterator
@@ -26,13 +29,13 @@ class KECORSampler(ActiveSampler):
     """Buys frames that the labelled and the bought ones explain least, by the tangent kernel of a proxy network.
 
     (1) The proxy learns to map the RoI features of labelled frames to their RoIs' targets. (2) Frames are described by
-    the gradients of its outputs, sketched. (3) What the labelled frames explain of them is taken away. (4) Greedy
+    the gradients of its outputs, sketched. (3) What the labelled frames explain of them is removed. (4) Greedy
     determinant maximisation orders the rest; the entropy of a frame's predicted labels adds to its variance.
 
-    Frames without boxes take part: their RoIs have features. Without targets the proxy keeps its random weights, and
-    without labelled frames step 3 is left out and the first frame is the one nearest to the pool's mean; the query says so. Of the released code's options, the Laplace kernel is
-    missing, which has no explicit features and would need a matrix over all pairs of frames, and so is the selection
-    'bait'.
+    Frames without boxes take part: their RoIs have features. Without targets the proxy keeps its random weights. Without
+    labelled frames step 3 is left out and the first frame is the one nearest to the pool's mean. The query warns of both.
+    Two options of the released code are missing: the Laplace kernel, which has no explicit features and would need a
+    matrix over all pairs of frames, and the selection 'bait'.
 
     Args:
         latent: Width of the proxy's first hidden layer and dimensions of the sketch.

@@ -1,4 +1,7 @@
-"""Learning loss: frames on which a loss net expects the detector to do worst."""
+"""Learning loss: frames on which a loss net expects the detector to do worst.
+
+Source: Yoo and Kweon 2019, arXiv 1905.03677; see docs/deviations.md#the-other-samplers.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,7 @@
-"""PPAL, plug-and-play active learning: frames with hard objects, unlike each other."""
+"""PPAL, plug-and-play active learning: frames with hard objects, unlike each other.
+
+Source: Yang et al. 2024, arXiv 2211.11612; see docs/deviations.md#the-other-samplers.
+"""
 
 import math
 from collections.abc import Iterator, Mapping

@@ -74,7 +74,8 @@ class SuperviselyFormat(AnnotationFormat):
         }
         figures = listed(member(content, 'figures', source=source), 'figures', source)
         cuboids = tuple(_cuboid(figure, objects, source) for figure in figures)
-        return [LabelFrame(self.frame_of_file(path), cuboids, origin=path)]
+        edited = tuple(str(entry['updatedAt']) for entry in figures if entry.get('updatedAt'))
+        return [LabelFrame(self.frame_of_file(path), cuboids, origin=path, edited=edited)]
 
 
 def _meta(classes: Sequence[str]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def read_labels(path: Path) -> FrameLabels:
     text, suffix = read_text(path), path.suffix.lower()
     if suffix == '.json':
         content = _parse_json(text, path)
-        objects = content.get('objects') if isinstance(content, dict) else content
+        objects = content.get('objects', content.get('boxes')) if isinstance(content, dict) else content
         return _from_objects(objects, str(path))
     if suffix == '.csv':
         rows = list(_csv_rows(text, path, ('class', *BOX)))

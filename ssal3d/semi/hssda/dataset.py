@@ -38,7 +38,7 @@ def collate_branches(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 @TRANSFORMS.register_module()
 class PasteCandidates(PasteObjects):
-    """Draws objects to paste, which the detector pastes where the labels that it finds itself leave room.
+    """Draws objects that the detector pastes wherever the labels that it finds leave room.
 
     They touch no label of the frame and no other candidate. Arguments are those of `PasteObjects`.
     """

@@ -1,7 +1,8 @@
-"""HSSDA: pseudo labels of three levels and patches that change places (spec/semi_supervised.md 7).
+"""HSSDA: pseudo labels of three levels and patches that change places.
 
-Hierarchical Supervision and Shuffle Data Augmentation (Liu et al. 2023). Labels of the high level come with the frame,
-see `ssal3d.semi.hssda.mining`; here the teacher adds those of the middle level and takes the points of the low one away.
+Hierarchical Supervision and Shuffle Data Augmentation (Liu et al. 2023, arXiv 2304.01464). Labels of the high level come
+with the frame, see `ssal3d.semi.hssda.mining`; here the teacher adds those of the middle level and removes the points of
+the low one.
 """
 
 import zlib
@@ -70,18 +71,18 @@ class Labels(NamedTuple):
 
 @MODELS.register_module()
 class HSSDA(SemiDetector3D):
-    """Learns all frames alike: labelled ones from annotations, the others from mined and momentary labels.
+    """Learns all frames alike: labelled ones from annotations, the others from mined and temporary labels.
 
     All frames of a batch count the same, however many of them are labelled. Frames of the branch ``unlabelled`` come as
-    recorded; they are changed here, in this order: low-level points go, objects are pasted, mirror, rotation, scale,
-    crop to the range, change of patches.
+    recorded; they are changed here, in this order: low-level points are removed, objects are pasted, mirror, rotation,
+    scale, crop to the range, change of patches.
 
     Args:
-        mid_level: Whence labels with weight ``s r`` come that are not for good. ``'online'`` (released): the teacher
-            looks at every unlabelled frame twice in each step. ``'from_last_mining'``: the last mining found them by
-            the same rule, with the teacher of that time. ``'none'``: there are mined labels only.
-        low_level: Take away the points of boxes that the teacher proposes where no label is. Without ``'online'`` it
-            looks at every unlabelled frame once in each step for this; without both, not at all.
+        mid_level: Where the temporary labels with weight ``s r`` come from. ``'online'`` (released): the teacher
+            predicts every unlabelled frame twice in each step. ``'from_last_mining'``: the last mining found them by
+            the same rule, with the teacher of that time. ``'none'``: only mined labels are used.
+        low_level: Remove the points of boxes that the teacher proposes where there is no label. Without ``'online'``
+            the teacher predicts every unlabelled frame once in each step for this; without both, never.
         no_mid: Classes without labels of the middle level.
         shuffle: Let patches of unlabelled frames change places in the 3D backbone, which must be a
             `ShuffleSparseEncoder`.
@@ -185,7 +186,7 @@ class HSSDA(SemiDetector3D):
     def unlabelled_frames(
         self, points: Mapping[str, Sequence[Tensor]], samples: Mapping[str, Sequence[Any]]
     ) -> tuple[list[Tensor], list[Any]]:
-        """Return the changed clouds with stored, momentary and pasted labels; see the class."""
+        """Return the changed clouds with stored, temporary and pasted labels; see the class."""
         clouds, frames = points[UNLABELLED], samples[UNLABELLED]
         views: Sequence[TeacherViews | None] = [None] * len(frames)
         twice = self.mid_level == ONLINE
@@ -274,7 +275,7 @@ def paste_candidates(
 
 
 def _scored(found: InstanceData, move: Affine3D | None = None) -> ScoredBoxes:
-    """Return predictions with gravity-centred boxes, moved if so wished."""
+    """Return predictions with gravity-centred boxes, transformed by ``move`` if it is given."""
     boxes = raised(found.bboxes_3d.tensor)
     return ScoredBoxes(
         boxes if move is None else move.boxes(boxes), found.scores_3d, found.rpn_scores_3d, found.labels_3d

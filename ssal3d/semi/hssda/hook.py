@@ -1,4 +1,4 @@
-"""The hook that mines labels of HSSDA between epochs (spec/semi_supervised.md 7.3); the rules are in `hssda_mining`."""
+"""The hook that mines labels of HSSDA between epochs; the rules are in `ssal3d.semi.hssda.mining`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -225,7 +225,7 @@ class HSSDAMiningHook(Hook):
         return frames
 
     def _paste_database(self) -> Generation:
-        """Return the generation of the box bank with the bought objects and, if so wished, the mined ones."""
+        """Return the generation of the box bank with the bought objects and, with ``paste_mined``, the mined ones."""
         classes, frames = np.array(self.store.classes), list(self.labelled.annotated_objects())
         for frame_id in self.frames.frame_ids if self.paste_mined else ():
             rows = self.store.labels_of(frame_id)

@@ -4,8 +4,6 @@
     labels/CURRENT
 
 ``mid.npy`` holds labels of the middle level, which every mining finds anew; only runs that use them have it.
-
-Source: spec/semi_supervised.md 7.3, 7.6 and 8.
 """
 
 import os

@@ -8,7 +8,7 @@ A prediction has three cues: its score ``s``, its RPN score ``r``, and its *view
 what the teacher predicts on another view of the frame. Boxes are ``(x, y, z, dx, dy, dz, yaw)`` with their gravity centre
 (m, rad), all of one frame of reference: map the predictions on the other view back first (BEV IoU does not change under
 rotation, mirroring and scaling).
-Source: spec/semi_supervised.md 7.3 to 7.5.
+Source: HSSDA (Liu et al. 2023, arXiv 2304.01464) and its released code; see docs/deviations.md#hssda.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,7 +75,7 @@ def two_centre_thresholds(
     Args:
         values: ``(n,)`` values in [0, 1].
         default: (high, low) for up to two values.
-        truncate: Cut off the digits as the released code does, instead of rounding (H07).
+        truncate: Cut off the digits as the released code does, instead of rounding.
 
     >>> two_centre_thresholds(np.array([0.55, 0.60, 0.65, 0.92, 0.94, 0.96]), (0.99, 0.99))
     (0.94, 0.6)
@@ -120,7 +120,7 @@ def score_pools(
     Args:
         frames: Frames; those without known boxes contribute nothing.
         classes: Class names that labels index.
-        one_to_one: Pair every prediction at most once, the highest IoU first (H05); else, as released, count all pairs.
+        one_to_one: Pair every prediction at most once, the highest IoU first; else, as released, count all pairs.
 
     Returns:
         For each class and each of `CUES` the ``(n,)`` values.
@@ -212,7 +212,7 @@ def assign_levels(
 
     All three cues must exceed the thresholds of a level. What overlaps a known box is ignored. A class without mid level
     falls to the low one. Above the high thresholds a prediction is also a label for one step until it is mined, see
-    `is_step_label` (H04).
+    `is_step_label`.
 
     Args:
         s: ``(P,)`` scores in [0, 1].

@@ -1,4 +1,4 @@
-"""What HSSDA finds in the teacher's predictions of all frames: thresholds and labels (spec/semi_supervised.md 7.3)."""
+"""What HSSDA finds in the teacher's predictions of all frames: thresholds and labels."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -82,8 +82,8 @@ def mining_thresholds(
     Args:
         predictions: Predictions of all frames.
         store: Known boxes.
-        pool: Which frames count: ``'all'`` with boxes, bought or mined (released; thresholds drift with what was mined,
-            H06), or ``'labelled_only'``.
+        pool: Which frames count: ``'all'`` with boxes, bought or mined (released; the thresholds then drift with what
+            was mined), or ``'labelled_only'``.
         defaults: See `estimate_thresholds`.
         truncate: See `two_centre_thresholds`.
         one_to_one: See `score_pools`.

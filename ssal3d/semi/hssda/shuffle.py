@@ -2,7 +2,7 @@
 
 The range is cut at its centre into places 0 (low x, low y), 1 (high x, low y), 2 (low x, high y) and 3 (high x, high y).
 ``permutation[q]`` is the place to which the patch of place ``q`` moves.
-Source: spec/semi_supervised.md 7.4.5, 7.4.6, 7.6 and H09.
+Source: HSSDA (Liu et al. 2023, arXiv 2304.01464), shuffle data augmentation.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ def check_quadrants(point_cloud_range: Sequence[float], voxel_size: Sequence[flo
         stride: Largest stride of the 3D backbone.
 
     Raises:
-        UserError: If a side of the quadrants is no multiple of voxel size times stride (H09).
+        UserError: If a side of the quadrants is not a multiple of voxel size times stride.
 
     >>> check_quadrants((0, -40, -3, 70.4, 40, 1), (0.05, 0.05, 0.1))  # 88 by 100 of 0.4 m
     """

@@ -11,7 +11,7 @@ from ssal3d.registry import STAGES
 from ssal3d.semi.hssda.dataset import META_KEYS
 from ssal3d.semi.hssda.hook import FEWEST
 from ssal3d.semi.hssda.label_store import LabelStore
-from ssal3d.semi.stage import SemiStage
+from ssal3d.semi.stage import TeacherStudentStage
 from ssal3d.stages.schedules import scale_learning_rate
 from ssal3d.stages.supervised import (
     FrameBoxes,
@@ -28,14 +28,14 @@ PLAIN, SHUFFLING = 'SparseEncoder', 'ShuffleSparseEncoder'  # two classes with t
 
 
 @STAGES.register_module()
-class HSSDAStage(SemiStage):
+class HSSDAStage(TeacherStudentStage):
     """HSSDA from the previous stage's weights; leaves the student as a plain detector.
 
     Args:
         method: Options of `HSSDA`, with its type.
         mining: Options of `HSSDAMiningHook` other than data and folders.
         paste_unlabelled: Whether objects are pasted into unlabelled frames, too, as released.
-        ema: Options of `TeacherEMAHook`.
+        ema: Options of `MeanTeacherHook`.
         min_batch: Fewest frames of a step of the optimiser: ``train_dataloader.batch_size`` times
             ``optim_wrapper.accumulative_counts``. HSSDA is known to gain nothing from small batches; a lower number is for
             trials.
@@ -150,10 +150,10 @@ class HSSDAStage(SemiStage):
             prediction=prediction,
             **self.mining,
         )
-        return [mining, dict(type='TeacherEMAHook', **self.ema)]
+        return [mining, dict(type='MeanTeacherHook', **self.ema)]
 
     def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes:
-        """Return the labels that were mined for good."""
+        """Return the permanent labels, which were mined."""
         store = LabelStore(store_of(inputs))
         return {
             name: (own['box'], own['label'])

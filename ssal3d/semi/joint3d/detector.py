@@ -1,4 +1,4 @@
-"""Joint3D-style consistency: student and teacher must agree on where boxes are (spec/semi_supervised.md 5.3).
+"""Joint3D-style consistency: student and teacher must agree on where boxes are.
 
 Joint3D itself is unpublished beyond its abstract; this is what its description and a left-over class of the S-SSAL
 release suggest, without that class's faults.
@@ -22,7 +22,7 @@ from ssal3d.semi.teacher_labels import TeacherLabels
 
 @MODELS.register_module()
 class ConsistencySSL3D(TeacherLabels):
-    """Learns from unlabelled frames only that refined RoIs must match the teacher's boxes.
+    """Demands of unlabelled frames that refined RoIs match the teacher's boxes; nothing else is learnt from them.
 
     Args:
         t_score: Score above which a box of the teacher counts, one value or by class name.

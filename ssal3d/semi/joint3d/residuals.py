@@ -1,4 +1,4 @@
-"""Agreement of two views: matched boxes of teacher and student (Joint3D-style, spec 5.3)."""
+"""Agreement of two views: matched boxes of teacher and student (Joint3D-style)."""
 
 import torch
 from mmcv.ops import box_iou_rotated

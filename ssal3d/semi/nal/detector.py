@@ -1,6 +1,7 @@
-"""NAL in 3D: confident boxes become labels once, mirrored views must agree (spec/semi_supervised.md 6).
+"""NAL in 3D: confident boxes become labels once, mirrored views must agree.
 
-"Not All Labels Are Equal" (Elezi et al. 2022) is a 2D method; the adaptation is ours.
+"Not All Labels Are Equal" (Elezi et al. 2022, arXiv 2106.11921) is a 2D method; the adaptation is ours, see
+docs/deviations.md#nal.
 """
 
 from collections.abc import Mapping, Sequence
@@ -95,8 +96,8 @@ class NAL3D(JudgedLabels):
 
     Args:
         threshold: Class probability of an anchor, in either view, above which the views must agree.
-        tau: The rule of `LoadAutoLabels`, for the log only: it tells how many labels would be right that the student
-            gave labelled frames now. Nothing is told if None.
+        tau: The rule of `LoadAutoLabels`, for the log only: the share of right labels if the student now labelled the
+            labelled frames. None logs nothing.
         min_points: Likewise.
         **kwargs: As for `JudgedLabels`; there is no teacher.
 

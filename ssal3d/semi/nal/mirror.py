@@ -1,4 +1,4 @@
-"""Agreement of the output maps of a scene and of its mirror image (NAL-3D, spec 6.2)."""
+"""Agreement of the output maps of a scene and of its mirror image (our 3D form of NAL, arXiv 2106.11921)."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def check_mirror_symmetry(
         axis: Coordinate that changes its sign.
 
     Raises:
-        UserError: If a rotation is no multiple of a quarter turn (to 0.01 rad) or a range not symmetric.
+        UserError: If a rotation is not a multiple of a quarter turn (to 0.01 rad), or a range is not symmetric.
     """
     for rotation in rotations:
         if abs(math.sin(2 * rotation)) > 0.02:

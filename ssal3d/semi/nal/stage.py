@@ -8,7 +8,7 @@ from mmengine.config import Config
 from ssal3d.errors import UserError
 from ssal3d.registry import STAGES
 from ssal3d.semi.nal.detector import LoadAutoLabels
-from ssal3d.semi.stage import SemiStage
+from ssal3d.semi.stage import TeacherStudentStage
 from ssal3d.stages.supervised import (
     FrameBoxes,
     StageInputs,
@@ -17,13 +17,13 @@ from ssal3d.stages.supervised import (
 
 
 @STAGES.register_module()
-class AutoLabelStage(SemiStage):
+class AutoLabelStage(TeacherStudentStage):
     """NAL: confident predictions of the previous stage's model are labels for the whole run, there is no teacher.
 
     Args:
         tau: Lowest score of a label, one value or by class name.
         min_points: Points that a label must hold.
-        **kwargs: As for `SemiStage`, without ``ema``.
+        **kwargs: As for `TeacherStudentStage`, without ``ema``.
 
     Raises:
         UserError: If the method's options hold the first two.

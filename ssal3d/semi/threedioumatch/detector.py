@@ -1,4 +1,4 @@
-"""3DIoUMatch: the teacher's boxes that pass two score thresholds are learnt as labels (spec/semi_supervised.md 4)."""
+"""3DIoUMatch: the teacher's boxes that pass two score thresholds are learnt as labels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from ssal3d.semi.teacher_labels import TeacherLabels
 
 @MODELS.register_module()
 class IoUMatch3D(TeacherLabels):
-    """PV-RCNN variant of 3DIoUMatch (Wang et al. 2021).
+    """PV-RCNN variant of 3DIoUMatch (Wang et al. 2021, arXiv 2012.04355); see docs/deviations.md#3dioumatch.
 
     Args:
         t_iou: Score above which a box of a class may be a pseudo label, by class name.

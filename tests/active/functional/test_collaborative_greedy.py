@@ -14,7 +14,7 @@ def test_manual_caps_of_the_shipped_configs():
 
 def test_manual_weights_are_scaled_to_the_number_of_classes():
     assert manual_caps(np.array([3.0, 11.0, 16.0]), 150) == pytest.approx([16, 56, 81])
-    barely_off = np.array([0.3, 1.1, 1.6 + 5e-7])  # within the tolerance of B-32: taken as it is
+    barely_off = np.array([0.3, 1.1, 1.6 + 5e-7])  # within the tolerance: taken as it is
     assert manual_caps(barely_off, 150)[0] == 16
 
 

@@ -1,4 +1,4 @@
-"""Confidence selection: the examples of spec 5.2."""
+"""Confidence selection: examples computed by hand."""
 
 from ssal3d.active import QuerySettings, select
 from ssal3d.active.samplers import ConfidenceSampler

@@ -1,4 +1,4 @@
-"""Entropy selection: the examples of spec 5.3."""
+"""Entropy selection: examples computed by hand."""
 
 import numpy as np
 import pytest

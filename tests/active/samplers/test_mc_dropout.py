@@ -1,4 +1,4 @@
-"""Monte-Carlo dropout: the examples of spec 5.4, and a slow copy."""
+"""Monte-Carlo dropout: examples computed by hand, and a slow copy."""
 
 from dataclasses import replace
 

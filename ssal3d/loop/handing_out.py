@@ -1,0 +1,278 @@
+"""A query that people answer: hand its frames out, stop, and take the labels when the experiment is resumed."""
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmdet3d.datasets import KittiDataset, WaymoDataset
+from mmdet3d.registry import DATASETS
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
+
+from ssal3d.active.query.query_file import Query
+from ssal3d.annotation.importing import Labels
+from ssal3d.annotation.model import LabelFrame
+from ssal3d.annotation.provenance import Export
+from ssal3d.annotation.sources import choose, frames_of_infos
+from ssal3d.annotation.store import store
+from ssal3d.annotation.telling import show_labels
+from ssal3d.data.infos import read_infos, write_infos
+from ssal3d.data.label_state import LabelState
+from ssal3d.errors import UserError, WaitingError
+from ssal3d.fileio import read_json, write_json
+from ssal3d.log import tell
+from ssal3d.loop.digests import differences
+from ssal3d.loop.drawn_boxes import with_drawn_boxes
+from ssal3d.loop.file_annotator import CHECKED, HANDED_OUT, RETURNED, FileAnnotator
+from ssal3d.predictions import read_predictions
+from ssal3d.terminal import print_table
+
+ASKED = 'asked.json'  # the query as it was handed out; query.json holds what came of it
+MADE_OF = 'made_of'  # in it: what the query was made of, which may not change while people work
+
+
+def check_people(config: Config, annotator: FileAnnotator) -> None:
+    """Check before anything is trained that frames of this data can be handed out and taken back.
+
+    Raises:
+        UserError: If the classes have no names in the tool, the data set's annotations cannot be written, or a setting
+            needs labels that nobody has.
+    """
+    data = config.pool_dataset
+    if issubclass(DATASETS.get(data.type), WaymoDataset):
+        raise UserError(
+            f'FileAnnotator: boxes that people drew cannot be written into the annotation file of a {data.type}; convert '
+            'the scans with `ssal3d create-data folder`'
+        )
+    if config.train_cfg.get('held_out_report'):
+        raise UserError(
+            'held_out_report: measures the frames that nobody labelled, which needs their labels; leave it out with a '
+            'FileAnnotator'
+        )
+    annotator.check(data.metainfo['classes'])
+
+
+def ask_people(
+    config: Config,
+    annotator: FileAnnotator,
+    work_dir: Path,
+    state: LabelState,
+    number: int,
+    made_of: Mapping[str, Any],
+    ask: Callable[[], Query],
+    models: tuple[Path | None, Path | None],
+) -> dict[str, Any]:
+    """Hand the frames of a query out, or take the labels back if they were handed out before.
+
+    Args:
+        config: The experiment's config.
+        annotator: How people work.
+        work_dir: The experiment's folder.
+        state: What was labelled before.
+        number: Number of the round; 0 for the initial frames.
+        made_of: JSON content: what the query is made of.
+        ask: Makes the query; called once, on rank 0.
+        models: Predictions of the query model and of the first one, for pre-labels.
+
+    Returns:
+        Facts for the journal; among its ``files`` label state, annotation file and query.
+
+    Raises:
+        WaitingError: If labels are still to come; on every process.
+        UserError: If the query would be made of something else now.
+    """
+    folder, labels = work_dir / (f'round_{number}' if number else 'initial'), work_dir / 'labels'
+    files = {
+        'labels': labels / f'round_{number}.json',
+        'annotations': labels / f'annotations_{number}.pkl',
+        'query': folder / 'query.json',
+    }
+    facts: dict[str, Any] | None = {'files': {}, **{role: str(p.relative_to(work_dir)) for role, p in files.items()}}
+    if is_main_process():
+        facts = _ask_or_take(config, annotator, folder, state, number, made_of, ask, models, files)
+    waits = [facts is None]
+    broadcast_object_list(waits)
+    if waits[0] or facts is None:
+        raise WaitingError(f'{folder}: waiting for labels')
+    return facts
+
+
+def _ask_or_take(
+    config: Config,
+    annotator: FileAnnotator,
+    folder: Path,
+    state: LabelState,
+    number: int,
+    made_of: Mapping[str, Any],
+    ask: Callable[[], Query],
+    models: tuple[Path | None, Path | None],
+    files: Mapping[str, Path],
+) -> dict[str, Any] | None:
+    """Return facts for the journal, None while labels are to come."""
+    if _is_asked(folder, made_of) and (folder / HANDED_OUT).exists():
+        facts = _take_back(config, annotator, folder, state, number, files)
+    else:
+        if not _is_asked(folder, made_of):
+            write_json(folder / ASKED, ask().to_json() | {MADE_OF: made_of})
+        _hand_out(config, annotator, folder, state, number, models)
+        facts = None
+    if facts is None:
+        _say_what_to_do(folder, annotator)
+    return facts
+
+
+def _is_asked(folder: Path, made_of: Mapping[str, Any]) -> bool:
+    """Return whether the frames were chosen before.
+
+    Raises:
+        UserError: If they would be chosen by something else now.
+    """
+    path = folder / ASKED
+    if not path.exists():
+        return False
+    old = read_json(path, required=(MADE_OF,))[MADE_OF]
+    for key, before, now in differences(old, made_of):
+        raise UserError(
+            f'{path}: the frames were handed out with {key} = {before!r}, now it is {now!r}; resume with the config that they '
+            f'were chosen with, or delete {path} and {folder / HANDED_OUT} to ask for other frames'
+        )
+    return True
+
+
+def _hand_out(
+    config: Config,
+    annotator: FileAnnotator,
+    folder: Path,
+    state: LabelState,
+    number: int,
+    models: tuple[Path | None, Path | None],
+) -> None:
+    query = Query.read(folder / ASKED)
+    if not query.frames:
+        raise UserError(f'{folder / ASKED}: the query chose no frame; raise query.budget, or end the experiment here')
+    facts = {
+        frame.frame_id: {
+            'rank': rank,
+            'utility': frame.utility,
+            'similarity': frame.similarity,
+            'predicted_boxes': dict(frame.predicted_boxes),
+        }
+        for rank, frame in enumerate(query.frames)
+    }
+    pool = _frames(config, annotator)
+    frames = [replace(f, facts=facts[f.frame_id]) for f in choose(pool, list(facts), _ann_file(config))]
+    predictions, reference = (read_predictions(path) if path else None for path in models)
+    export, notes = annotator.hand_out(frames, folder, state, number, folder / ASKED, predictions, reference)
+    counts = {name: 0 for name in state.classes}
+    for frame in export.frames.values():
+        for cuboid in frame.prelabels:
+            counts[cuboid.class_name] += 1
+    print_table(f'{len(frames)} frames to label, {annotator.format}', ('class', 'pre-labels'), counts.items())
+    for note in notes:
+        tell(f'note: {note}')
+
+
+def _say_what_to_do(folder: Path, annotator: FileAnnotator) -> None:
+    place = folder / HANDED_OUT
+    export = Export.read(place)
+    share = '' if annotator.wait_for == 1 else f'; {annotator.wait_for:.0%} of them are enough'
+    tell(f'{folder.name}: {len(export.frames)} frames wait for their labels in {place} ({export.tool}{share})')
+    tell(
+        f'  1. label them there, or put what the tool gives back into {folder / RETURNED} (a folder, or {RETURNED}.zip); '
+        f'frames that are right as they are go into {folder / CHECKED}, one id a line'
+    )
+    returned = annotator.returned(folder)
+    given = '' if returned is None else f' --from {shlex.quote(str(returned))}'
+    tell(f'  2. see how far you are: {_program("labels")} status {shlex.quote(str(place))}{given}')
+    tell(f'  3. go on: {_this_command()}')
+
+
+def _program(command: str) -> str:
+    return f'python tools/{command}.py' if Path(sys.argv[0]).parent.name == 'tools' else f'ssal3d {command}'
+
+
+def _this_command() -> str:
+    words = [word for word in sys.argv[1:] if not word.startswith(('--local_rank', '--local-rank'))]
+    if words[:1] == ['train']:
+        words = words[1:]
+    text = shlex.join([*words, *([] if '--resume' in words else ['--resume'])])
+    launcher = ' (with the same launcher)' if get_world_size() > 1 else ''
+    return f'{_program("train")} {text}{launcher}'
+
+
+def _take_back(
+    config: Config, annotator: FileAnnotator, folder: Path, state: LabelState, number: int, files: Mapping[str, Path]
+) -> dict[str, Any] | None:
+    """Return facts for the journal; None if too few frames are labelled."""
+    found, export = annotator.take_back(folder), Export.read(folder / HANDED_OUT)
+    show_labels(found, export)
+    labelled, asked = len(found.frames), len(export.frames)
+    if not labelled or labelled < annotator.wait_for * asked:
+        tell(f'{folder.name}: {labelled} of {asked} frames are labelled')
+        return None
+    store(found, state, number, files['labels'].parent, overwrite=True)
+    _write_annotations(config, state, found, files['annotations'])
+    query = answered(Query.read(folder / ASKED), found)
+    query.write(files['query'])
+    tell(f'{folder.name}: {labelled} of {asked} frames are labelled; the others stay in the pool, unlabelled')
+    return {
+        'files': dict(files),
+        'frames': labelled,
+        'spent': sum(query.spent_per_class.values()),
+        'spent_per_class': dict(query.spent_per_class),
+        'stopped': query.stopped,
+        'asked': asked,
+        'edits': dict(found.cost),
+    }
+
+
+def answered(query: Query, labels: Labels) -> Query:
+    """Return a query as it is after people answered: its labelled frames, with the boxes that were drawn.
+
+    Args:
+        query: As it was handed out, charged by predicted boxes.
+        labels: What came back.
+    """
+    classes = list(query.spent_per_class)
+    boxes = dict(labels.counts(classes))
+    frames = tuple(
+        replace(frame, annotated_boxes=boxes[frame.frame_id]) for frame in query.frames if frame.frame_id in boxes
+    )
+    counts = np.array([[boxes[frame.frame_id][name] for name in classes] for frame in frames], dtype=np.int64)
+    note = (
+        f'{len(query.frames)} frames were handed out for {query.spent:g} {query.settings.pricing.plural} as predicted; '
+        f'{len(frames)} came back labelled'
+    )
+    return replace(
+        query,
+        frames=frames,
+        cost='annotated',
+        spent=float(query.settings.pricing.prices(counts, classes).sum()),
+        spent_per_class=dict(zip(classes, counts.sum(axis=0).tolist())),
+        warnings=(*query.warnings, note),
+    )
+
+
+def _write_annotations(config: Config, state: LabelState, found: Labels, path: Path) -> None:
+    pool = frames_of_infos(_ann_file(config), _scans(config))
+    drawn = {frame.frame_id: replace(pool[frame.frame_id], cuboids=frame.cuboids) for frame in found.frames}
+    in_camera = issubclass(DATASETS.get(config.pool_dataset.type), KittiDataset)
+    infos = read_infos(_ann_file(config))
+    write_infos(path, with_drawn_boxes(infos, set(state.frame_ids), drawn, in_camera))
+
+
+def _frames(config: Config, annotator: FileAnnotator) -> dict[str, LabelFrame]:
+    """Return the frames of the pool with the scans and images that the annotators see."""
+    return frames_of_infos(_ann_file(config), annotator.scans or _scans(config), annotator.images)
+
+
+def _ann_file(config: Config) -> Path:
+    return Path(config.pool_dataset.data_root, config.pool_dataset.ann_file)
+
+
+def _scans(config: Config) -> Path:
+    return Path(config.pool_dataset.data_root, config.pool_dataset.get('data_prefix', {}).get('pts', ''))

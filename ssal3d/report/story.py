@@ -1,0 +1,120 @@
+"""The frank summary: what was run, what was labelled, and whether it helped."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ssal3d.report.comparison import Group, detectors, first_measure, is_final, spread
+from ssal3d.report.experiment import Experiment, sampler_name
+from ssal3d.report.html import counts_of, words_of
+
+CLOSE = 1.0  # points of AP that are called "about the same"
+
+
+def story(groups: Sequence[Group]) -> list[tuple[str, str]]:
+    """Return the summary of experiments as questions and answers.
+
+    Args:
+        groups: The experiments; the first group is told, the others are compared with it.
+    """
+    return [
+        ('What was run?', _what_was_run(groups[0])),
+        ('What was labelled?', _what_was_labelled(groups[0].first)),
+        ('Did it help?', _did_it_help(groups[0])),
+        *(('Which model goes on?', line) for line in _refused(groups[0].first)),
+        *((f'Against {rival.name}?', _against(groups[0], rival)) for rival in groups[1:]),
+        ('How sure is that?', _caution(groups)),
+    ]
+
+
+def _what_was_run(some: Group) -> str:
+    first, queries = some.first, list(some.first.queries.values())
+    samplers = words_of(list(dict.fromkeys(map(sampler_name, queries))))
+    rounds = f'{len(queries)} {"query" if len(queries) == 1 else "queries"} by {samplers}' if queries else 'no query'
+    seeds = words_of([str(run.card.get('seed')) for run in some.runs])
+    runs = 'one run' if len(some.runs) == 1 else f'{len(some.runs)} runs'
+    stages = words_of([name.partition('/')[2] or name for names in detectors(first).values() for name in names])
+    return (
+        f'{some.name}, {runs} (seed {seeds}) with {rounds} on a pool of {first.labels.pool_size} frames. '
+        f'Detectors, in the order of training: {stages or "none yet"}.'
+    )
+
+
+def _what_was_labelled(first: Experiment) -> str:
+    purchases = first.purchases
+    if not purchases:
+        return 'Nothing yet.'
+    state = first.labels
+    parts = []
+    for name, step in purchases.items():
+        boxes = sum(step['spent_per_class'].values())
+        who = 'The start' if name == 'initial' else f'The query of {name.partition("/")[0].replace("_", " ")}'
+        parts.append(f'{who}: {step["frames"]} frames with {boxes} boxes ({counts_of(step["spent_per_class"])}).')
+    total, share = sum(state.counts.values()), 100 * len(state.frames) / max(state.pool_size, 1)
+    line = f'{len(state.frames)} of {state.pool_size} frames ({share:.0f} %) with {total} boxes.'
+    return ' '.join((line, *parts))
+
+
+def _did_it_help(some: Group) -> str:
+    measure, names = first_measure([some]), detectors(some.first)
+    stages = [stage for group in names.values() for stage in group]
+    if not stages:
+        return 'No detector is measured yet.'
+    before, end = stages[0], stages[-1]
+    start = f'the first detector ({before}, {some.first.boxes_of_stage[before]} boxes) has {spread(some.values(before, measure))}'
+    if not is_final(end) or end == before:
+        return f'Nobody can say yet: {start} mean AP ({measure.title}), and no final detector is measured.'
+    finals = [f'{stage} {spread(some.values(stage, measure))}' for stage in list(names.values())[-1]]
+    change = float(np.mean(some.values(end, measure)) - np.mean(some.values(before, measure)))
+    return (
+        f'In mean AP ({measure.title}) {start}; with {some.first.boxes_of_stage[end]} boxes the final ones have: '
+        f'{words_of(finals)}. From the first to the last one that is {_change(change)}. {_by_class(some, before, end)}'
+    )
+
+
+def _refused(first: Experiment) -> Iterator[str]:
+    for step in first.promotions:
+        if step['refused']:
+            yield f'The guard kept {step["promoted"]}: {step["refused"]} fell below it on the val split.'
+
+
+def _by_class(some: Group, before: str, end: str) -> str:
+    measure, changes = first_measure([some]), {}
+    for name in some.first.classes:
+        values = []
+        for run in some.runs:
+            found = [run.average_precision(stage, measure).get(name) for stage in (before, end) if stage in run.stages]
+            if len(found) == 2 and None not in found:
+                values.append(found[1] - found[0])  # type: ignore[operator]
+        if values:
+            changes[name] = float(np.mean(values))
+    return f'By class: {words_of([f"{name} {change:+.1f}" for name, change in changes.items()])}.' if changes else ''
+
+
+def _against(ours: Group, rival: Group) -> str:
+    measure = first_measure([ours])
+    last = [[stage for group in detectors(some.first).values() for stage in group][-1:] for some in (ours, rival)]
+    if not all(last) or not all(is_final(stage) for (stage,) in last):
+        return 'One of them has no final detector yet.'
+    own, other = (some.values(stage, measure) for some, (stage,) in zip((ours, rival), last))
+    boxes = [some.first.boxes_of_stage[stage] for some, (stage,) in zip((ours, rival), last)]
+    change = float(np.mean(own) - np.mean(other))
+    return (
+        f'Its last detector has {spread(other)} with {boxes[1]} boxes, ours {spread(own)} with '
+        f'{boxes[0]}. Ours is {_change(change)}.'
+    )
+
+
+def _change(points: float) -> str:
+    if abs(points) < CLOSE:
+        return f'about the same ({points:+.1f} points)'
+    return f'{abs(points):.1f} points {"better" if points > 0 else "worse"}'
+
+
+def _caution(groups: Sequence[Group]) -> str:
+    if all(len(some.runs) > 1 for some in groups):
+        return 'Numbers in brackets are the lowest and the highest run; with few seeds, ranges that overlap decide nothing.'
+    return (
+        'Settings with one run and one seed say little. Another seed often moves AP by several points, more on '
+        'rare classes; compare runs with several seeds before you believe a small difference.'
+    )
