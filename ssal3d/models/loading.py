@@ -29,10 +29,10 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
         UserError: If the checkpoint is missing or belongs to another model, or the device is a GPU that mmcv or spconv
             cannot use.
     """
-    require_checkpoint(checkpoint)
     device = device or get_device()
     if torch.device(device).type == 'cuda':
         require_usable_gpu()
+    require_checkpoint(checkpoint)
     init_default_scope(config.get('default_scope', 'mmdet3d'))
     model = MODELS.build(copy.deepcopy(config.model))  # a detector writes into what it is built from
     try:

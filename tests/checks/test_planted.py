@@ -449,7 +449,7 @@ PLANTED = {
         PILLARS,
         "train_cfg = dict(final=['supervised', 'threedioumatch'])",
         'train_cfg',
-        'learns from the RoIs of a PV-RCNN',
+        "stage 'threedioumatch' (TeacherStudentStage) learns from 'rpn_scores_3d'",
         'ActiveVoxelNet',
     ),
     'a stage that needs another one before it': (

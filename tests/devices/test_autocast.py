@@ -123,13 +123,13 @@ def test_every_method_takes_a_step_in_mixed_precision(stage, dtype):
 @pytest.mark.parametrize('stage', METHODS)
 def test_the_student_loses_what_it_loses_in_single_precision(stage, monkeypatch):
     """The teacher stays in single precision: which of two boxes with nearly equal scores it takes is not arithmetic."""
-    predictions = SemiDetector3D.predictions
+    predicted_samples = SemiDetector3D.predicted_samples
 
     def in_single_precision(self, *args, **kwargs):
         with dense_in(torch.float32):
-            return predictions(self, *args, **kwargs)
+            return predicted_samples(self, *args, **kwargs)
 
-    monkeypatch.setattr(SemiDetector3D, 'predictions', in_single_precision)
+    monkeypatch.setattr(SemiDetector3D, 'predicted_samples', in_single_precision)
     _, losses = step_in(torch.float16, stage)
     names = [name for name in losses if 'rpn' in name]  # behind them RoIs are chosen, by scores again
     expected = {name: float(total(on_cpu(stage)[1][name])) for name in names}

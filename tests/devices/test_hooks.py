@@ -97,11 +97,19 @@ def test_a_stage_runs_from_its_data_to_its_checkpoint(run, tmp_path, name):
 
 
 def require_same_way(begin, expected, found):
-    """Weights that set out together arrive together, but for a twentieth of the way."""
+    """Weights that set out together arrive together, but for a twentieth of the way.
+
+    Gradients that nearly cancel have the rounding errors of what they cancel: a tensor that hardly moves is measured by the
+    longest way, too.
+    """
     assert expected.keys() == found.keys()
-    for key, before in begin.items():
-        for part in ('', 'student.', 'teacher.'):
-            after = expected.get(part + key)
-            if after is not None and after.is_floating_point():
-                moved, apart = (after - before).norm(), (found[part + key] - after).norm()
-                assert apart <= 0.05 * moved + 1e-5 * before.norm() + 1e-6, part + key
+    pairs = [
+        (name, before, expected[name], found[name])
+        for key, before in begin.items()
+        for name in (key, f'student.{key}', f'teacher.{key}')
+        if name in expected and expected[name].is_floating_point()
+    ]
+    longest = max((after - before).norm() for _, before, after, _ in pairs)
+    for name, before, after, other in pairs:
+        moved, apart = (after - before).norm(), (other - after).norm()
+        assert apart <= 0.05 * moved + 1e-5 * (before.norm() + longest), name

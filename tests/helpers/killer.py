@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 import ssal3d.bank.box_bank
 import ssal3d.loop.journal
 import ssal3d.loop.steps
-import ssal3d.predictions.pool_inference
+import ssal3d.predictions.part_files
 import ssal3d.stages.run
 
 WHERE, _, WHAT = os.environ['SSAL3D_TEST_KILL_AT'].partition(' ')
@@ -68,7 +68,7 @@ class KillHook(Hook):
 
 follow_steps(ssal3d.loop.steps.Steps)
 kill_before_recording(ssal3d.loop.journal.Journal)
-counted(ssal3d.predictions.pool_inference, 'write_part', 'part')
+counted(ssal3d.predictions.part_files, 'write_part', 'part')
 counted(ssal3d.bank.box_bank.BoxBank, 'publish', 'publish', before=False)
 counted(ssal3d.stages.run.QuietRunner, 'save_checkpoint', 'checkpoint')
 
