@@ -96,8 +96,9 @@ def test_all_of_several_processes_stop_and_wait(hall, tmp_path):
 
 def check_annotations(work, state):
     """What the final model learnt from: the boxes of the files, in all labelled frames and in no other."""
-    (boxes, _), *_ = read_experiment(work).annotated(state.frame_ids[:1])
-    assert len(boxes) == 2, 'a report shows what people drew'
+    shown = read_experiment(work)
+    drawn = shown.pool.bought(state.frame_ids[:1], state.frame_ids, shown.classes)
+    assert len(drawn.boxes) == 2, 'a report shows what people drew'
     infos = {frame_id(info): info for info in read_infos(work / 'labels' / 'annotations_2.pkl')['data_list']}
     assert {name for name, info in infos.items() if 'instances' in info} == set(state.frame_ids)
     for frame in state.frames:
