@@ -117,7 +117,7 @@ def read_json(path: str | os.PathLike, *, schema: bool = True, required: tuple[s
         required: Keys that must be there.
 
     Raises:
-        UserError: If the file is missing, is no JSON, has another schema or lacks a key.
+        UserError: If the file is missing, is not JSON, has another schema or lacks a key.
     """
     path = Path(path)
     try:

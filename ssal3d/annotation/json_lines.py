@@ -43,7 +43,7 @@ def read_located_json(path: str | Path) -> Any:
     """Read a JSON file whose objects know their line.
 
     Raises:
-        UserError: If the file is missing or is no JSON; names the line.
+        UserError: If the file is missing or is not JSON; names the line.
     """
     path = Path(path)
     try:

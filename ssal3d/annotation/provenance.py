@@ -71,6 +71,14 @@ class Export:
     checkpoint_sha256: str = ''
     source: Mapping[str, Any] = field(default_factory=dict)
 
+    def prelabels_of_class(self) -> dict[str, int]:
+        """Return the number of pre-labels of each class."""
+        counts = {name: 0 for name in self.classes}
+        for frame in self.frames.values():
+            for cuboid in frame.prelabels:
+                counts[cuboid.class_name] += 1
+        return counts
+
     def write(self, folder: Path) -> None:
         """Write ``ssal3d_export.json`` into a folder."""
         write_json(
@@ -107,7 +115,7 @@ class Export:
             frames = {str(key): _read_frame(str(key), entry) for key, entry in content['frames'].items()}
             unsafe = [name for name in frames if Path(name).name != name]
             if unsafe:
-                raise ValueError(f'frame id {unsafe[0]!r} is no file name')
+                raise ValueError(f'frame id {unsafe[0]!r} is not a file name')
             return cls(
                 **{key: content[key] for key in keys if key not in ('classes', 'frames')},
                 classes=tuple(content['classes']),

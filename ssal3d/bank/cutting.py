@@ -61,7 +61,7 @@ def cut_labelled_objects(
         executor: Cuts frames side by side; None for one by one. Changes no byte.
 
     Raises:
-        UserError: If there is no frame, or a cloud is no ``(N, C)`` float32 array of equal C.
+        UserError: If there is no frame, or a cloud is not an ``(N, C)`` float32 array of equal C.
     """
     if not len(labelled.frame_ids):
         raise UserError('the paste database needs at least one labelled frame, found none')
@@ -89,7 +89,7 @@ def check_points(points: NDArray[np.float32], frame_id: str) -> NDArray[np.float
     """Return the cloud, contiguous.
 
     Raises:
-        UserError: If it is no ``(N, C)`` float32 array with at least three columns.
+        UserError: If it is not an ``(N, C)`` float32 array with at least three columns.
     """
     if not isinstance(points, np.ndarray) or points.ndim != 2 or points.shape[1] < 3 or points.dtype != np.float32:
         found = f'{getattr(points, "dtype", type(points).__name__)} {getattr(points, "shape", "")}'

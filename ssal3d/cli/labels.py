@@ -181,10 +181,7 @@ def _export(
             'iou': iou,
         },
     )
-    counts = {name: 0 for name in state.classes}
-    for frame in export.frames.values():
-        for cuboid in frame.prelabels:
-            counts[cuboid.class_name] += 1
+    counts = export.prelabels_of_class()
     print_table(f'{len(chosen)} frames for {format} in {out}', ('class', 'pre-labels'), counts.items())
     for note in notes:
         console.print(f'note: {note}', highlight=False, markup=False)

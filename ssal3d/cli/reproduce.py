@@ -62,10 +62,9 @@ def _run(arguments: argparse.Namespace) -> None:
     todo = [experiment for experiment in experiments if not is_finished(experiment)]
     console.print(f'{len(todo)} of {len(experiments)} experiments to run', highlight=False)
     places = {seed: prepare(arguments.dataset, _work_dir(arguments) / 'sim', seed) for seed in {e.seed for e in todo}}
-    options = dict(word.split('=', 1) for word in arguments.cfg_options)
     jobs = Jobs(
         todo,
-        lambda experiment: {**places[experiment.seed], **options},
+        lambda experiment: [*places[experiment.seed], *arguments.cfg_options],
         arguments.jobs or _usual_jobs(),
         lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
         lambda: merge(_results(arguments), collect(arguments.dataset, experiments)),

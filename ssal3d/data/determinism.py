@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from mmdet3d.registry import DATASETS
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from ssal3d.errors import UserError
@@ -79,8 +81,12 @@ class SeededRepeatDataset(Dataset):
         """Return which frame sample ``index`` of the epoch is."""
         if self.length is None:
             return index % self.frames
-        order = generator(self.seed, self.frames).permutation(self.frames)
-        return int(order[(int(self._epoch) * self.length + index) % self.frames])
+        return int(self._order[(int(self._epoch) * self.length + index) % self.frames])
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        """The order of the frames that an epoch after the other walks through."""
+        return generator(self.seed, self.frames).permutation(self.frames)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the samples that follow."""

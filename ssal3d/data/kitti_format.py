@@ -79,7 +79,7 @@ def read_calibration(path: str | Path) -> Calibration:
     for name in _REQUIRED[1:]:
         rotation = matrices[name][:3, :3]
         if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-2):
-            raise UserError(f'{path}: the first three columns of {name} are no rotation; restore the file')
+            raise UserError(f'{path}: the first three columns of {name} are not a rotation; restore the file')
     return Calibration(matrices)
 
 

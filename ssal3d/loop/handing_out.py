@@ -167,10 +167,7 @@ def _hand_out(
     frames = [replace(f, facts=facts[f.frame_id]) for f in choose(pool, list(facts), _ann_file(config))]
     predictions, reference = (read_predictions(path) if path else None for path in models)
     export, notes = annotator.hand_out(frames, folder, state, number, folder / ASKED, predictions, reference)
-    counts = {name: 0 for name in state.classes}
-    for frame in export.frames.values():
-        for cuboid in frame.prelabels:
-            counts[cuboid.class_name] += 1
+    counts = export.prelabels_of_class()
     print_table(f'{len(frames)} frames to label, {annotator.format}', ('class', 'pre-labels'), counts.items())
     for note in notes:
         tell(f'note: {note}')

@@ -46,6 +46,29 @@ class QueriedModel:
     labelled: Path | None = None
 
 
+@dataclass(frozen=True)
+class _Question:
+    """What a query is made of.
+
+    Attributes:
+        config: The experiment's config.
+        entry: The query's entry in ``initial`` or ``rounds``.
+        work_dir: The experiment's folder.
+        state: What is labelled before it.
+        number: Number of the round; 0 for the initial frames.
+        tables: Predictions by role.
+        paths: Where labels and predictions lie, by role.
+    """
+
+    config: Config
+    entry: Mapping[str, Any]
+    work_dir: Path
+    state: LabelState
+    number: int
+    tables: Mapping[str, PoolPredictions | None]
+    paths: Mapping[str, Path | None]
+
+
 def build_sampler(config: Config, entry: Mapping[str, Any]) -> ActiveSampler:
     """Return the sampler of a query: the entry's own, else the config's ``active_sampler``."""
     sampler = entry.get('sampler') or config.get('active_sampler')
@@ -140,7 +163,8 @@ def buy_initial_frames(
     view = DATASETS.build(dict(type='UnlabelledView', dataset=dict(config.pool_dataset, pipeline=[])))
     classes = view.metainfo['classes']
     state = LabelState.empty(classes, Path(config.pool_dataset.ann_file).stem, view.frame_ids)
-    return _buy(config, entry, annotator, work_dir, state, 0, {'predictions': pool_of_ids(view.frame_ids, classes)}, {})
+    tables = {'predictions': pool_of_ids(view.frame_ids, classes)}
+    return _buy(_Question(config, entry, work_dir, state, 0, tables, {}), annotator)
 
 
 def take_labels(
@@ -226,28 +250,20 @@ def buy_frames(
         'reference_predictions': other.predictions if other else None,
         'labelled_reference_predictions': other.labelled if other else None,
     }
-    return _buy(config, entry, annotator, work_dir, LabelState.read(labels), number, tables, paths)
+    return _buy(_Question(config, entry, work_dir, LabelState.read(labels), number, tables, paths), annotator)
 
 
-def _buy(
-    config: Config,
-    entry: Mapping[str, Any],
-    annotator: Mapping[str, Any],
-    work_dir: Path,
-    state: LabelState,
-    number: int,
-    tables: Mapping[str, PoolPredictions | None],
-    paths: Mapping[str, Path | None],
-) -> dict[str, Any]:
+def _buy(question: _Question, annotator: Mapping[str, Any]) -> dict[str, Any]:
     """Run one query on rank 0 and write its results; the other ranks only learn where they are."""
     if is_patient(annotator):
-        return _ask(config, entry, annotator, work_dir, state, number, tables, paths)
+        return _ask(question, annotator)
+    config, work_dir, state, number = question.config, question.work_dir, question.state, question.number
     folder = work_dir / (f'round_{number}' if number else 'initial')
     files = {'labels': work_dir / 'labels' / f'round_{number}.json', 'query': folder / 'query.json'}
     if not is_main_process():
         return {'files': {}, **{role: str(path.relative_to(work_dir)) for role, path in files.items()}}
     oracle = _annotator(config, annotator, state, work_dir)
-    query = _select(config, entry, work_dir, state, number, tables, paths, oracle)
+    query = _select(question, oracle)
     query.write(files['query'])
     state.buy(number, query.purchases).write(files['labels'])
     return {
@@ -259,52 +275,37 @@ def _buy(
     }
 
 
-def _ask(
-    config: Config,
-    entry: Mapping[str, Any],
-    annotator: Mapping[str, Any],
-    work_dir: Path,
-    state: LabelState,
-    number: int,
-    tables: Mapping[str, PoolPredictions | None],
-    paths: Mapping[str, Path | None],
-) -> dict[str, Any]:
+def _ask(question: _Question, annotator: Mapping[str, Any]) -> dict[str, Any]:
     """Let people answer a query, whose budget is counted as predicted because nobody knows the boxes yet."""
 
     def ask() -> Query:
-        query = _select(config, entry, work_dir, state, number, tables, paths)
+        query = _select(question)
         tell_query(query)
         return query
 
+    config, number = question.config, question.number
     made_of = {
-        'sampler': build_sampler(config, entry).config,
-        'query': settings_of(config, entry, number).to_json(),
+        'sampler': build_sampler(config, question.entry).config,
+        'query': settings_of(config, question.entry, number).to_json(),
         'seed': seed_of(config, number),
-        'inputs': {role: facts['sha256'] for role, facts in describe_inputs(paths, tables).items()},
+        'inputs': {role: facts['sha256'] for role, facts in describe_inputs(question.paths, question.tables).items()},
     }
     people = build_annotator(annotator)
     assert isinstance(people, FileAnnotator)
-    models = (paths.get('predictions'), paths.get('reference_predictions'))
-    return ask_people(config, people, work_dir, state, number, json.loads(json.dumps(made_of)), ask, models)
+    models = (question.paths.get('predictions'), question.paths.get('reference_predictions'))
+    made_of = json.loads(json.dumps(made_of))
+    return ask_people(config, people, question.work_dir, question.state, number, made_of, ask, models)
 
 
-def _select(
-    config: Config,
-    entry: Mapping[str, Any],
-    work_dir: Path,
-    state: LabelState,
-    number: int,
-    tables: Mapping[str, PoolPredictions | None],
-    paths: Mapping[str, Path | None],
-    oracle: Annotator | None = None,
-) -> Query:
+def _select(question: _Question, oracle: Annotator | None = None) -> Query:
     """Choose frames; without somebody who answers at once, for a price that is predicted."""
-    settings, pool = settings_of(config, entry, number), tables['predictions']
+    config, number, tables = question.config, question.number, question.tables
+    settings, pool = settings_of(config, question.entry, number), tables['predictions']
     assert pool is not None
     query = select(
-        build_sampler(config, entry),
+        build_sampler(config, question.entry),
         pool,
-        state,
+        question.state,
         settings,
         seed=seed_of(config, number),
         reference=tables.get('reference_predictions'),
@@ -314,7 +315,7 @@ def _select(
         annotate=oracle.annotate if oracle else None,
         round_number=number,
     )
-    return replace(query, inputs=describe_inputs(paths, tables, work_dir))
+    return replace(query, inputs=describe_inputs(question.paths, tables, question.work_dir))
 
 
 def check_annotator(config: Config, annotator: Mapping[str, Any]) -> None:

@@ -51,7 +51,7 @@ class StartFrom:
             if name not in known:
                 raise unknown_name('option of start_from', name, known)
         if not Path(options.get('checkpoint', '')).is_file():
-            raise UserError(f'start_from: {options.get("checkpoint")!r} is no file; give the path of a checkpoint')
+            raise UserError(f'start_from: {options.get("checkpoint")!r} is not a file; give the path of a checkpoint')
         found = cls(**options)
         if found.use not in USES:
             raise unknown_name('start_from.use', found.use, list(USES))

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ssal3d.errors import UserError
 from ssal3d.models.anchor_targets import IGNORED, assign_anchors
-from ssal3d.models.frame_losses import weighted_anchor_targets
+from ssal3d.models.frame_losses import WeightedAnchorTargets
 from ssal3d.models.gradients import anchor_score_derivatives, outer_product_sums
 from ssal3d.models.sparse_focal_loss import sparse_focal_loss
 
@@ -26,7 +26,7 @@ EPS = torch.finfo(torch.float32).eps  # mmdet's, beside the number of positive a
 
 
 @MODELS.register_module()
-class ActiveAnchor3DHead(Anchor3DHead):
+class ActiveAnchor3DHead(WeightedAnchorTargets, Anchor3DHead):
     """Anchor head whose results carry one-vs-all class logits as ``class_logits`` (N, C).
 
     On the CPU its three 1 x 1 convolutions are one matrix product, and training looks at boxes and directions of
@@ -147,20 +147,6 @@ class ActiveAnchor3DHead(Anchor3DHead):
         loss_bbox, loss_dir = self._box_losses(cells, anchors, positives, boxes, count)
         losses = {'loss_cls': [focal.loss_weight * total / (count + EPS)], 'loss_bbox': [loss_bbox]}
         return losses | {'loss_dir': [loss_dir]}
-
-    def anchor_target_3d(
-        self, anchor_list: list, batch_gt_instances_3d: list, batch_input_metas: list, **kwargs: Any
-    ) -> tuple:
-        """Return the stock targets with the weights of boxes applied.
-
-        Args:
-            anchor_list: Anchors of each frame.
-            batch_gt_instances_3d: Boxes of each frame, perhaps with ``weights``.
-            batch_input_metas: Metainfo of each frame, perhaps with ``positives_only``.
-            **kwargs: As in the stock head.
-        """
-        targets = super().anchor_target_3d(anchor_list, batch_gt_instances_3d, batch_input_metas, **kwargs)
-        return weighted_anchor_targets(self, anchor_list, batch_gt_instances_3d, batch_input_metas, targets)
 
     def _box_losses(
         self, cells: Tensor, anchors: Tensor, positives: Tensor, boxes: Tensor, count: int

@@ -136,6 +136,25 @@ def _roi_targets(head: Any, result: Any, truth: InstanceData, meta: dict) -> lis
     return targets
 
 
+class WeightedAnchorTargets:
+    """What makes an anchor head of MMDetection3D respect the weights of boxes; stands before it among the bases."""
+
+    def anchor_target_3d(
+        self, anchor_list: list, batch_gt_instances_3d: list, batch_input_metas: list, **kwargs: Any
+    ) -> tuple:
+        """Return the stock targets with the weights of boxes applied.
+
+        Args:
+            anchor_list: Anchors of each frame.
+            batch_gt_instances_3d: Boxes of each frame, perhaps with ``weights``.
+            batch_input_metas: Metainfo of each frame, perhaps with ``positives_only``.
+            **kwargs: As in the stock head.
+        """
+        stock = super().anchor_target_3d
+        targets = stock(anchor_list, batch_gt_instances_3d, batch_input_metas, **kwargs)
+        return weighted_anchor_targets(self, anchor_list, batch_gt_instances_3d, batch_input_metas, targets)
+
+
 def weighted_anchor_targets(
     head: Any, anchors: Sequence[Tensor], truths: Sequence[InstanceData], metas: Sequence[dict], targets: tuple
 ) -> tuple:

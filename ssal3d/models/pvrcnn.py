@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ssal3d.data.boxes import raised
 from ssal3d.models.class_quality import ClassQuality, aligned_iou_3d
 from ssal3d.models.extraction import Extraction
-from ssal3d.models.frame_losses import frame_outputs, weighted_anchor_targets
+from ssal3d.models.frame_losses import WeightedAnchorTargets, frame_outputs
 from ssal3d.models.gradients import (
     anchor_score_derivatives,
     outer_product_sums,
@@ -37,26 +37,12 @@ LOGIT_EPS = 1e-6
 
 
 @MODELS.register_module()
-class ActivePartA2RPNHead(PartA2RPNHead):
+class ActivePartA2RPNHead(WeightedAnchorTargets, PartA2RPNHead):
     """RPN head whose proposals carry one-vs-all class logits as ``class_logits`` (R, C).
 
     The stock head stores sigmoid probabilities when it pruned anchors to ``nms_pre`` and raw logits when it did not.
     In training, boxes may have weights (see `ssal3d.models.frame_losses`).
     """
-
-    def anchor_target_3d(
-        self, anchor_list: list, batch_gt_instances_3d: list, batch_input_metas: list, **kwargs: Any
-    ) -> tuple:
-        """Return the stock targets with the weights of boxes applied.
-
-        Args:
-            anchor_list: Anchors of each frame.
-            batch_gt_instances_3d: Boxes of each frame, perhaps with ``weights``.
-            batch_input_metas: Metainfo of each frame, perhaps with ``positives_only``.
-            **kwargs: As in the stock head.
-        """
-        targets = super().anchor_target_3d(anchor_list, batch_gt_instances_3d, batch_input_metas, **kwargs)
-        return weighted_anchor_targets(self, anchor_list, batch_gt_instances_3d, batch_input_metas, targets)
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
         """Return class logits, residuals and direction logits of each level, in single precision.

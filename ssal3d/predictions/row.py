@@ -53,7 +53,7 @@ def _array(frame: str, value: Any, spec: Column) -> np.ndarray:
     except ValueError:
         array, number = np.empty(0), False
     if not number:
-        raise UserError(f'frame {frame}: {spec.name} are no numbers in rows of one length; expected {spec.meaning}')
+        raise UserError(f'frame {frame}: {spec.name} are not numbers in rows of one length; expected {spec.meaning}')
     if spec.name == 'bboxes_3d' and array.size and (array.ndim != 2 or array.shape[1] != 7):
         raise UserError(f'frame {frame}: bboxes_3d have the shape {array.shape}, expected (N, 7): {spec.meaning}')
     return array

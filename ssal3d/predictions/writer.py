@@ -75,7 +75,7 @@ class PredictionWriter:
             **values: Values by column; see `ssal3d.predictions.schema`.
 
         Raises:
-            UserError: If the id is no text or was added before, a column is missing, was not declared or has another
+            UserError: If the id is not a text or was added before, a column is missing, was not declared or has another
                 shape, or a value is out of range; the message names the frame.
         """
         if not isinstance(frame_id, str) or not frame_id:

@@ -12,7 +12,7 @@ VAL_SEED = 900  # of no pool
 OTHERS = 20  # frames of a simulation's other split, which nobody reads
 
 
-def prepare(dataset: str, root: Path, seed: int) -> dict[str, str]:
+def prepare(dataset: str, root: Path, seed: int) -> list[str]:
     """Bring the frames of a seed into place, and return what a training must be told of them.
 
     Args:
@@ -21,7 +21,7 @@ def prepare(dataset: str, root: Path, seed: int) -> dict[str, str]:
         seed: The seed, which is also that of the pool.
 
     Returns:
-        Overrides of the config, by dotted key.
+        Changes to the config, ``KEY=VALUE``.
 
     Raises:
         UserError: If KITTI is not there.
@@ -33,16 +33,15 @@ def prepare(dataset: str, root: Path, seed: int) -> dict[str, str]:
                 f'{folder}: found no kitti_infos_train.pkl; convert KITTI with `ssal3d create-data kitti`, and name the '
                 'folder in SSAL3D_KITTI'
             )
-        return {}
+        return []
     val = simulate(root / 'val', VAL + OTHERS, VAL, VAL_SEED)
     pool = simulate(root / f'pool_{seed}', POOL + OTHERS, OTHERS, seed)
-    return {
-        'data_root': str(pool),
-        'val_dataloader.dataset.data_root': str(val),
-        'test_dataloader.dataset.data_root': str(val),
-        'val_evaluator.ann_file': str(val / 'kitti_infos_val.pkl'),
-        'test_evaluator.ann_file': str(val / 'kitti_infos_val.pkl'),
-    }
+    annotations = val / 'kitti_infos_val.pkl'
+    return [
+        f'data_root={pool}',
+        *(f'{name}_dataloader.dataset.data_root={val}' for name in ('val', 'test')),
+        *(f'{name}_evaluator.ann_file={annotations}' for name in ('val', 'test')),
+    ]
 
 
 def simulate(folder: Path, frames: int, val: int, seed: int) -> Path:

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +22,7 @@ class Jobs:
 
     Args:
         experiments: What to run, in this order where nothing is shared.
-        settings: Overrides of an experiment's config for where its frames are.
+        settings: Changes to an experiment's config, ``KEY=VALUE``, e.g. where its frames are.
         at_once: Processes side by side.
         tell: Called with one line when something starts or ends.
         after: Called when an experiment has ended well.
@@ -31,7 +31,7 @@ class Jobs:
     def __init__(
         self,
         experiments: Sequence[Experiment],
-        settings: Callable[[Experiment], Mapping[str, str]],
+        settings: Callable[[Experiment], Sequence[str]],
         at_once: int,
         tell: Callable[[str], None],
         after: Callable[[], object],
@@ -85,7 +85,7 @@ class Jobs:
             self.tell(f'{folder}: was run with other settings; its steps are checked one by one')
         experiment.config.write_text(experiment.config_text())
         known = sorted(path.parent for path in folder.parent.glob('*/journal.json') if path.parent != folder)
-        options = [f'{key}={value}' for key, value in self.settings(experiment).items()]
+        options = list(self.settings(experiment))
         if known:
             options.append(f'train_cfg.reuse={[str(path) for path in known]}')
         command = ['train', str(experiment.config), '--work-dir', str(folder), '--resume']

@@ -55,8 +55,8 @@ def test_pixels_by_hand(calibration):
         ('R0_rect: 1 0 0', 'R0_rect: 1 x 0', r'line 5: malformed R0_rect'),
         ('P2: 721.5377', 'P2: nan', r'line 3: malformed P2'),
         ('P2: 721', 'Q2: 721', r'no matrix P2'),
-        ('Tr_velo_to_cam: 0 -1', 'Tr_velo_to_cam: 0 -7', r'Tr_velo_to_cam are no rotation'),
-        ('R0_rect: 1 0 0 0 1', 'R0_rect: 0 0 0 0 0', r'R0_rect are no rotation'),
+        ('Tr_velo_to_cam: 0 -1', 'Tr_velo_to_cam: 0 -7', r'Tr_velo_to_cam are not a rotation'),
+        ('R0_rect: 1 0 0 0 1', 'R0_rect: 0 0 0 0 0', r'R0_rect are not a rotation'),
     ],
 )
 def test_malformed_calibrations_are_named(kitti_folder, old, new, message):

@@ -10,7 +10,7 @@ from ssal3d.loop.start import StartFrom
 
 
 def test_what_cannot_be_begun_with_is_refused(tmp_path):
-    with pytest.raises(UserError, match='is no file; give the path of a checkpoint'):
+    with pytest.raises(UserError, match='is not a file; give the path of a checkpoint'):
         StartFrom.of(str(tmp_path / 'none.pth'))
     (tmp_path / 'a.pth').touch()
     with pytest.raises(UserError, match=r"start_from\.use 'modell'"):

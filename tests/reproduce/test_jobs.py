@@ -52,7 +52,7 @@ def run(tmp_path, monkeypatch):
         ]
         (tmp_path / 'steps.json').write_text(json.dumps({str(e.folder): e.steps for e in experiments}))
         told, ended = [], []
-        failed = Jobs(experiments, lambda e: {}, at_once, told.append, lambda: ended.append(1)).run()
+        failed = Jobs(experiments, lambda e: [], at_once, told.append, lambda: ended.append(1)).run()
         did = (tmp_path / 'did').read_text().splitlines() if (tmp_path / 'did').exists() else []
         assert len(ended) == len(experiments) - len(failed)
         return [experiment.row.number for experiment in failed], did, told

@@ -4,17 +4,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mmdet3d.datasets import Det3DDataset
 from mmdet3d.registry import DATASETS
 
 from ssal3d.class_names import unknown_class
-from ssal3d.data.frames import check_scans, lidar_annotations, parse, read_dataset_infos
-from ssal3d.data.infos import frame_id, read_infos
+from ssal3d.data.frame_dataset import FrameDataset
+from ssal3d.data.frames import lidar_annotations
+from ssal3d.data.infos import read_infos
 from ssal3d.errors import UserError
 
 
 @DATASETS.register_module()
-class FolderDataset(Det3DDataset):
+class FolderDataset(FrameDataset):
     """Frames whose boxes are in the LiDAR frame, of any classes; what `ssal3d create-data folder` writes.
 
     Args:
@@ -36,38 +36,9 @@ class FolderDataset(Det3DDataset):
         self.METAINFO = {'classes': categories}  # of this file; the base class maps labels by it
         super().__init__(data_root, ann_file, metainfo={**(metainfo or {}), 'classes': tuple(chosen)}, **kwargs)
 
-    @property
-    def frame_ids(self) -> list[str]:
-        """Ids of all frames in the order of the data set."""
-        return [self.get_data_info(index)['frame_id'] for index in range(len(self))]
-
-    def load_data_list(self) -> list[dict[str, Any]]:
-        """Read and parse the annotation file."""
-        infos = read_dataset_infos(self)
-        self._indices = None  # applied by read_dataset_infos
-        samples = parse(self, infos)
-        check_scans(samples, self.backend_args)
-        return samples
-
-    def parse_data_info(self, info: dict[str, Any]) -> dict[str, Any]:
-        """Parse a frame and add its id."""
-        name = frame_id(info)
-        return super().parse_data_info(info) | {'frame_id': name}
-
-    def parse_ann_info(self, info: dict[str, Any]) -> dict[str, Any] | None:
-        """Parse the annotations; None for a frame that nobody labelled.
-
-        Raises:
-            UserError: If such a frame is to be trained on.
-        """
-        if 'instances' in info:
-            return lidar_annotations(self, info)
-        if self.test_mode:
-            return None
-        raise UserError(
-            f'{self.ann_file}: frame {frame_id(info)} has no labels and cannot be trained on; wrap the data set in a '
-            'LabelledView or an UnlabelledView'
-        )
+    def parse_labelled(self, info: dict[str, Any]) -> dict[str, Any]:
+        """Parse the annotations of a labelled frame."""
+        return lidar_annotations(self, info)
 
 
 @lru_cache(maxsize=16)
