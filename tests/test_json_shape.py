@@ -79,7 +79,10 @@ def test_a_value_of_a_wrong_type_anywhere_is_one_line(tmp_path, name):
     ('change', 'message'),
     [
         (lambda c: c['frames'][0].update(frame_id=3), r'frames\.0\.frame_id: found 3, expected text'),
-        (lambda c: c['frames'][1].update(round='1'), r"frames\.1 \(frame 000004\)\.round: found '1', expected a whole number"),
+        (
+            lambda c: c['frames'][1].update(round='1'),
+            r"frames\.1 \(frame 000004\)\.round: found '1', expected a whole number",
+        ),
         (lambda c: c['frames'][0].update(boxes=['Car']), r'frames\.0 \(frame 000003\)\.boxes: .*expected an object'),
         (lambda c: c['frames'][0]['boxes'].update(Car=3.0), r'boxes\.Car: found 3\.0, expected a whole number'),
         (lambda c: c['frames'][0]['boxes'].update(Car=-1), r"frame 000003 has -1 boxes of 'Car', expected 0 or more"),
