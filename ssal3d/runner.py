@@ -25,6 +25,7 @@ LINES = 10  # lines of progress in a training
 class QuietRunner(Runner):
     """A runner that shows messages of ours, progress, warnings and errors, and logs everything."""
 
+<<<<<<< HEAD
     @classmethod
     def from_cfg(cls, cfg: Any) -> Runner:
         """Build a runner from a config, whose text takes no seconds at every checkpoint.
@@ -43,6 +44,21 @@ class QuietRunner(Runner):
         built = super().build_model(model)
         use_fast_layers(built)
         return built
+=======
+    def train(self) -> Any:
+        """Train, and let the processes that load frames end with it."""
+        try:
+            return super().train()
+        finally:
+            end_workers(self._train_loop, self._val_loop)
+
+    def val(self) -> dict:
+        """Validate, and let the processes that load frames end with it."""
+        try:
+            return super().val()
+        finally:
+            end_workers(self._val_loop)
+>>>>>>> main
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, then give each process its share of a run's ``total_batch_size``.
@@ -168,6 +184,21 @@ def has_steps(scheduler: Any, steps: int) -> bool:
     begin, end = int(scheduler.get('begin', 0) * steps), scheduler.get('end')
     after = begin + 1 if end is None else int(end * steps)
     return after > begin and int(scheduler.get('T_max', 1) * steps) > 0
+
+
+def end_workers(*loops: Any) -> None:
+    """End the persistent worker processes of loops' data loaders.
+
+    A runner is part of reference cycles. When the garbage collector finds them, it closes the queue of a worker before
+    the loader can say goodbye: PyTorch then waits five seconds and kills the worker.
+
+    Args:
+        *loops: Built loops; what has no data loader is passed over.
+    """
+    for loop in loops:
+        loader = getattr(loop, 'dataloader', None)
+        if isinstance(loader, DataLoader):
+            loader._iterator = None
 
 
 def check_evaluation(loop: Any) -> None:

@@ -1,10 +1,12 @@
 """Settings at the edge: no loader processes, a single step."""
 
+from types import SimpleNamespace
+
 import pytest
 from torch.utils.data import DataLoader
 
 from ssal3d.configs import read_config
-from ssal3d.runner import QuietRunner, has_steps
+from ssal3d.runner import QuietRunner, end_workers, has_steps
 from ssal3d.stages.schedules import stretch
 
 
@@ -27,6 +29,17 @@ def test_loaders_do_without_processes_whatever_is_said_about_them(workers):
     assert isinstance(loader, DataLoader)
     assert loader.persistent_workers is bool(workers)
     assert [len(batch) for batch in loader] == [2, 2, 1]
+
+
+def test_loader_processes_end_by_themselves_though_garbage_collection_is_yet_to_come():
+    loader = DataLoader(Numbers(range(4)), num_workers=1, persistent_workers=True)
+    loop = SimpleNamespace(dataloader=loader)
+    loop.itself = loop  # a cycle, as in a runner
+    assert [int(number) for number in loader] == [0, 1, 2, 3]
+    (process,) = loader._iterator._workers
+    assert process.is_alive()
+    end_workers(loop, None, {})
+    assert process.exitcode == 0  # nobody had to kill it
 
 
 @pytest.mark.parametrize(('epochs', 'steps', 'parts'), [(1, 1, 0), (1, 2, 4), (2, 1, 4), (80, 50, 4)])

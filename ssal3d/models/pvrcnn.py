@@ -6,6 +6,7 @@ in ``frame_predictions``.
 Source: PV-RCNN (Shi et al. 2020, arXiv 1912.13192) as in MMDetection3D.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -293,7 +294,13 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
         dense, levels = self.middle_encoder(features, voxels['coors'], len(batch_inputs_dict['points']))
         with dense_part(dense.device):
             neck_feats = self.neck(self.backbone(dense))
-        return {'spatial_feats': dense, 'multi_scale_3d_feats': levels, 'neck_feats': neck_feats}
+        read = [levels[round(math.log2(stride))] for stride in self._strides]
+        return {'spatial_feats': dense, 'multi_scale_3d_feats': read, 'neck_feats': neck_feats}
+
+    @property
+    def _strides(self) -> list[int]:
+        """Strides of the levels of the 3D backbone that key points gather from; the stock class takes the first ones."""
+        return [layer['scale_factor'] for layer in getattr(self.points_encoder, 'voxel_sa_configs_list', ())]
 
     def extract_points_feat(self, batch_inputs_dict: dict, feats_dict: dict, rpn_results_list: list) -> dict:
         """Extract key point features; keeps the RPN's input where its gradient is wanted.

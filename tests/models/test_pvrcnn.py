@@ -293,3 +293,24 @@ def test_targets_of_rois_are_those_that_the_head_is_trained_on(model):
     torch.testing.assert_close(decoded[:, :6], boxes[:, :6], rtol=1e-4, atol=1e-4)
     empty = {'gt_bboxes_3d': LiDARInstance3DBoxes(boxes[:0]), 'gt_labels_3d': np.zeros(0, dtype=np.int64)}
     assert not model.roi_targets(rois, empty)['roi_scores_target'].any()
+
+
+def test_key_points_gather_from_the_levels_whose_stride_their_layers_name(config):
+    """The stock class takes the first levels: layers for strides 4 and 8 would read those of strides 1 and 2."""
+    torch.manual_seed(0)
+    deep = config.copy()
+    deep.points_encoder = dict(deep.points_encoder, voxel_sa_cfgs_list=deep.points_encoder.voxel_sa_cfgs_list[2:])
+    fused = sum(2 * layer.mlp_channels[0][-1] for layer in config.points_encoder.voxel_sa_cfgs_list[:2])
+    deep.roi_head = dict(deep.roi_head, semantic_head=dict(deep.roi_head.semantic_head))
+    deep.roi_head['semantic_head']['in_channels'] -= fused
+    model = MODELS.build(deep).eval()
+    data = model.data_preprocessor(batch(), False)
+    levels = model.extract_feat(data['inputs'])['multi_scale_3d_feats']
+    _, every = model.middle_encoder(
+        model.voxel_encoder(*(data['inputs']['voxels'][key] for key in ('voxels', 'num_points', 'coors'))),
+        data['inputs']['voxels']['coors'],
+        2,
+    )
+    assert [level.spatial_shape for level in levels] == [level.spatial_shape for level in every[2:]]
+    assert [len(level.features) for level in levels] == [len(level.features) for level in every[2:]]
+    assert len(predict(model, batch())) == 2
