@@ -25,7 +25,6 @@ LINES = 10  # lines of progress in a training
 class QuietRunner(Runner):
     """A runner that shows messages of ours, progress, warnings and errors, and logs everything."""
 
-<<<<<<< HEAD
     @classmethod
     def from_cfg(cls, cfg: Any) -> Runner:
         """Build a runner from a config, whose text takes no seconds at every checkpoint.
@@ -44,7 +43,7 @@ class QuietRunner(Runner):
         built = super().build_model(model)
         use_fast_layers(built)
         return built
-=======
+
     def train(self) -> Any:
         """Train, and let the processes that load frames end with it."""
         try:
@@ -58,7 +57,6 @@ class QuietRunner(Runner):
             return super().val()
         finally:
             end_workers(self._val_loop)
->>>>>>> main
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, then give each process its share of a run's ``total_batch_size``.
