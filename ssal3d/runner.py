@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.registry import HOOKS, LOOPS
@@ -11,8 +12,10 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ssal3d.config_text import PlainTextConfig
 from ssal3d.distributed import frames_per_process
 from ssal3d.log import quieten, tell
+from ssal3d.models.fast_layers import use_fast_layers
 from ssal3d.terminal import PAUSE, duration
 
 OF_WORKERS = ('persistent_workers', 'prefetch_factor')  # PyTorch refuses them where num_workers is 0
@@ -21,6 +24,25 @@ LINES = 10  # lines of progress in a training
 
 class QuietRunner(Runner):
     """A runner that shows messages of ours, progress, warnings and errors, and logs everything."""
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> Runner:
+        """Build a runner from a config, whose text takes no seconds at every checkpoint.
+
+        Args:
+            cfg: As for `Runner.from_cfg`.
+        """
+        return super().from_cfg(PlainTextConfig(cfg) if isinstance(cfg, Config) else cfg)
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model and let it compute as fast as it can.
+
+        Args:
+            model: As for `Runner.build_model`.
+        """
+        built = super().build_model(model)
+        use_fast_layers(built)
+        return built
 
     def train(self) -> Any:
         """Train, and let the processes that load frames end with it."""

@@ -130,7 +130,9 @@ def run_stage(arguments: argparse.Namespace) -> int:
     from gpu_checks.record import Record
 
     import ssal3d.register  # noqa: F401 - mends upstream before anything of it is used
+    from ssal3d import compat
 
+    compat.apply_preferences()
     logging.disable(logging.WARNING)
     record = Record(
         arguments.stage, arguments.out / f'{arguments.stage}.json', torch.device(arguments.device), arguments.small

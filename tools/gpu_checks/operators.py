@@ -107,7 +107,7 @@ def nearer(points: Tensor, chosen: Tensor) -> float:
 def _key_points(record: Record) -> Figures:
     from mmcv import ops
 
-    from ssal3d.compat.mmdet3d_speed_fixes import key_points_at_once
+    from ssal3d.models.fast_layers import key_points_at_once
 
     there = [cloud.to(record.device) for cloud in two_clouds()]
     chosen = [ops.furthest_point_sample(cloud[None, :, :3].contiguous(), 2048)[0].long() for cloud in there]
@@ -168,10 +168,10 @@ def _nothing_left(record: Record, boxes: Tensor, scores: Tensor) -> None:
 
 
 def _set_abstraction(record: Record, points: Tensor, centres: Tensor) -> Figures:
-    from mmdet3d.models.layers.pointnet_modules.stack_point_sa_module import StackedSAModuleMSG
+    from ssal3d.models.fast_layers import FastSetAbstraction
 
     torch.manual_seed(0)
-    layer = StackedSAModuleMSG(4, [1.2], [16], [[16, 16]]).train()
+    layer = FastSetAbstraction(4, [1.2], [16], [[16, 16]]).train()
 
     def run_on(device: torch.device) -> dict[str, Tensor]:
         own = copy.deepcopy(layer).to(device)
