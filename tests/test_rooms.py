@@ -8,7 +8,19 @@ from tests.helpers.paths import ROOT
 
 FLOORS = (
     (
-        *('version', 'errors', 'log', 'exports', 'fileio', 'class_names', 'options', 'plugins', 'registry', 'terminal'),
+        *(
+            'version',
+            'errors',
+            'log',
+            'exports',
+            'fileio',
+            'json_shape',
+            'class_names',
+            'options',
+            'plugins',
+            'registry',
+            'terminal',
+        ),
         *('config_text', 'configs', 'resolving', 'derived_values'),
     ),
     ('mmcv_stand_in',),
