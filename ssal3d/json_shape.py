@@ -37,7 +37,9 @@ def check_shape(content: Any, shape: Shape, path: object, place: str = '') -> No
         _check_type(content, (list,), path, place)
         for index, item in enumerate(content):
             name = item.get('frame_id') if isinstance(item, Mapping) else None
-            check_shape(item, shape[0], path, _join(place, f'{index} (frame {name})' if isinstance(name, str) else index))
+            check_shape(
+                item, shape[0], path, _join(place, f'{index} (frame {name})' if isinstance(name, str) else index)
+            )
     elif isinstance(shape, Mapping):
         _check_type(content, (dict,), path, place)
         for key, value in content.items():

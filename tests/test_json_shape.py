@@ -79,7 +79,10 @@ def test_a_value_of_a_wrong_type_anywhere_is_one_line(tmp_path, name):
     ('change', 'message'),
     [
         (lambda c: c['frames'][0].update(frame_id=3), r'frames\.0\.frame_id: found 3, expected text'),
-        (lambda c: c['frames'][1].update(round='1'), r"frames\.1 \(frame 000004\)\.round: found '1', expected a whole number"),
+        (
+            lambda c: c['frames'][1].update(round='1'),
+            r"frames\.1 \(frame 000004\)\.round: found '1', expected a whole number",
+        ),
         (lambda c: c['frames'][0].update(boxes=['Car']), r'frames\.0 \(frame 000003\)\.boxes: .*expected an object'),
         (lambda c: c['frames'][0]['boxes'].update(Car=3.0), r'boxes\.Car: found 3\.0, expected a whole number'),
         (lambda c: c['frames'][0]['boxes'].update(Car=-1), r"frame 000003 has -1 boxes of 'Car', expected 0 or more"),
@@ -107,5 +110,5 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
 def test_keys_that_the_shape_does_not_name_may_hold_anything():
     check_shape({'a': 1, 'b': object()}, {'a': NUMBER}, 'file')
     check_shape({'a': 1.5}, {'a': NUMBER, 'b': str}, 'file')
-    with pytest.raises(UserError, match='^file: b: found 1, expected text'):
+    with pytest.raises(UserError, match=r'^file: b: found 1, expected text'):
         check_shape({'a': 1, 'b': 1}, {'a': NUMBER, str: str}, 'file')
