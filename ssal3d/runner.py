@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
-from mmengine.registry import HOOKS
+from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -71,6 +71,20 @@ class QuietRunner(Runner):
         total = self.cfg.get('total_batch_size')
         if total is not None and isinstance(self._train_dataloader, dict):
             self._train_dataloader['batch_size'] = frames_per_process(total, self.world_size)
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
+        """Move the model to its device and wrap it, unless this run's loop only starts other runs.
+
+        An experiment has such a loop: its own model, built to find errors of the config early, would occupy each GPU.
+
+        Args:
+            model_wrapper_cfg: As for `Runner.wrap_model`.
+            model: The model.
+        """
+        loop = (self.cfg.get('train_cfg') or {}).get('type')
+        if getattr(LOOPS.get(loop) if isinstance(loop, str) else loop, 'starts_runs', False):
+            return model
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger and choose what its terminal shows.

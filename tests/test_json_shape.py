@@ -110,5 +110,5 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
 def test_keys_that_the_shape_does_not_name_may_hold_anything():
     check_shape({'a': 1, 'b': object()}, {'a': NUMBER}, 'file')
     check_shape({'a': 1.5}, {'a': NUMBER, 'b': str}, 'file')
-    with pytest.raises(UserError, match='^file: b: found 1, expected text'):
+    with pytest.raises(UserError, match=r'^file: b: found 1, expected text'):
         check_shape({'a': 1, 'b': 1}, {'a': NUMBER, str: str}, 'file')

@@ -3,8 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
+from mmengine.config import Config
 from torch.utils.data import DataLoader
 
+import ssal3d.register  # noqa: F401
 from ssal3d.configs import read_config
 from ssal3d.runner import QuietRunner, end_workers, has_steps
 from ssal3d.stages.schedules import stretch
@@ -47,3 +50,18 @@ def test_a_schedule_leaves_out_parts_without_a_step(epochs, steps, parts):
     whole = read_config('ssal3d::ssal/pvrcnn_sim.py', custom_imports=False).param_scheduler
     kept = [part for part in stretch(whole, epochs) if has_steps(part, steps)]
     assert len(kept) == parts
+
+
+def test_the_model_of_an_experiment_stays_off_the_gpu(monkeypatch):
+    """It is built, so that errors of the config are found early, and never used."""
+    model, moved = torch.nn.Linear(1, 1), []
+    monkeypatch.setattr('mmengine.runner.runner.get_device', lambda: moved.append('there') or 'meta')
+    runner = object.__new__(QuietRunner)
+    runner._distributed = False
+    runner.logger = SimpleNamespace(info=lambda _: None)
+    for loop, device in (('ActiveLearningLoop', 'cpu'), ('EpochBasedTrainLoop', 'meta')):
+        runner.cfg = Config({'train_cfg': {'type': loop}})
+        assert runner.wrap_model(None, model).weight.device.type == device
+    assert moved == ['there']
+    runner.cfg = Config({'train_cfg': None})  # a test alone
+    assert runner.wrap_model(None, model).weight.device.type == 'meta'

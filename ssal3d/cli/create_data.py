@@ -199,6 +199,8 @@ def _notes(summary: 'SplitSummary') -> Iterator[str]:
             f'{summary.labelled_frames} of {summary.frames} frames have a label file; the others count as unlabelled, '
             'not as empty'
         )
+    if summary.labelled and not any(summary.boxes.values()):
+        yield f'none of {summary.labelled_frames} labelled frames holds an object of a class; nothing can be learnt from them'
     if summary.label_state:
         yield f"what is labelled stands in {summary.label_state}; start from it with initial=dict(labels='...')"
     low, high = summary.intensity or (0.0, 0.0)
