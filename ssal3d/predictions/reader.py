@@ -33,7 +33,11 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
     """
     parts = find_parts(folder)
     if not parts:
-        raise UserError(f'{folder}: no part-*.parquet found; write them with `ssal3d predict` or PredictionWriter')
+        others = sorted(path.name for path in Path(folder).glob('*.parquet'))
+        found = f', but {others[0]}' if others else ''
+        raise UserError(
+            f'{folder}: no part-*.parquet found{found}; write them with `ssal3d predict` or PredictionWriter'
+        )
     names = list(dict.fromkeys((*REQUIRED, *fields)))
     for name in names:
         column(name)
@@ -97,7 +101,10 @@ def read_metadata(part: Path) -> dict[str, Any]:
     except (pa.ArrowException, OSError) as error:
         raise UserError(f'{part}: not readable as Parquet ({error}); delete it and predict again') from None
     if raw is None:
-        raise UserError(f"{part}: found no metadata key 'ssal3d', expected the prediction contract; write it with it")
+        raise UserError(
+            f"{part}: found no metadata key 'ssal3d', which tells classes and boxes; write the file with "
+            'PredictionWriter, or add the key, see docs/predictions.md'
+        )
     metadata = json.loads(raw)
     if metadata.get('schema') != SCHEMA or not metadata.get('classes'):
         raise UserError(f'{part}: found schema {metadata.get("schema")!r}, expected {SCHEMA} with a list of classes')
