@@ -49,7 +49,7 @@ def run(street, tmp_path, monkeypatch):
             tmp_path / 'labels.json',
             start(config, tmp_path / 'start.pth'),
             tmp_path / 'predictions' if name == 'nal' else None,  # the others predict by themselves, if they have to
-            prediction={'batch_size': 2, 'num_workers': 0},
+            pool_dataloader={'batch_size': 2, 'num_workers': 0},
         )
         built = stage.build_config(config, inputs)
         built.optim_wrapper.optimizer = {'type': 'SGD', 'lr': 1e-3}  # steps as large as gradients, unlike Adam's
