@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ssal3d.errors import REMEDIES, UnwritableError, UserError
+from ssal3d.json_shape import Shape, check_shape
 
 SCHEMA = 1
 # Why something cannot be written.
@@ -108,16 +109,19 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=False, allow_nan=False) + '\n')
 
 
-def read_json(path: str | os.PathLike, *, schema: bool = True, required: tuple[str, ...] = ()) -> Any:
+def read_json(
+    path: str | os.PathLike, *, schema: bool = True, required: tuple[str, ...] = (), shape: Shape = None
+) -> Any:
     """Read a JSON file.
 
     Args:
         path: The file.
         schema: Whether the file must be an object with ``"schema": 1``.
         required: Keys that must be there.
+        shape: Types of the content, see `ssal3d.json_shape.check_shape`; any by default.
 
     Raises:
-        UserError: If the file is missing, is not JSON, has another schema or lacks a key.
+        UserError: If the file is missing, is not JSON, has another schema, lacks a key or holds values of other types.
     """
     path = Path(path)
     try:
@@ -126,7 +130,7 @@ def read_json(path: str | os.PathLike, *, schema: bool = True, required: tuple[s
         raise UserError(f'{path}: not valid JSON ({error}); write it again') from None
     if (schema or required) and not isinstance(content, dict):
         raise UserError(f'{path}: found {type(content).__name__}, expected a JSON object')
-    if schema and content.get('schema') != SCHEMA:
+    if schema and (content.get('schema') != SCHEMA or content['schema'] is True):
         raise UserError(
             f'{path}: found schema {content.get("schema")!r}, expected {SCHEMA}; this file was written by another '
             'version of ssal3d or is not one of its files'
@@ -134,6 +138,8 @@ def read_json(path: str | os.PathLike, *, schema: bool = True, required: tuple[s
     missing = [key for key in required if key not in content]
     if missing:
         raise UserError(f'{path}: missing key {missing[0]!r}; expected the keys {", ".join(required)}')
+    if shape is not None:
+        check_shape(content, shape, path)
     return content
 
 

@@ -7,7 +7,7 @@ from mmdet3d.registry import MODELS
 from mmengine.config import Config
 
 import ssal3d.register  # noqa: F401
-from ssal3d.compat.config_text import config_text
+from ssal3d.config_text import config_text
 from ssal3d.configs import read_config
 from ssal3d.loop.chains import plan
 from ssal3d.loop.querying import build_sampler

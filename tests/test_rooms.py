@@ -8,8 +8,19 @@ from tests.helpers.paths import ROOT
 
 FLOORS = (
     (
-        *('version', 'errors', 'log', 'exports', 'fileio', 'class_names', 'options', 'plugins', 'registry', 'terminal'),
-        *('configs', 'resolving', 'derived_values'),
+        *(
+            'version',
+            'errors',
+            'log',
+            'exports',
+            'json_shape',
+            'fileio',
+            'spelling',
+            'class_names',
+            'options',
+            'plugins',
+        ),
+        *('commands', 'config_text', 'configs', 'resolving', 'derived_values'),
     ),
     ('mmcv_stand_in',),
     ('devices', 'distributed'),

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.bank.generation import OBJECT, Generation
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.ops.box_kernels import pair_bev_iou
+from ssal3d.ops.kernel import kernel
 from ssal3d.ops.membership import outside_boxes
 
 MODES = ('add', 'fill_up_to')
@@ -163,7 +163,7 @@ def _uids(scene: Scene) -> NDArray[np.int64]:
     return np.concatenate((scene.uids, np.full(len(scene.boxes) - len(scene.uids), -1)))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fits(boxes: Any, placed: Any, in_group_iou: Any) -> Any:
     """Return which drawn boxes touch no placed box and overlap no other drawn box too much."""
     fits = np.ones(boxes.shape[0], dtype=np.bool_)
@@ -179,7 +179,7 @@ def _fits(boxes: Any, placed: Any, in_group_iou: Any) -> Any:
     return fits
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _place(bank_points: Any, columns: Any, offsets: Any, counts: Any, boxes: Any, points: Any, keep: Any) -> Any:
     """Return the points of the objects at their boxes' centres, then the points of the scene that are kept."""
     result = np.empty((counts.sum() + keep.sum(), points.shape[1]), dtype=np.float32)

@@ -4,9 +4,16 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, read_json, write_json
+
+SHAPE = {
+    'classes': [str],
+    'pool': {'name': str, 'size': int, 'sha256': str},
+    'frames': [{'frame_id': str, 'round': int, 'boxes': {str: int}}],
+}
 
 
 def pool_digest(frame_ids: Iterable[str]) -> str:
@@ -57,10 +64,10 @@ class LabelState:
         """Read a label state.
 
         Raises:
-            UserError: If the file is missing or malformed, a class is unknown, a count is negative or a frame appears
-                twice; the message names the frame.
+            UserError: If the file is missing or malformed, a class is unknown, a count is negative, a frame appears twice
+                or more are labelled than the pool has; the message names the frame.
         """
-        content = read_json(path, required=('classes', 'pool', 'frames'))
+        content = read_json(path, required=('classes', 'pool', 'frames'), shape=SHAPE)
         classes, pool = tuple(content['classes']), content['pool']
         missing = [key for key in ('name', 'size', 'sha256') if key not in pool]
         if missing:
@@ -71,6 +78,8 @@ class LabelState:
             if frame.frame_id in seen:
                 raise UserError(f'{path}: frame {frame.frame_id} is listed twice; remove one of the entries')
             seen.add(frame.frame_id)
+        if pool['size'] < len(frames):
+            raise UserError(f'{path}: {len(frames)} frames are labelled, but the pool has the size {pool["size"]}')
         return cls(classes, pool['name'], pool['size'], pool['sha256'], frames)
 
     def write(self, path: str | Path) -> None:
@@ -123,18 +132,16 @@ class LabelState:
             )
 
 
-def _parse_frame(entry: object, classes: tuple[str, ...], path: str | Path) -> LabelledFrame:
-    if not isinstance(entry, dict) or not {'frame_id', 'round', 'boxes'} <= set(entry):
+def _parse_frame(entry: Mapping[str, Any], classes: tuple[str, ...], path: str | Path) -> LabelledFrame:
+    if not {'frame_id', 'round', 'boxes'} <= set(entry):
         raise UserError(f'{path}: found the frame entry {entry!r}, expected frame_id, round and boxes')
-    if not isinstance(entry['boxes'], dict):
+    if not entry['frame_id'] or entry['round'] < 0:
         raise UserError(
-            f'{path}: frame {entry["frame_id"]} has the boxes {entry["boxes"]!r}, expected their number by class'
+            f'{path}: found frame {entry["frame_id"]!r} of round {entry["round"]}, expected an id and a round from 0 on'
         )
-    if isinstance(entry['round'], bool) or not isinstance(entry['round'], int):
-        raise UserError(f'{path}: frame {entry["frame_id"]} has round {entry["round"]!r}, expected a whole number')
     for name, count in entry['boxes'].items():
         if name not in classes:
             raise UserError(f"{path}: frame {entry['frame_id']} counts class '{name}', expected {', '.join(classes)}")
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise UserError(f"{path}: frame {entry['frame_id']} has {count!r} boxes of '{name}', expected 0 or more")
-    return LabelledFrame(str(entry['frame_id']), int(entry['round']), dict(entry['boxes']))
+        if count < 0:
+            raise UserError(f"{path}: frame {entry['frame_id']} has {count} boxes of '{name}', expected 0 or more")
+    return LabelledFrame(entry['frame_id'], entry['round'], dict(entry['boxes']))

@@ -17,10 +17,16 @@ from ssal3d.errors import UserError, unknown_name
 from ssal3d.evaluation.annotated_boxes import AnnotatedBoxes
 from ssal3d.evaluation.right_detections import MATCHINGS, FrameDetections, class_thresholds, right_in_frames
 from ssal3d.fileio import SCHEMA, read_json, write_json
+from ssal3d.json_shape import NUMBER
 
 METHODS = ('temperature', 'isotonic')
 FEWEST = 50  # detections of a class to fit it by itself
 _CLIP = 1e-6
+_SHAPE = {
+    'method': str,
+    'classes': {str: {'x': [NUMBER], 'y': [NUMBER], 'temperature': (*NUMBER, type(None))}},
+    'warnings': [str],
+}
 
 Array = NDArray[np.floating]
 
@@ -102,7 +108,9 @@ class ScoreCalibration:
         Raises:
             UserError: If the file is missing or malformed.
         """
-        content = read_json(path, required=('method', 'classes'))
+        content = read_json(path, required=('method', 'classes'), shape=_SHAPE)
+        if content['method'] not in METHODS:
+            raise UserError(f'{path}: {unknown_name("method", content["method"], list(METHODS))}')
         curves, facts = {}, {}
         for name, entry in content['classes'].items():
             x, y = tuple(entry.get('x', ())), tuple(entry.get('y', ()))

@@ -78,11 +78,22 @@ pool_dataloader = dict(  # how the unlabelled pool is predicted
     num_workers=2,  # loader processes
     frames_per_part=64,  # per file; what a killed prediction may lose
 )
+# All frames that may be labelled; the loop alone decides whose labels are visible.
+pool_dataset = dict(
+    type='${dataset_type}',
+    data_root='${data_root}',
+    ann_file='${tag}_infos_train.pkl',  # in data_root
+    data_prefix=dict(pts='${scans}'),  # in data_root; change scans
+    modality=dict(use_lidar=True, use_camera=False),
+    metainfo=dict(classes='${class_names}'),  # change class_names
+    box_type_3d='LiDAR',
+)
 val_dataloader = dict(
     batch_size=1,  # per process
     num_workers=1,  # loader processes
     persistent_workers=True,  # keep them between epochs; False with num_workers=0
     drop_last=False,  # measure every frame
     sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(pool_dataset, ann_file='${tag}_infos_val.pkl', pipeline='${test_pipeline}', test_mode=True),
 )
 test_dataloader = val_dataloader

@@ -8,8 +8,33 @@ from typing import Any
 from ssal3d.active.query.settings import KEYS, QuerySettings
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, read_json, write_json
+from ssal3d.json_shape import NUMBER
 
 REQUIRED = ('round', 'sampler', 'seed', 'budget', 'spent', 'spent_per_class', 'cost', 'stopped', 'frames', 'warnings')
+
+MAYBE = (*NUMBER, type(None))
+SHAPE = {
+    'round': int,
+    'sampler': {'type': str},
+    'seed': int,
+    'spent': NUMBER,
+    'spent_per_class': {str: int},
+    'pool': {'name': str, 'size': int, 'sha256': str},
+    'frames': [
+        {
+            'frame_id': str,
+            'utility': MAYBE,
+            'similarity': MAYBE,
+            'predicted_boxes': {str: int},
+            'annotated_boxes': (dict, type(None)),
+            'relax_level': int,
+        }
+    ],
+    'warnings': [str],
+    'counted_above': {str: NUMBER},
+    'diagnostics': dict,
+    'inputs': {str: dict},
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +136,7 @@ class Query:
         Raises:
             UserError: If the file is missing or malformed or lists a frame twice; the message names the frame.
         """
-        content = read_json(path, required=REQUIRED)
+        content = read_json(path, required=REQUIRED, shape=SHAPE)
         if content['stopped'] not in ('budget', 'pool_exhausted') or content['cost'] not in ('annotated', 'predicted'):
             raise UserError(
                 f'{path}: found stopped={content["stopped"]!r}, cost={content["cost"]!r}; expected budget or '
@@ -137,7 +162,7 @@ def _read_frame(entry: object, path: str | Path) -> SelectedFrame:
         raise UserError(f'{path}: found the frame entry {entry!r}, expected frame_id, predicted_boxes, ...')
     for key in ('predicted_boxes', 'annotated_boxes'):
         for name, count in (entry.get(key) or {}).items():
-            if not isinstance(count, int) or count < 0:
+            if type(count) is not int or count < 0:
                 raise UserError(
                     f"{path}: frame {entry['frame_id']} has {count!r} '{name}' in {key}, expected 0 or more"
                 )

@@ -40,7 +40,7 @@ class Xtreme1Format(AnnotationFormat):
 
     def export(self, frames: Sequence[LabelFrame], folder: Path, batch: Batch) -> list[str]:
         """Write ``<batch>/{lidar_point_cloud_0,camera_image_<i>,camera_config,result}``."""
-        ids = read_json(self.class_ids, schema=False) if self.class_ids else {}
+        ids = read_json(self.class_ids, schema=False, shape={str: int}) if self.class_ids else {}
         unknown = [name for name in batch.classes if name not in ids] if self.class_ids else []
         if unknown:
             raise UserError(f"{self.class_ids}: no id of class '{unknown[0]}', found {', '.join(ids)}")
