@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ssal3d.compat.fix import Fix
+from ssal3d.errors import UserError, one_line
 from ssal3d.fileio import atomic_open
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
@@ -59,7 +60,18 @@ def _statistic(owner: Any, name: str) -> Callable:
 class _WeightsOnlyTorch:
     """The torch module, with a `load` that asks for safe loading in releases where that is not the default."""
 
-    load = staticmethod(partial(torch.load, weights_only=True))
+    @staticmethod
+    def load(file: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load plain data; of a damaged file, PyTorch raises nearly anything."""
+        try:
+            return torch.load(file, *args, **{'weights_only': True, **kwargs})
+        except Exception as error:
+            name = getattr(file, 'name', None) or (file if isinstance(file, str | Path) else 'the checkpoint')
+            reason = one_line(error).partition(' This file can still be loaded')[0]
+            raise UserError(
+                f'{name}: not readable as a checkpoint: it is damaged or holds more than weights ({reason}); copy it again, '
+                'from a source that you trust'
+            ) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)

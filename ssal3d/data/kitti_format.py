@@ -37,6 +37,7 @@ _SHAPES |= {'Tr_velo_to_cam': (3, 4), 'Tr_imu_to_velo': (3, 4)}
 _REQUIRED = ('P2', 'R0_rect', 'Tr_velo_to_cam')
 # The axes of a camera that looks along the x axis of the LiDAR and stands in its place.
 NOMINAL_CAMERA = np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+_LARGEST_IMAGE = 2**16  # pixels
 _FRUSTUM_DEPTH = (0.001, 100.0)  # metres before the camera that MMDetection3D's reduced point clouds keep
 
 
@@ -135,7 +136,10 @@ def png_size(path: str | Path) -> tuple[int, int]:
         header = file.read(24)
     if len(header) < 24 or header[:8] != b'\x89PNG\r\n\x1a\n' or header[12:16] != b'IHDR':
         raise UserError(f'{path}: not a PNG image; restore the file or remove it (images are optional)')
-    return struct.unpack('>II', header[16:24])
+    width, height = struct.unpack('>II', header[16:24])
+    if not (0 < width < _LARGEST_IMAGE and 0 < height < _LARGEST_IMAGE):
+        raise UserError(f'{path}: found an image of {width} x {height} pixels; restore the file or remove it')
+    return width, height
 
 
 def camera_image_size(calibration: Calibration) -> tuple[int, int] | None:

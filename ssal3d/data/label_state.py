@@ -4,7 +4,9 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypedDict
 
+from ssal3d.annotated import check_fields, record
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, read_json, write_json
 
@@ -12,6 +14,14 @@ from ssal3d.fileio import SCHEMA, read_json, write_json
 def pool_digest(frame_ids: Iterable[str]) -> str:
     """Return the SHA-256 of the sorted frame ids joined by newlines: the identity of a pool."""
     return hashlib.sha256('\n'.join(sorted(frame_ids)).encode()).hexdigest()
+
+
+class _File(TypedDict):
+    """What a file holds."""
+
+    classes: Sequence[str]
+    pool: Mapping[str, Any]
+    frames: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class LabelState:
                 twice; the message names the frame.
         """
         content = read_json(path, required=('classes', 'pool', 'frames'))
+        check_fields(_File, content, str(path))
         classes, pool = tuple(content['classes']), content['pool']
         missing = [key for key in ('name', 'size', 'sha256') if key not in pool]
         if missing:
@@ -71,7 +82,13 @@ class LabelState:
             if frame.frame_id in seen:
                 raise UserError(f'{path}: frame {frame.frame_id} is listed twice; remove one of the entries')
             seen.add(frame.frame_id)
-        return cls(classes, pool['name'], pool['size'], pool['sha256'], frames)
+        head = {'pool_name': pool['name'], 'pool_size': pool['size'], 'pool_sha256': pool['sha256']}
+        state = record(cls, {'classes': classes, **head, 'frames': frames}, str(path))
+        if state.pool_size < len(frames):
+            raise UserError(
+                f'{path}: found a pool of {state.pool_size} frames, expected at least the {len(frames)} labelled'
+            )
+        return state
 
     def write(self, path: str | Path) -> None:
         """Write the state atomically as JSON."""
@@ -123,18 +140,15 @@ class LabelState:
             )
 
 
-def _parse_frame(entry: object, classes: tuple[str, ...], path: str | Path) -> LabelledFrame:
-    if not isinstance(entry, dict) or not {'frame_id', 'round', 'boxes'} <= set(entry):
+def _parse_frame(entry: Mapping[str, Any], classes: tuple[str, ...], path: str | Path) -> LabelledFrame:
+    if not {'frame_id', 'round', 'boxes'} <= set(entry):
         raise UserError(f'{path}: found the frame entry {entry!r}, expected frame_id, round and boxes')
-    if not isinstance(entry['boxes'], dict):
-        raise UserError(
-            f'{path}: frame {entry["frame_id"]} has the boxes {entry["boxes"]!r}, expected their number by class'
-        )
-    if isinstance(entry['round'], bool) or not isinstance(entry['round'], int):
-        raise UserError(f'{path}: frame {entry["frame_id"]} has round {entry["round"]!r}, expected a whole number')
-    for name, count in entry['boxes'].items():
+    frame = record(
+        LabelledFrame, {name: entry[name] for name in ('frame_id', 'round', 'boxes')}, f'{path}: a frame entry'
+    )
+    for name, count in frame.boxes.items():
         if name not in classes:
-            raise UserError(f"{path}: frame {entry['frame_id']} counts class '{name}', expected {', '.join(classes)}")
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise UserError(f"{path}: frame {entry['frame_id']} has {count!r} boxes of '{name}', expected 0 or more")
-    return LabelledFrame(str(entry['frame_id']), int(entry['round']), dict(entry['boxes']))
+            raise UserError(f"{path}: frame {frame.frame_id} counts class '{name}', expected {', '.join(classes)}")
+        if count < 0:
+            raise UserError(f"{path}: frame {frame.frame_id} has {count!r} boxes of '{name}', expected 0 or more")
+    return frame

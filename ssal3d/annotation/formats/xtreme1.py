@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ssal3d.annotated import is_finite
 from ssal3d.annotation.format import AnnotationFormat, Batch, Problem, Reading
 from ssal3d.annotation.formats.files import copy, dump, label_files, with_image
 from ssal3d.annotation.json_lines import listed, member, numbers, read_located_json, where
@@ -163,7 +164,7 @@ def _cuboid(entry: Any, source: str) -> Cuboid:
         box=(*centre, *size, yaw),
         id=id_of(track),
         track_id='' if id_of(track) else track,
-        score=float(score) if isinstance(score, int | float) else None,
+        score=float(score) if is_finite(score) else None,
         attributes={'classValues': entry['classValues']} if entry.get('classValues') else {},
         tilt=tilt,
         where=place,

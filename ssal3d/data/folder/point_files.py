@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.arrays import load_array
 from ssal3d.data.scan_layout import foreign_format, likely_width
 from ssal3d.data.scans import check_scan_size
 from ssal3d.errors import UserError, one_line, unknown_name
@@ -117,10 +118,7 @@ def _width_of(flat: NDArray[np.float32], path: Path) -> int:
 
 
 def _read_npy(path: Path, columns: ScanColumns) -> NDArray[np.float32]:
-    try:
-        points = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise UserError(f'{path}: not a NumPy file of numbers ({one_line(error)}); save it with numpy.save') from None
+    points = load_array(path, 'save it with numpy.save')
     if points.dtype.names:
         return _by_name({name: points[name] for name in points.dtype.names}, columns, path)
     if points.ndim != 2 or points.dtype.kind not in 'fiu':
