@@ -9,7 +9,7 @@ from tests.helpers.paths import ROOT
 FLOORS = (
     (
         *('version', 'errors', 'log', 'exports', 'fileio', 'class_names', 'options', 'plugins', 'registry', 'terminal'),
-        *('configs', 'resolving', 'derived_values', 'annotated', 'arrays', 'journal_steps'),
+        *('configs', 'resolving', 'derived_values', 'annotated', 'arrays', 'journal_steps', 'plain_pickle'),
     ),
     ('mmcv_stand_in',),
     ('devices', 'distributed'),

@@ -61,7 +61,7 @@ def _check(path: Path, entries: Iterable[tuple[str, int]], plain: Iterable[bool]
     total = 0
     for (name, size), is_plain in zip(entries, plain, strict=True):
         inside = PurePosixPath(name.replace('\\', '/'))
-        if inside.is_absolute() or '..' in inside.parts or ':' in inside.parts[:1] or not is_plain:
+        if inside.is_absolute() or '..' in inside.parts or ':' in name or not is_plain:
             raise UserError(
                 f'{path}: found the entry {name!r}, expected plain files inside; the archive may be hostile, unpack it '
                 'nowhere and ask where it comes from'

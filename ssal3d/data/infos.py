@@ -1,7 +1,6 @@
 """MMDetection3D's annotation files ("infos", format v2): one dictionary per frame, read without trusting the file.
 
-The usual way to read these pickles runs any code that the file names. Here only containers, numbers, strings and NumPy
-arrays can come out; everything else is refused.
+These files are pickles: `ssal3d.plain_pickle`.
 """
 
 import io
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
-from numpy.core import multiarray, numeric  # private names: exactly those that pickles of arrays call
 
 from ssal3d.annotated import check_fields, fits
 from ssal3d.errors import UserError, one_line
 from ssal3d.fileio import atomic_path, parse_json
+from ssal3d.plain_pickle import load_plain
 
 # What a frame's sensors deliver. Everything else in a frame is annotation, or might be.
 SENSOR_KEYS = frozenset(
@@ -26,34 +25,12 @@ SENSOR_KEYS = frozenset(
     }
 )
 
-_BUILTINS = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
-_ALLOWED: dict[tuple[str, str], Any] = {
-    **{(module, kind.__name__): kind for kind in _BUILTINS for module in ('builtins', '__builtin__')},
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
-}
-for _core in ('numpy.core', 'numpy._core'):  # NumPy 1 and 2 spell the same functions differently
-    for _module, _function in ((multiarray, '_reconstruct'), (multiarray, 'scalar'), (numeric, '_frombuffer')):
-        _ALLOWED[f'{_core}.{_module.__name__.rpartition(".")[2]}', _function] = getattr(_module, _function)
-
 
 class _File(TypedDict):
     """What an annotation file holds."""
 
     metainfo: Mapping[str, Any]
     data_list: Sequence[Mapping[str, Any]]
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ('_codecs', 'encode'):
-            return _encode
-        if (module, name) not in _ALLOWED:
-            raise UserError(
-                f"found the object '{module}.{name}', expected only lists, dictionaries, numbers, strings and NumPy "
-                'arrays; the file may be hostile, do not open it with other tools; convert the data again'
-            )
-        return _ALLOWED[module, name]
 
 
 def read_infos(path: str | Path) -> dict[str, Any]:
@@ -71,7 +48,7 @@ def read_infos(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     try:
         content = path.read_bytes()
-        infos = parse_json(content.decode(), path) if path.suffix == '.json' else _Unpickler(io.BytesIO(content)).load()
+        infos = parse_json(content.decode(), path) if path.suffix == '.json' else load_plain(io.BytesIO(content))
     except FileNotFoundError:
         raise UserError(f'{path}: no such file; make it with `ssal3d create-data`') from None
     except UserError as error:
@@ -166,13 +143,6 @@ def without_annotations(info: dict[str, Any], keep: Iterable[str] = ()) -> dict[
     """Return a frame with nothing but its sensors' data (`SENSOR_KEYS`) and the keys in ``keep``."""
     allowed = SENSOR_KEYS.union(keep)
     return {key: value for key, value in info.items() if key in allowed}
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """Stand in for ``codecs.encode``, with which NumPy arrays in old pickles restore their bytes."""
-    if not isinstance(text, str) or encoding != 'latin1':
-        raise UserError(f"found text in the encoding '{encoding}', expected 'latin1'; convert the data again")
-    return text.encode('latin1')
 
 
 def _check_layout(path: Path, infos: object) -> None:
