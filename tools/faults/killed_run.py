@@ -161,4 +161,4 @@ MODES = {
     'read-only': lambda: refuse_writes(forbid_writing),
 }
 MODES[FAULT['mode']]()
-runpy.run_path('tools/train.py', run_name='__main__')
+runpy.run_path(FAULT.get('script', 'tools/train.py'), run_name='__main__')
