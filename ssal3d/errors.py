@@ -103,7 +103,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., NoReturn]:
             if isinstance(error, BrokenPipeError):  # of `| head`, which has read enough
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 sys.exit(141)
-            print(f'error: {reason(error)}', file=sys.stderr)
+            print(f'error: {one_line(reason(error))}', file=sys.stderr)
             sys.exit(2)
         except UnicodeError as error:
             print(f'error: a file or name is not UTF-8 ({one_line(error)}); save it again as UTF-8', file=sys.stderr)

@@ -38,6 +38,7 @@ _REQUIRED = ('P2', 'R0_rect', 'Tr_velo_to_cam')
 # The axes of a camera that looks along the x axis of the LiDAR and stands in its place.
 NOMINAL_CAMERA = np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
 _LARGEST_IMAGE = 2**16  # pixels
+_LARGEST_VALUE = 1e9  # of a matrix: pixels, metres
 _FRUSTUM_DEPTH = (0.001, 100.0)  # metres before the camera that MMDetection3D's reduced point clouds keep
 
 
@@ -277,7 +278,7 @@ def _in_view(points: Array, matrix: Array, width: float, height: float, near: fl
 
 def _parse_matrix(where: str, name: str, text: str) -> Array:
     shape, values = _SHAPES[name], _floats(text)
-    if values is None or len(values) != shape[0] * shape[1]:
+    if values is None or len(values) != shape[0] * shape[1] or max(map(abs, values)) > _LARGEST_VALUE:
         raise UserError(f'{where}: malformed {name}, expected {shape[0] * shape[1]} finite numbers; restore the file')
     matrix = np.eye(4)
     matrix[:3, : shape[1]] = np.reshape(values, shape)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ssal3d.errors import UserError, one_line
+from ssal3d.errors import UserError, one_line, reason
 from tools.faults.mutations import mutate
 
 LONGEST_MESSAGE = 1500  # characters: a line that people read
@@ -192,8 +192,8 @@ def feed_one(reader: Reader, number: int, seed: int, folder: Path) -> str:
     place = _write(folder / str(number % len(reader.examples)), example, content)
     try:
         result = reader.read(place)
-    except UserError as error:
-        message = one_line(error)
+    except (UserError, OSError) as error:  # a command makes one line of either
+        message = one_line(reason(error) if isinstance(error, OSError) else error)
         assert message, 'an empty message'
         assert len(message) <= LONGEST_MESSAGE, f'a message of {len(message)} characters: {message[:300]}'
         assert message.isprintable(), f'a message that a terminal would obey: {message[:300]!r}'

@@ -19,6 +19,7 @@ from ssal3d.annotation.rotations import from_quaternion
 from ssal3d.annotation.scans import frame_points
 from ssal3d.annotation.times import frame_times
 from ssal3d.errors import UserError, one_line, unknown_name
+from ssal3d.fileio import parse_json
 from ssal3d.registry import ANNOTATION_FORMATS
 
 FLAVOURS = ('protobuf', 'ros2')
@@ -125,7 +126,10 @@ class McapFormat(AnnotationFormat):
             with open(candidate, 'rb') as stream:
                 for attachment in make_reader(stream).iter_attachments():
                     if attachment.name == FRAMES:
-                        return {str(name): int(time) for name, time in json.loads(attachment.data).items()}
+                        return {
+                            str(name): int(time)
+                            for name, time in parse_json(attachment.data.decode(), candidate).items()
+                        }
         return {}
 
 
@@ -222,7 +226,7 @@ def _scene_updates(reader: Any, topic: str, path: Path) -> Iterator[tuple[int, A
     factories = [import_module(f'{name}.decoder').DecoderFactory() for name in ('mcap_protobuf', 'mcap_ros2')]
     for schema, channel, message in reader.iter_messages(topics=[chosen]):
         if channel.message_encoding == 'json':
-            yield message.log_time, json.loads(message.data)
+            yield message.log_time, parse_json(message.data.decode(), path)
             continue
         decoders = (factory.decoder_for(channel.message_encoding, schema) for factory in factories)
         decode = next((decoder for decoder in decoders if decoder), None)

@@ -171,13 +171,24 @@ def _from_objects(objects: Any, source: str) -> FrameLabels:
 
 def _csv_rows(text: str, path: Path, columns: Sequence[str]) -> Iterable[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    try:
+        header = reader.fieldnames or ()
+    except csv.Error as error:
+        raise UserError(f'{path}: not readable as CSV ({error}); save it again') from None
+    missing = [name for name in columns if name not in header]
     if missing:
         raise UserError(f'{path}: no column {missing[0]!r}; expected the header {",".join(columns)}')
-    for row in reader:
+    for row in _rows(reader, path):
         if None in row or any(row[name] is None for name in columns):
-            raise UserError(f'{path}, line {reader.line_num}: expected {len(reader.fieldnames or ())} values')
+            raise UserError(f'{path}, line {reader.line_num}: expected {len(header)} values')
         yield reader.line_num, row
+
+
+def _rows(reader: csv.DictReader, path: Path) -> Iterable[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise UserError(f'{path}, line {reader.line_num}: not readable as CSV ({error}); save it again') from None
 
 
 def _from_rows(rows: Sequence[tuple[int, dict[str, str]]], source: str) -> FrameLabels:
