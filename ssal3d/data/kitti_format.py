@@ -12,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.data.kitti_objects import KittiObjects
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_text
+from ssal3d.ops.kernel import kernel
 
 Array = NDArray[np.floating]
 
@@ -272,7 +272,7 @@ def require_kitti(path: str | Path, infos: str | None = None) -> None:
         raise UserError(f'{path / infos}: no such file; the raw data is there but not converted, run: {command}')
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _in_view(points: Array, matrix: Array, width: float, height: float, near: float, far: float) -> NDArray[np.bool_]:
     inside = np.zeros(points.shape[0], dtype=np.bool_)
     for i in range(points.shape[0]):

@@ -1,14 +1,16 @@
 """Reading pool predictions: all parts of a folder, validated, ordered by frame id."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from ssal3d.data.label_state import pool_digest
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA
 from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Column, Layout, column
@@ -26,8 +28,8 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
         optional: Those of them that are left out where the files do not have them.
 
     Raises:
-        UserError: If there is no part, parts disagree, a column is missing, a frame appears twice or a value is out of
-            range; the message names the file and the frame.
+        UserError: If there is no part, parts disagree, a column is missing, a frame appears twice, a pass over the pool
+            is not finished or a value is out of range; the message names the file and the frame.
     """
     parts = find_parts(folder)
     if not parts:
@@ -57,6 +59,7 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
         raise UserError(
             f'{folder}: frame {frame_ids[repeated[0]]} appears twice; every frame needs one row, remove one of them'
         )
+    _check_complete(folder, frame_ids, metadata)
     lists, offsets = _per_box(table, names, frame_ids, str(folder))
     predictions = PoolPredictions(
         frame_ids=frame_ids,
@@ -71,6 +74,15 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
     )
     check_values(predictions)
     return predictions
+
+
+def _check_complete(folder: str | Path, frame_ids: NDArray[np.str_], metadata: Mapping[str, Any]) -> None:
+    """Raise an error if these are not the frames of the pass that wrote them, which other writers need not tell."""
+    if metadata.get('frames_sha256', expected := pool_digest(frame_ids.tolist())) != expected:
+        raise UserError(
+            f'{folder}: found {len(frame_ids)} frames, not those of the pass that wrote them: it was interrupted, or a '
+            'part is missing; run it again, what is finished is kept'
+        )
 
 
 def find_parts(folder: str | Path) -> list[Path]:

@@ -30,16 +30,16 @@ class StageInputs:
         work_dir: The stage's own folder.
         labels: Label state: what the stage may learn from.
         load_from: Checkpoint to start from; None for random initial weights.
-        predictions: Predictions of that checkpoint on the unlabelled pool, if there are any.
-        prediction: How the stage predicts the pool itself, as the config's ``pool_dataloader``: ``batch_size``,
+        pool_predictions: Predictions of that checkpoint on the unlabelled pool, if there are any.
+        pool_dataloader: How the stage predicts the pool itself, as the config's ``pool_dataloader``: ``batch_size``,
             ``num_workers``, ``frames_per_part``.
     """
 
     work_dir: Path
     labels: Path
     load_from: Path | None = None
-    predictions: Path | None = None
-    prediction: Mapping[str, Any] = field(default_factory=dict)
+    pool_predictions: Path | None = None
+    pool_dataloader: Mapping[str, Any] = field(default_factory=dict)
 
 
 @STAGES.register_module()
@@ -154,6 +154,8 @@ class SupervisedStage:
 
     def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes | None:
         """Return what the finished stage took for labels of unlabelled frames; None if it takes nothing.
+
+        Called in every process, so that they can share the frames; what the first one returns counts.
 
         Args:
             config: What `build_config` returned.

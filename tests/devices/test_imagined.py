@@ -10,7 +10,7 @@ from ssal3d import compat
 from ssal3d.ops.sampling import furthest_point_sample
 from tests.devices.imagined import DEVICE, DeviceError, ImaginedGPU, OnGPU
 
-compat.apply_all()
+compat.apply_preferences()
 
 
 @pytest.fixture
@@ -116,6 +116,15 @@ def test_kernels_and_waits_are_counted(gpu, values):
         'copy to the CPU': 1,
         'copy to the GPU': 1,
     }
+
+
+def test_numbers_of_the_device_in_a_list_are_read_one_by_one(gpu, values):
+    gpu.reset()
+    flat = values.flatten()
+    made = torch.tensor([flat[0], flat[1], 7.0], device=DEVICE)
+    assert isinstance(made, OnGPU)
+    assert made.tolist() == [*flat[:2].tolist(), 7.0]
+    assert gpu.waits[next(key for key in gpu.waits if key[0] == 'local_scalar_dense')] == 2
 
 
 def test_nothing_of_it_is_left_behind():
