@@ -21,7 +21,7 @@ FLOORS = (
             'plugins',
         ),
         *('registry', 'terminal'),
-        *('commands', 'config_text', 'configs', 'resolving', 'derived_values'),
+        *('columns', 'commands', 'config_text', 'configs', 'resolving', 'derived_values'),
     ),
     ('mmcv_stand_in',),
     ('devices', 'distributed'),
