@@ -128,8 +128,8 @@ def read_split(path: str | Path) -> list[str]:
         if not name:
             continue
         if not re.fullmatch(r'[\w-]+', name):
-            likely = re.search(r'[\w-]+(?=\.\w+$)|^[\w-]+', name.split()[0])
-            example = likely[0] if likely else '000123'
+            stem = Path(name.split()[0]).stem
+            example = stem if re.fullmatch(r'[\w-]+', stem) else '000123'
             raise UserError(f'{path}, line {number}: found {name!r}, expected a frame id alone, such as {example}')
         if name in ids:
             raise UserError(f'{path}: frame {name} stands on lines {ids[name]} and {number}; remove one of them')

@@ -171,7 +171,9 @@ def test_folders_without_predictions(tmp_path):
 
 def test_foreign_parquet_files(tmp_path):
     pq.write_table(pa.table({'frame_id': ['1']}), tmp_path / 'part-0.parquet')
-    with pytest.raises(UserError, match="no metadata key 'ssal3d'"):
+    with pytest.raises(
+        UserError, match="no metadata key 'ssal3d', which tells classes and boxes; write the file with PredictionWriter"
+    ):
         read_predictions(tmp_path)
     other = pa.schema([('frame_id', pa.string())], {METADATA_KEY: json.dumps({'schema': 2, 'classes': ['Car']})})
     pq.write_table(pa.table({'frame_id': ['1']}, schema=other), tmp_path / 'part-0.parquet')
