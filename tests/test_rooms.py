@@ -10,7 +10,7 @@ FLOORS = (
     (
         *('version', 'errors', 'log', 'exports', 'fileio', 'spelling', 'class_names', 'options', 'plugins', 'registry'),
         *('terminal', 'commands', 'config_text', 'configs', 'resolving', 'derived_values', 'annotated', 'arrays'),
-        *('journal_steps', 'plain_pickle'),
+        *('columns', 'journal_steps', 'plain_pickle'),
     ),
     ('mmcv_stand_in',),
     ('devices', 'distributed'),

@@ -49,11 +49,11 @@ def prepare(dataset: str, root: Path, seed: int) -> list[str]:
         sizes = (POOL, VAL)
     val = simulate(root / 'val', sizes[1] + OTHERS, sizes[1], VAL_SEED, words)
     pool = simulate(root / f'pool_{seed}', sizes[0] + OTHERS, OTHERS, seed, words)
-    annotations = val / name
+    annotated = val / name
     return [
         f'data_root={pool}',
         *(f'{name}_dataloader.dataset.data_root={val}' for name in ('val', 'test')),
-        *(f'{name}_evaluator.ann_file={annotations}' for name in ('val', 'test')),
+        *(f'{name}_evaluator.ann_file={annotated}' for name in ('val', 'test')),
     ]
 
 

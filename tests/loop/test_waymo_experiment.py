@@ -49,7 +49,7 @@ def test_the_papers_numbers_on_waymo():
     assert config.train_cfg.final == ['supervised', 'final_cpsp']
     own = [config.stages[name] for name in ('normal', 'cpsp', 'supervised', 'final_cpsp')]
     assert {(stage.epochs, stage.repeat) for stage in own} == {(30, 15)}
-    assert {(stage.pseudo_ratio, stage.cpsp.k_first, stage.cpsp.tau_low) for stage in own[1::2]} == {(0.5, 50, 0.3)}
+    assert {(stage.pseudo_ratio, stage.bank.k_first, stage.bank.tau_low) for stage in own[1::2]} == {(0.5, 50, 0.3)}
     assert config.optim_wrapper.optimizer.weight_decay == 0.001
     voxels = config.model.data_preprocessor.voxel_layer
     assert (voxels.voxel_size, voxels.point_cloud_range) == ([0.1, 0.1, 0.15], [-75.2, -75.2, -2, 75.2, 75.2, 4])
