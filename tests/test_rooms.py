@@ -20,6 +20,7 @@ FLOORS = (
             'options',
             'plugins',
         ),
+        *('registry', 'terminal'),
         *('commands', 'config_text', 'configs', 'resolving', 'derived_values'),
     ),
     ('mmcv_stand_in',),

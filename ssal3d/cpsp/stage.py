@@ -74,10 +74,10 @@ class CPSPStage(SupervisedStage):
                 bank=bank_of(inputs),
                 labelled=labelled_frames(config, inputs),
                 unlabelled=pool_view(config, inputs),
-                initial_predictions=str(inputs.predictions) if inputs.predictions else None,
+                initial_predictions=str(inputs.pool_predictions) if inputs.pool_predictions else None,
                 interval=self.interval,
                 settings=self.cpsp,
-                prediction=dict(inputs.prediction),
+                prediction=dict(inputs.pool_dataloader),
             )
         ]
 

@@ -90,7 +90,7 @@ def learning_curve(models: Sequence[TrainedModel]) -> list[dict[str, Any]]:
     Args:
         models: What was trained.
     """
-    final = [model for model in models if model.ends and model.group.partition('_')[0] == 'final']
+    final = [model for model in models if model.is_last and model.group.partition('_')[0] == 'final']
     if len({model.group for model in final}) < 2:
         return []
     states = {model.name: LabelState.read(model.inputs.labels) for model in final}
