@@ -34,6 +34,7 @@ def test_the_whole_experiment_runs_to_its_end(pool, tmp_path):
     assert list(metrics['stages']) == ['round_1/normal', 'round_1/cpsp', 'final/supervised', 'final/final_cpsp']
     for stage in metrics['stages'].values():
         assert {'waymo/VEHICLE_L1_AP', 'waymo/mean_L2_APH', 'waymo/PEDESTRIAN_0-30m_L2_AP'} <= set(stage)
+    assert 'AP and APH (level 2, %) on the val split' in done.stdout
     # Each frame has a car, a walker and a cyclist, and a car without a point, which is annotated, too.
     labels = LabelState.read(tmp_path / 'labels' / 'round_1.json')
     assert [frame.boxes for frame in labels.frames] == [{'Car': 2, 'Pedestrian': 1, 'Cyclist': 1}] * 4
