@@ -35,6 +35,8 @@ REMEDIES = {
     errno.ENAMETOOLONG: 'choose a shorter name',
 }
 
+LONGEST_LINE = 1200  # characters of a message
+
 _WORKER = re.compile(r'Caught (\w+) in \w[\w ]*\.\s*Original Traceback')
 
 
@@ -68,9 +70,10 @@ def unknown_name(kind: str, found: object, known: list[str]) -> UserError:
         found: The name that was given.
         known: The names that exist.
     """
-    close = get_close_matches(str(found), known, n=1)
+    names = [str(name) for name in known]
+    close = get_close_matches(str(found), names, n=1)
     hint = f"; did you mean '{close[0]}'?" if close else ''
-    return UserError(f"unknown {kind} '{found}': expected one of {', '.join(known)}{hint}")
+    return UserError(f"unknown {kind} '{found}': expected one of {', '.join(names)}{hint}")
 
 
 def command(main: Callable[..., int | None]) -> Callable[..., NoReturn]:
@@ -100,7 +103,7 @@ def command(main: Callable[..., int | None]) -> Callable[..., NoReturn]:
             if isinstance(error, BrokenPipeError):  # of `| head`, which has read enough
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 sys.exit(141)
-            print(f'error: {reason(error)}', file=sys.stderr)
+            print(f'error: {one_line(reason(error))}', file=sys.stderr)
             sys.exit(2)
         except UnicodeError as error:
             print(f'error: a file or name is not UTF-8 ({one_line(error)}); save it again as UTF-8', file=sys.stderr)
@@ -134,6 +137,13 @@ def reason(error: OSError) -> str:
     return f'{path}: {error.strerror}; {remedy}' if path else f'{error.strerror}; {remedy}'
 
 
-def one_line(error: BaseException) -> str:
-    """Fold an error's message to a single line."""
-    return ' '.join(str(error).split())
+def one_line(error: object) -> str:
+    """Fold an error's message to a single line that a terminal shows and does not obey.
+
+    Messages quote what files say; a value of any length, or one that moves the cursor, must not hide the rest.
+    """
+    text = ' '.join(str(error).split())
+    if not text.isprintable():
+        text = ''.join(sign if sign.isprintable() else sign.encode('unicode_escape').decode('ascii') for sign in text)
+    half = LONGEST_LINE // 2
+    return text if len(text) <= LONGEST_LINE else f'{text[:half]} ... {text[-half:]}'

@@ -5,7 +5,9 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from ssal3d.errors import REMEDIES, UnwritableError, UserError
-from ssal3d.json_shape import Shape, check_shape
 
 SCHEMA = 1
 # Why something cannot be written.
@@ -23,6 +24,7 @@ REFUSALS = (
     *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),
 )
 LOCK_NAME = '.lock'
+_HALF_CHARACTER = re.compile(r'\\u[dD][89abAB]')  # a surrogate; JSON writes two for one character
 
 
 @contextmanager
@@ -109,25 +111,19 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=False, allow_nan=False) + '\n')
 
 
-def read_json(
-    path: str | os.PathLike, *, schema: bool = True, required: tuple[str, ...] = (), shape: Shape = None
-) -> Any:
+def read_json(path: str | os.PathLike, *, schema: bool = True, required: tuple[str, ...] = ()) -> Any:
     """Read a JSON file.
 
     Args:
         path: The file.
         schema: Whether the file must be an object with ``"schema": 1``.
         required: Keys that must be there.
-        shape: Types of the content, see `ssal3d.json_shape.check_shape`; any by default.
 
     Raises:
-        UserError: If the file is missing, is not JSON, has another schema, lacks a key or holds values of other types.
+        UserError: If the file is missing, is not JSON, has another schema or lacks a key.
     """
     path = Path(path)
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f'{path}: not valid JSON ({error}); write it again') from None
+    content = parse_json(read_text(path), path)
     if (schema or required) and not isinstance(content, dict):
         raise UserError(f'{path}: found {type(content).__name__}, expected a JSON object')
     if schema and (content.get('schema') != SCHEMA or content['schema'] is True):
@@ -138,9 +134,54 @@ def read_json(
     missing = [key for key in required if key not in content]
     if missing:
         raise UserError(f'{path}: missing key {missing[0]!r}; expected the keys {", ".join(required)}')
-    if shape is not None:
-        check_shape(content, shape, path)
     return content
+
+
+def parse_json(text: str, source: str | os.PathLike) -> Any:
+    """Return what a JSON text says.
+
+    Args:
+        text: The text.
+        source: Where it stands, for the message.
+
+    Raises:
+        UserError: If it is not JSON, nests too deep, or holds a number that is not finite or half a character.
+    """
+    try:
+        content = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        refuse_half_characters(text, content)
+    except RecursionError:
+        raise UserError(f'{source}: not valid JSON (it nests too deep); write it again') from None
+    except ValueError as error:  # also of whole numbers with thousands of digits
+        raise UserError(f'{source}: not valid JSON ({error}); write it again') from None
+    return content
+
+
+def refuse_half_characters(text: str, content: Any) -> None:
+    """Raise a ValueError if JSON names half a character, which no file and no terminal can hold.
+
+    Args:
+        text: The JSON.
+        content: What it says.
+    """
+    if _HALF_CHARACTER.search(text):
+        json.dumps(content, ensure_ascii=False).encode()
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f'found the number {text}, expected a finite one')
+    return value
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a name, e.g. a frame's id from a file, stays in the folder that it is put into.
+
+    >>> [is_file_name(name) for name in ('000123', 'a.b', '../a', '/a', '..', '')]
+    [True, True, False, False, False, False]
+    """
+    return bool(name) and name not in ('.', '..') and '/' not in name and '\\' not in name and name.isprintable()
 
 
 def read_text(path: str | os.PathLike, remedy: str = 'check the path') -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.registry import Registry
 
+from ssal3d.annotated import check_fields
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.plugins import load_plugins
 
@@ -22,7 +23,8 @@ def build_checked(cfg: Mapping[str, Any], registry: Registry, default_args: Mapp
         default_args: Options used where ``cfg`` has none.
 
     Raises:
-        UserError: If ``cfg`` has no type, the type is not registered or an option does not exist.
+        UserError: If ``cfg`` has no type, the type is not registered, or an option does not exist or has another type
+            than its annotation says.
     """
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise UserError(f'{registry.name}: found {cfg!r}, expected dict(type=..., ...)')
@@ -32,10 +34,13 @@ def build_checked(cfg: Mapping[str, Any], registry: Registry, default_args: Mapp
         if not is_known(options | {'type': kind}, registry):
             raise unknown_name(registry.name, kind, sorted(registry.module_dict))
         kind = registry.module_dict[kind]
+    if not callable(kind):
+        raise UserError(f'{registry.name}: found the type {kind!r}, expected a name or a class')
     accepted = options_of(kind)
     for name in options:
         if name not in accepted:
             raise unknown_name(f'option of {kind.__name__}', name, list(accepted))
+    check_fields(kind, options, kind.__name__)
     return kind(**options)
 
 

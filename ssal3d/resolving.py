@@ -9,8 +9,9 @@ import copy
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
+from ssal3d.annotated import check_fields
 from ssal3d.derived_values import DERIVED, check_anchors
 from ssal3d.errors import UserError, unknown_name
 
@@ -36,9 +37,44 @@ def resolve(content: Mapping[str, Any]) -> dict[str, Any]:
     >>> resolve({'class_names': 'Car', 'head': {'num_classes': '${num_classes}'}, 'file': '${class_names.0}.txt'})
     {'class_names': ['Car'], 'head': {'num_classes': 1}, 'file': 'Car.txt'}
     """
+    _check_types(content)
     result = _choose_classes(copy.deepcopy(dict(content)))
     _give_schedules(result)
     return _References(result).fill(result, '')
+
+
+class _Settings(TypedDict):
+    """Settings that others follow from; a reference may stand for any of them."""
+
+    class_names: str | Sequence[str]
+    point_cloud_range: str | Sequence[float | str]
+    voxel_size: str | Sequence[float | str]
+    schedule: Mapping[str, Any]
+    stages: Mapping[str, Any]
+    train_cfg: Mapping[str, Any] | None
+    paste_groups: str | Mapping[str, Any]
+
+
+class _Loop(TypedDict):
+    """What decides in ``train_cfg`` which stages run."""
+
+    initial: Mapping[str, Any]
+    rounds: Sequence[Mapping[str, Any]]
+    final: str | Sequence[str | Sequence[str]]
+
+
+class _Round(TypedDict):
+    """What decides in a round which stages run."""
+
+    pretrain: str | Sequence[str | Sequence[str]]
+
+
+def _check_types(content: Mapping[str, Any]) -> None:
+    check_fields(_Settings, content, 'config')
+    loop = content.get('train_cfg') or {}
+    check_fields(_Loop, loop, 'train_cfg')
+    for number, entry in enumerate(loop.get('rounds', ())):
+        check_fields(_Round, entry, f'train_cfg.rounds.{number}')
 
 
 def _choose_classes(content: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +141,8 @@ def _give_schedules(content: dict[str, Any]) -> None:
         own = stage.pop('schedule', None) if isinstance(stage, dict) else None
         if not own:
             continue
+        if not isinstance(own, Mapping):
+            raise UserError(f'stages.{name}.schedule: found {own!r}, expected a dictionary, e.g. dict(lr=0.01)')
         template = stage.get('param_scheduler', content.get('param_scheduler'))
         if not _schedule_keys(template):
             raise UserError(
@@ -189,6 +227,8 @@ class _References:
                 value = value[part]
             elif isinstance(value, list | tuple) and part.isdigit() and int(part) < len(value):
                 value = value[int(part)]
+            elif not isinstance(value, Mapping | list | tuple):
+                raise UserError(f'{place}: ${{{name}}} leads nowhere: {value!r} has no {part}; give it a value')
             else:
                 known = [*self.content, *DERIVED] if value is self.content else list(value)
                 raise UserError(f'{place}: {unknown_name("reference", part, [str(key) for key in known])}')

@@ -8,20 +8,9 @@ from tests.helpers.paths import ROOT
 
 FLOORS = (
     (
-        *(
-            'version',
-            'errors',
-            'log',
-            'exports',
-            'json_shape',
-            'fileio',
-            'spelling',
-            'class_names',
-            'options',
-            'plugins',
-        ),
-        *('registry', 'terminal'),
-        *('commands', 'config_text', 'configs', 'resolving', 'derived_values'),
+        *('version', 'errors', 'log', 'exports', 'fileio', 'spelling', 'class_names', 'options', 'plugins', 'registry'),
+        *('terminal', 'commands', 'config_text', 'configs', 'resolving', 'derived_values', 'annotated', 'arrays'),
+        *('columns', 'journal_steps', 'plain_pickle'),
     ),
     ('mmcv_stand_in',),
     ('devices', 'distributed'),

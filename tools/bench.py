@@ -5,6 +5,7 @@ Example:
     python tools/bench.py selection --sampler crb
     python tools/bench.py selection --all
     python tools/bench.py train-step --method threedioumatch
+    python tools/bench.py fuzz kitti-labels --inputs 1000
 """
 
 import argparse
@@ -14,7 +15,7 @@ import platform
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
 from ssal3d.errors import UserError, command
 from ssal3d.fileio import write_json
@@ -28,18 +29,30 @@ def main() -> None:
     """Run one benchmark and print (and optionally write) its rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('name', choices=NAMES)
+    parser.add_argument('part', nargs='?', help='fuzz: the reader, or all')
     parser.add_argument('--frames', type=int, help='size of the synthetic pool (default: the size of the benchmark)')
+    parser.add_argument('--inputs', type=int, help='fuzz: damaged inputs of each reader (default: 20000)')
+    parser.add_argument('--seed', type=int, help='fuzz: other inputs for another seed (default: 0)')
+    parser.add_argument('--first', type=int, help='fuzz: number of the first input (default: 0)')
     parser.add_argument('--sampler', help='selection: sampler to measure, e.g. crb (default: cal)')
     parser.add_argument('--method', help='train-step: semi-supervised method to measure, e.g. threedioumatch')
     parser.add_argument('--all', action='store_true', help='selection, train-step: measure every sampler or method')
     parser.add_argument('--json', type=Path, help='also write the rows here')
     arguments = parser.parse_args()
     module = importlib.import_module(f'benchmarks.{arguments.name.replace("-", "_")}')
-    options = {key: getattr(arguments, key) for key in ('sampler', 'method', 'all') if getattr(arguments, key)}
+    accepted = inspect.signature(module.run).parameters
+    options = {
+        key: value
+        for key, value in vars(arguments).items()
+        if key not in ('name', 'json') and value not in (None, False)
+    }
     for option in options:
-        if option not in inspect.signature(module.run).parameters:
-            raise UserError(f'--{option} does not belong to the benchmark {arguments.name}; see --help')
-    rows = module.run(arguments.frames or module.DEFAULT_FRAMES, **options)
+        if option not in accepted:
+            shown = f"'{arguments.part}'" if option == 'part' else f'--{option}'
+            raise UserError(f'{shown} does not belong to the benchmark {arguments.name}; see --help')
+    if 'frames' in accepted:
+        options.setdefault('frames', module.DEFAULT_FRAMES)
+    rows = module.run(**options)
     print_table(
         f'{arguments.name} ({platform.processor() or platform.machine()})',
         ('part', 'value', 'unit', 'at most'),

@@ -25,9 +25,9 @@ young = dict(k_first=10, k_next=5, tau_low=0.15)  # few predictions per class: f
 few = dict(train_dataloader=dict(batch_size=2))
 stages = dict(
     normal=dict(epochs=5, repeat=10, options=few),
-    cpsp=dict(epochs=4, repeat=10, interval=2, false_positives=dict(Car=1, Pedestrian=1, Cyclist=1), cpsp=young),
+    cpsp=dict(epochs=4, repeat=10, interval=2, false_positives=dict(Car=1, Pedestrian=1, Cyclist=1), bank=young),
     supervised=dict(epochs=5, repeat=10, options=few),
-    final_cpsp=dict(epochs=4, repeat=10, interval=2, cpsp=young),
+    final_cpsp=dict(epochs=4, repeat=10, interval=2, bank=young),
     hssda=dict(  # a trial: with 12 frames a step there would be too few steps
         options=dict(train_dataloader=dict(batch_size=2)),
         min_batch=2,

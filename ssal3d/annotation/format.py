@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from ssal3d.annotation.model import LabelFrame
 from ssal3d.errors import UserError, one_line
+from ssal3d.fileio import is_file_name
 from ssal3d.registry import ANNOTATION_FORMATS
 
 
@@ -125,9 +126,14 @@ class AnnotationFormat(ABC):
         problems: list[Problem] = []
         for path in self.label_files(folder):
             try:
-                frames.extend(self.parse_file(path))
+                found = self.parse_file(path)
+                for frame in found:
+                    if not is_file_name(frame.frame_id):
+                        raise UserError(f'{path}: found the frame id {frame.frame_id!r}, expected a file name')
             except UserError as error:
                 problems.append(Problem(self.frame_of_file(path), one_line(error)))
+            else:
+                frames.extend(found)
         return Reading(tuple(frames), tuple(problems))
 
 

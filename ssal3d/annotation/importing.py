@@ -1,17 +1,14 @@
 """Take the annotators' boxes back: whose frames are done, what people changed, what cannot be right."""
 
-import shutil
-import tarfile
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ssal3d.annotation.archives import unpacked
 from ssal3d.annotation.checks import MOST_TILT, Finding, check_frame, odd_sizes
 from ssal3d.annotation.comparison import Comparison, compare, cost
 from ssal3d.annotation.format import AnnotationFormat, Problem, build_format
@@ -110,7 +107,7 @@ def read_labels(
     if not form.can_read:
         raise UserError(f"{folder}: '{export.tool}' is for looking only; export the query for another tool")
     form.exported = Path(folder)
-    with _unpacked(Path(returned or folder)) as (place, shown):
+    with unpacked(Path(returned or folder)) as (place, shown):
         reading = form.read(place)
         frames = [frame for frame in reading.frames if frame.frame_id in export.frames]
         untouched = set() if settings.accept_untouched else _untouched(frames, export) - settings.checked
@@ -263,26 +260,3 @@ def _summaries(frames: Sequence[LabelFrame], turned: int, dropped: int) -> list[
     if dropped:
         result.append(f'{dropped} boxes of ignored classes were left out')
     return result
-
-
-@contextmanager
-def _unpacked(path: Path) -> Iterator[tuple[Path, str]]:
-    """Yield a folder, and how to call it in messages if it is the content of an archive."""
-    if path.is_dir():
-        yield path, ''
-        return
-    if not path.is_file():
-        raise UserError(f'{path}: no such file or folder; check --from')
-    with tempfile.TemporaryDirectory(prefix='ssal3d-labels-') as folder:
-        try:
-            _unpack(path, folder)
-        except (shutil.ReadError, tarfile.TarError, ValueError, OSError, EOFError) as error:
-            raise UserError(f'{path}: not readable as an archive ({error}); give a folder, .zip or .tar') from None
-        yield Path(folder), str(path)
-
-
-def _unpack(path: Path, folder: str) -> None:
-    if path.suffix == '.zip':
-        shutil.unpack_archive(path, folder, 'zip')
-    else:
-        shutil.unpack_archive(path, folder, filter='data')

@@ -5,11 +5,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping
 from json import decoder, scanner
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ssal3d.annotated import is_finite
 from ssal3d.errors import UserError
+from ssal3d.fileio import refuse_half_characters
 
 
 class Located(dict):
@@ -48,12 +49,14 @@ def read_located_json(path: str | Path) -> Any:
     path = Path(path)
     try:
         text = path.read_text(encoding='utf-8-sig')
-        return _Decoder(text, str(path)).decode(text)
+        content = _Decoder(text, str(path)).decode(text)
+        refuse_half_characters(text, content)
+        return content
     except FileNotFoundError:
         raise UserError(f'{path}: no such file; check the path') from None
     except json.JSONDecodeError as error:
         raise UserError(f'{path}, line {error.lineno}: not valid JSON ({error.msg}); export it again') from None
-    except (UnicodeDecodeError, RecursionError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:  # also halves of characters, numbers of thousands of digits
         raise UserError(f'{path}: not readable as JSON ({type(error).__name__}: {error}); export it again') from None
 
 
@@ -103,9 +106,9 @@ def number(value: object, name: str, place: str) -> float:
     Raises:
         UserError: If it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+    if not is_finite(value):
         raise UserError(f'{place}: found {name} {value!r}, expected a finite number')
-    return float(value)
+    return float(value)  # type: ignore[arg-type]
 
 
 def listed(value: object, name: str, place: str) -> list:
@@ -117,3 +120,16 @@ def listed(value: object, name: str, place: str) -> list:
     if not isinstance(value, list):
         raise UserError(f'{place}: found {type(value).__name__} as {name}, expected a list; export it again')
     return value
+
+
+def mapped(entry: object, key: str, source: str = '') -> Mapping[str, Any]:
+    """Return the JSON object ``entry[key]``; an empty one if there is none.
+
+    Raises:
+        UserError: If ``entry`` or what stands there is no object.
+    """
+    place = where(entry, source)
+    found = entry.get(key, {}) if isinstance(entry, Mapping) else entry
+    if not isinstance(entry, Mapping) or not isinstance(found, Mapping):
+        raise UserError(f'{place}: found {type(found).__name__} as {key}, expected an object; export it again')
+    return found

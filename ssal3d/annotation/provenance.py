@@ -1,16 +1,17 @@
 """``ssal3d_export.json``: where an export came from and which boxes it held, without trusting a tool to keep either."""
 
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
+from ssal3d.annotated import check_fields, record
 from ssal3d.annotation.model import Cuboid
 from ssal3d.errors import UserError
-from ssal3d.fileio import SCHEMA, read_json, write_json
+from ssal3d.fileio import SCHEMA, is_file_name, read_json, write_json
 from ssal3d.version import __version__
 
 NAME = 'ssal3d_export.json'
@@ -37,6 +38,13 @@ class ExportedFrame:
     points: int = 0
     label_sha256: str = ''
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _File(TypedDict):
+    """What a file holds beside the fields of an export."""
+
+    classes: Sequence[str]
+    frames: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -111,21 +119,16 @@ class Export:
         path = Path(folder) / NAME
         keys = ('tool', 'options', 'batch', 'created', 'round', 'pool', 'classes', 'class_map', 'frames')
         content = read_json(path, required=keys)
-        try:
-            frames = {str(key): _read_frame(str(key), entry) for key, entry in content['frames'].items()}
-            unsafe = [name for name in frames if Path(name).name != name]
-            if unsafe:
-                raise ValueError(f'frame id {unsafe[0]!r} is not a file name')
-            return cls(
-                **{key: content[key] for key in keys if key not in ('classes', 'frames')},
-                classes=tuple(content['classes']),
-                frames=frames,
-                query_sha256=content.get('query_sha256', ''),
-                checkpoint_sha256=content.get('checkpoint_sha256', ''),
-                source=content.get('source', {}),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f'{path}: malformed ({type(error).__name__}: {error}); export the query again') from None
+        check_fields(_File, content, str(path))
+        classes = tuple(content['classes'])
+        frames = {
+            key: _read_frame(key, entry, classes, f'{path}: frame {key}') for key, entry in content['frames'].items()
+        }
+        for name in frames:
+            if not is_file_name(name):
+                raise UserError(f'{path}: frame id {name!r} is not a file name; export the query again')
+        values = {item.name: content[item.name] for item in fields(cls) if item.name in content}
+        return record(cls, {**values, 'classes': classes, 'frames': frames}, str(path))
 
 
 def versions() -> dict[str, str]:
@@ -147,17 +150,28 @@ def _frame_json(frame: ExportedFrame) -> dict[str, Any]:
     }
 
 
-def _read_frame(frame_id: str, entry: Mapping[str, Any]) -> ExportedFrame:
-    prelabels = tuple(
-        Cuboid(row['class'], tuple(float(value) for value in row['box']), str(row['id']), score=row['score'])
-        for row in entry['prelabels']
-    )
-    return ExportedFrame(
-        frame_id,
-        prelabels,
-        str(entry['file']),
-        int(entry.get('load_dim', 4)),
-        int(entry['points']),
-        entry.get('label_sha256', ''),
-        entry.get('query', {}),
-    )
+def _read_frame(frame_id: str, entry: Mapping[str, Any], classes: Sequence[str], where: str) -> ExportedFrame:
+    try:
+        prelabels = tuple(
+            record(
+                Cuboid,
+                {'class_name': row['class'], 'box': tuple(row['box']), 'id': row['id'], 'score': row['score']},
+                where,
+            )
+            for row in entry['prelabels']
+        )
+        values = {name: entry[name] for name in ('load_dim', 'label_sha256') if name in entry}
+        frame = ExportedFrame(
+            frame_id, prelabels, entry['file'], points=entry['points'], facts=entry.get('query', {}), **values
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(f'{where}: malformed ({type(error).__name__}: {error}); export the query again') from None
+    check_fields(ExportedFrame, vars(frame), where)
+    for cuboid in prelabels:
+        if len(cuboid.box) != 7 or cuboid.class_name not in classes:
+            raise UserError(f'{where}: found the pre-label {cuboid!r}, expected seven numbers and a class of the batch')
+    if frame.load_dim < 3 or frame.points < 0:
+        raise UserError(
+            f'{where}: found {frame.load_dim} values a point and {frame.points} points; export the query again'
+        )
+    return frame

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.annotation.model import LabelFrame
+from ssal3d.arrays import load_array
 from ssal3d.data.scans import check_plausible, read_scan
 from ssal3d.errors import UserError
 
@@ -33,11 +34,9 @@ def frame_points(frame: LabelFrame) -> NDArray[np.float32]:
 
 def _read_npy(path: Path) -> NDArray[np.float32]:
     try:
-        points = np.load(path, allow_pickle=False)
+        points = load_array(path, 'write it again')
     except FileNotFoundError:
         raise UserError(f'{path}: no such file; restore the scan or leave the frame out') from None
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f'{path}: not readable as NumPy array ({error}); write it again') from None
     if points.ndim != 2 or points.shape[1] < 3 or points.dtype.kind not in 'fiu':
         raise UserError(f'{path}: found {points.dtype} of shape {points.shape}, expected numbers of shape (N, >=3)')
     return points.astype(np.float32)

@@ -1,6 +1,7 @@
 """One generation of the box bank: objects with their points, a background mask per frame, the predictions behind them."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -175,6 +176,7 @@ def check(generation: Generation) -> None:
             raise UserError(
                 f'{generation.source}/{name}.npy: found {len(found)} rows, expected {rows} as in meta.json; {remedy}'
             )
+    _check_ranges(generation, remedy)
     objects, frames = generation.objects, generation.frames
     sizes = {
         'points': (int(objects['n_pts'].sum()), 'the sum of n_pts'),
@@ -186,3 +188,32 @@ def check(generation: Generation) -> None:
                 f'{generation.source}/{name}.npy: found {len(getattr(generation, name))} rows, expected {size}, '
                 f'{meaning}; {remedy}'
             )
+
+
+def _check_ranges(generation: Generation, remedy: str) -> None:
+    """Check that objects and frames refer to what there is."""
+    objects, frames, points = generation.objects, generation.frames, len(generation.points)
+    masks = (frames['n_points'].astype(np.int64) + 7) // 8
+    last = np.append(frames['pred_offset'][1:], len(generation.preds))
+    checks = {
+        'frames': {
+            'frame_id': np.ascontiguousarray(frames['frame_id']).view('<u4').reshape(len(frames), -1).max(1, initial=0)
+            <= sys.maxunicode,
+            'n_points': frames['n_points'] >= 0,
+            'mask_offset': (frames['mask_offset'] >= 0) & (frames['mask_offset'] + masks <= len(generation.masks)),
+            'pred_offset': (frames['pred_offset'] >= 0) & (frames['pred_offset'] <= last),
+        },
+        'objects': {
+            'frame': (objects['frame'] >= 0) & (objects['frame'] < len(frames)),
+            'label': (objects['label'] >= 0) & (objects['label'] < len(generation.classes)),
+            'source': objects['source'] < len(SOURCES),
+            'box': np.isfinite(objects['box']).all(axis=1),
+            'n_pts': objects['n_pts'] >= 0,
+            'offset': (objects['offset'] >= 0) & (objects['offset'] + objects['n_pts'] <= points),
+        },
+    }
+    for name, columns in checks.items():
+        for column, fine in columns.items():
+            if not fine.all():
+                row = int(np.flatnonzero(~fine)[0])
+                raise UserError(f'{generation.source}/{name}.npy: row {row} has an impossible {column}; {remedy}')

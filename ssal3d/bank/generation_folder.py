@@ -15,16 +15,31 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.annotated import check_fields
+from ssal3d.arrays import load_array
 from ssal3d.errors import UserError
 from ssal3d.fileio import atomic_path, read_json, remove
 
 NAME = re.compile(r'gen-(\d{6})')
+_REMEDY = 'delete this generation and build it again'
 Result = TypeVar('Result')
+
+
+class Meta(TypedDict):
+    """What ``meta.json`` may say in a store of any kind; keys of one kind are missing in the others."""
+
+    generation: int
+    parent: int | None
+    classes: Sequence[str]
+    rows: Mapping[str, int]
+    tau: Mapping[str, float | None]
+    epoch: int
+    thresholds: Mapping[str, Mapping[str, Sequence[float]]]
 
 
 class Content(NamedTuple):
@@ -69,7 +84,7 @@ class GenerationFolder:
         """
         path = self.folder / 'CURRENT'
         try:
-            text = path.read_text().strip()
+            text = path.read_text(errors='replace').strip()
         except FileNotFoundError:
             return None
         found = NAME.fullmatch(text)
@@ -175,8 +190,9 @@ def read_generation(
     try:
         lock = _shared_lock(path)
         meta = read_json(path / 'meta.json', required=keys)
+        check_fields(Meta, meta, f'{path}/meta.json')
         counted = [name for name in optional if name in meta['rows']]
-        arrays = {name: _map(path / f'{name}.npy') for name in (*names, *counted)}
+        arrays = {name: load_array(path / f'{name}.npy', _REMEDY, mmap_mode='r') for name in (*names, *counted)}
         if not leads_to(path, lock):  # replaced in between: the arrays may be those of its successor
             return read_generation(path, names, keys, existing, optional)
     except FileNotFoundError:
@@ -191,13 +207,6 @@ def read_generation(
 def leads_to(path: Path, file: BinaryIO) -> bool:
     """Whether a generation's path still leads to an open ``meta.json``; raises FileNotFoundError if to nothing."""
     return os.path.samestat(os.fstat(file.fileno()), os.stat(path / 'meta.json'))
-
-
-def _map(path: Path) -> NDArray:
-    try:
-        return np.asarray(np.load(path, mmap_mode='r', allow_pickle=False))
-    except (OSError, EOFError, ValueError) as error:
-        raise UserError(f'{path}: not readable ({error}); delete this generation and build it again') from None
 
 
 def _shared_lock(path: Path) -> BinaryIO:

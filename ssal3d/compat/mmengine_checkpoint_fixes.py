@@ -9,7 +9,9 @@ import numpy as np
 import torch
 
 from ssal3d.compat.fix import Fix
+from ssal3d.errors import UserError, one_line
 from ssal3d.fileio import atomic_open
+from ssal3d.plain_pickle import load_plain
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
@@ -59,7 +61,18 @@ def _statistic(owner: Any, name: str) -> Callable:
 class _WeightsOnlyTorch:
     """The torch module, with a `load` that asks for safe loading in releases where that is not the default."""
 
-    load = staticmethod(partial(torch.load, weights_only=True))
+    @staticmethod
+    def load(file: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load plain data; of a damaged file, PyTorch raises nearly anything."""
+        try:
+            return torch.load(file, *args, **{'weights_only': True, **kwargs})
+        except Exception as error:
+            name = getattr(file, 'name', None) or (file if isinstance(file, str | Path) else 'the checkpoint')
+            reason = one_line(error).partition(' This file can still be loaded')[0]
+            raise UserError(
+                f'{name}: not readable as a checkpoint: it is damaged or holds more than weights ({reason}); copy it again, '
+                'from a source that you trust'
+            ) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
@@ -67,6 +80,26 @@ class _WeightsOnlyTorch:
 
 def _weights_only(load_url: Callable) -> Callable:
     return wraps(load_url)(partial(load_url, weights_only=True))
+
+
+def _pickles_run_code() -> bool:
+    from mmengine.fileio.handlers.pickle_handler import PickleHandler
+
+    return 'pickle' in PickleHandler.load_from_fileobj.__code__.co_names
+
+
+def _load_plain_pickles() -> None:
+    """Let annotation files and databases of objects, which MMDetection3D reads with `mmengine.load`, hold data alone."""
+    from mmengine.fileio.handlers.pickle_handler import PickleHandler
+
+    def load_from_fileobj(self: Any, file: Any, **kwargs: Any) -> Any:
+        try:
+            return load_plain(file)
+        except Exception as error:  # a damaged pickle can raise nearly anything
+            name = getattr(file, 'name', 'a pickle')
+            raise UserError(f'{name}: not readable as plain data ({one_line(error)}); convert the data again') from None
+
+    PickleHandler.load_from_fileobj = load_from_fileobj
 
 
 def _files_are_written_in_place() -> bool:
@@ -139,6 +172,14 @@ FIXES = (
         needs=('mmengine',),
         is_needed=_checkpoints_are_refused,
         apply=_load_checkpoints_safely,
+    ),
+    Fix(
+        name='safe-pickles',
+        problem='Annotation files and databases of objects are unpickled: such a file runs any code that it names.',
+        link='https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/fileio/handlers/pickle_handler.py#L12',
+        needs=('mmengine',),
+        is_needed=_pickles_run_code,
+        apply=_load_plain_pickles,
     ),
     Fix(
         name='atomic-files',

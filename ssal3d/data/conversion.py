@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ssal3d.annotated import fits
 from ssal3d.data.plausibility import InImage, box_table
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, read_json, remove, write_json
@@ -43,6 +44,10 @@ class Manifest:
             UserError: If the file is damaged.
         """
         records = read_json(path, required=('frames',))['frames'] if path.exists() else {}
+        if not fits(records, Mapping[str, Mapping[str, Any]]):
+            raise UserError(
+                f'{path}: found frames that are no records; remove the file, the frames are converted again'
+            )
         return cls(path, records)
 
     def write(self, *, now: bool = True) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ssal3d.data.infos import frame_id
+from ssal3d.data.infos import check_instances, frame_id
 from ssal3d.errors import UserError, unknown_name
 
 COUNT_POLICIES = ('all', 'nonempty')
@@ -48,9 +48,9 @@ def annotated_counts(
         raise unknown_name('count_policy', count_policy, list(COUNT_POLICIES))
     labels = {categories[name]: name for name in classes}
     counts = {}
-    for info in infos['data_list']:
-        if 'instances' not in info:
-            continue
+    labelled = [info for info in infos['data_list'] if 'instances' in info]
+    check_instances('annotations', labelled, boxes=False)
+    for info in labelled:
         found = Counter(labels.get(entry['bbox_label_3d']) for entry in _counted(info, count_policy))
         counts[frame_id(info)] = {name: found[name] for name in classes}
     return counts

@@ -1,21 +1,21 @@
 """MMDetection3D's annotation files ("infos", format v2): one dictionary per frame, read without trusting the file.
 
-The usual way to read these pickles runs any code that the file names. Here only containers, numbers, strings and NumPy
-arrays can come out; everything else is refused.
+These files are pickles: `ssal3d.plain_pickle`.
 """
 
 import io
 import json
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
-from numpy.core import multiarray, numeric  # private names: exactly those that pickles of arrays call
 
+from ssal3d.annotated import check_fields, fits
 from ssal3d.errors import UserError, one_line
-from ssal3d.fileio import atomic_path
+from ssal3d.fileio import atomic_path, parse_json
+from ssal3d.plain_pickle import load_plain
 
 # What a frame's sensors deliver. Everything else in a frame is annotation, or might be.
 SENSOR_KEYS = frozenset(
@@ -25,27 +25,12 @@ SENSOR_KEYS = frozenset(
     }
 )
 
-_BUILTINS = (bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset)
-_ALLOWED: dict[tuple[str, str], Any] = {
-    **{(module, kind.__name__): kind for kind in _BUILTINS for module in ('builtins', '__builtin__')},
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
-}
-for _core in ('numpy.core', 'numpy._core'):  # NumPy 1 and 2 spell the same functions differently
-    for _module, _function in ((multiarray, '_reconstruct'), (multiarray, 'scalar'), (numeric, '_frombuffer')):
-        _ALLOWED[f'{_core}.{_module.__name__.rpartition(".")[2]}', _function] = getattr(_module, _function)
 
+class _File(TypedDict):
+    """What an annotation file holds."""
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ('_codecs', 'encode'):
-            return _encode
-        if (module, name) not in _ALLOWED:
-            raise UserError(
-                f"found the object '{module}.{name}', expected only lists, dictionaries, numbers, strings and NumPy "
-                'arrays; the file may be hostile, do not open it with other tools; convert the data again'
-            )
-        return _ALLOWED[module, name]
+    metainfo: Mapping[str, Any]
+    data_list: Sequence[Mapping[str, Any]]
 
 
 def read_infos(path: str | Path) -> dict[str, Any]:
@@ -63,7 +48,7 @@ def read_infos(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     try:
         content = path.read_bytes()
-        infos = json.loads(content) if path.suffix == '.json' else _Unpickler(io.BytesIO(content)).load()
+        infos = parse_json(content.decode(), path) if path.suffix == '.json' else load_plain(io.BytesIO(content))
     except FileNotFoundError:
         raise UserError(f'{path}: no such file; make it with `ssal3d create-data`') from None
     except UserError as error:
@@ -115,17 +100,49 @@ def frame_ids(infos: dict[str, Any], source: str | Path = 'infos') -> list[str]:
     return ids
 
 
+def check_instances(source: str | Path, frames: Iterable[dict[str, Any]], boxes: bool = True) -> None:
+    """Check the annotations of labelled frames; those of other frames are nobody's business.
+
+    Args:
+        source: The annotation file, for the message.
+        frames: Frames of `read_infos` whose annotations will be used.
+        boxes: Whether their boxes will be, or only their labels.
+
+    Raises:
+        UserError: If one is no annotation; names the frame.
+    """
+    lists = [(info, key) for info in frames for key in ('instances', 'empty_instances') if key in info]
+    are_lists = all(isinstance(info[key], list | tuple) for info, key in lists)
+    if are_lists and _are_annotations([row for info, key in lists for row in info[key]], boxes):
+        return
+    for info, key in lists:
+        rows = info[key]
+        if not isinstance(rows, list | tuple) or not _are_annotations(rows, boxes):
+            raise UserError(
+                f'{source}: frame {frame_id(info)} has {key} that are no annotations, expected dictionaries with a whole '
+                'number as bbox_label_3d and seven finite numbers or more as bbox_3d; convert the data again'
+            )
+
+
+def _are_annotations(rows: Sequence[Any], boxes: bool) -> bool:
+    if not all(isinstance(row, dict) and 'bbox_label_3d' in row for row in rows):
+        return False
+    try:
+        for key in ('bbox_label_3d', 'bbox_label', 'num_lidar_pts'):
+            values = [row[key] for row in rows if key in row]
+            if not all(issubclass(kind, int | np.integer) and kind is not bool for kind in set(map(type, values))):
+                return False
+            np.array(values, dtype=np.int64)  # raises if one is too large
+        found = np.array([row['bbox_3d'][:7] for row in rows if boxes], dtype=np.float64)
+    except (TypeError, ValueError, OverflowError, KeyError):
+        return False
+    return found.size == 7 * len(found) and bool(np.isfinite(found).all())
+
+
 def without_annotations(info: dict[str, Any], keep: Iterable[str] = ()) -> dict[str, Any]:
     """Return a frame with nothing but its sensors' data (`SENSOR_KEYS`) and the keys in ``keep``."""
     allowed = SENSOR_KEYS.union(keep)
     return {key: value for key, value in info.items() if key in allowed}
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    """Stand in for ``codecs.encode``, with which NumPy arrays in old pickles restore their bytes."""
-    if not isinstance(text, str) or encoding != 'latin1':
-        raise UserError(f"found text in the encoding '{encoding}', expected 'latin1'; convert the data again")
-    return text.encode('latin1')
 
 
 def _check_layout(path: Path, infos: object) -> None:
@@ -137,9 +154,14 @@ def _check_layout(path: Path, infos: object) -> None:
     if not isinstance(infos, dict) or not {'metainfo', 'data_list'} <= set(infos):
         found = sorted(map(str, infos))[:5] if isinstance(infos, dict) else type(infos).__name__
         raise UserError(f'{path}: found {found}, expected a dictionary with metainfo and data_list; convert it again')
+    check_fields(_File, infos, str(path))
     for position, info in enumerate(infos['data_list']):
-        if not isinstance(info, dict) or not isinstance(_lidar_path(info), str):
+        name = _lidar_path(info)
+        if not isinstance(name, str) or not Path(name).stem.isprintable() or Path(name).stem in ('', '..'):
             raise UserError(f'{path}: entry {position} has no lidar_points.lidar_path; convert the data again')
+    categories = infos['metainfo'].get('categories', {})
+    if not fits(categories, Mapping[str, int]):
+        raise UserError(f'{path}: found the categories {categories!r}, expected labels by class name; convert it again')
 
 
 def _lidar_path(info: dict[str, Any]) -> object:

@@ -46,6 +46,8 @@ _OTHER_BENCHMARKS = {
 _REQUIRED = ('P2', 'R0_rect', 'Tr_velo_to_cam')
 # The axes of a camera that looks along the x axis of the LiDAR and stands in its place.
 NOMINAL_CAMERA = np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+_LARGEST_IMAGE = 2**16  # pixels
+_LARGEST_VALUE = 1e9  # of a matrix: pixels, metres
 _FRUSTUM_DEPTH = (0.001, 100.0)  # metres before the camera that MMDetection3D's reduced point clouds keep
 
 
@@ -149,7 +151,10 @@ def png_size(path: str | Path) -> tuple[int, int]:
         header = file.read(24)
     if len(header) < 24 or header[:8] != b'\x89PNG\r\n\x1a\n' or header[12:16] != b'IHDR':
         raise UserError(f'{path}: not a PNG image; restore the file or remove it (images are optional)')
-    return struct.unpack('>II', header[16:24])
+    width, height = struct.unpack('>II', header[16:24])
+    if not (0 < width < _LARGEST_IMAGE and 0 < height < _LARGEST_IMAGE):
+        raise UserError(f'{path}: found an image of {width} x {height} pixels; restore the file or remove it')
+    return width, height
 
 
 def camera_image_size(calibration: Calibration) -> tuple[int, int] | None:
@@ -287,7 +292,7 @@ def _in_view(points: Array, matrix: Array, width: float, height: float, near: fl
 
 def _parse_matrix(where: str, name: str, text: str) -> Array:
     shape, values = _SHAPES[name], _floats(text)
-    if values is None or len(values) != shape[0] * shape[1]:
+    if values is None or len(values) != shape[0] * shape[1] or max(map(abs, values)) > _LARGEST_VALUE:
         raise UserError(f'{where}: malformed {name}, expected {shape[0] * shape[1]} finite numbers; restore the file')
     matrix = np.eye(4)
     matrix[:3, : shape[1]] = np.reshape(values, shape)

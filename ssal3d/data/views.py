@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.frames import check_classes, fill, read_dataset_infos
-from ssal3d.data.infos import frame_id, frame_ids, without_annotations
+from ssal3d.data.infos import check_instances, frame_id, frame_ids, without_annotations
 from ssal3d.data.label_state import LabelState
 from ssal3d.data.labelled import check_counts
 from ssal3d.data.scans import read_scan
@@ -202,6 +202,7 @@ class LabelledView(FrameView):
                     f'{self.dataset.ann_file}: frame {frame_id(info)} is in the label state but has no annotations; '
                     'convert the data again with its label file'
                 )
+        check_instances(self.dataset.ann_file, chosen)
         check_counts(state, {**infos, 'data_list': chosen}, self.dataset.ann_file)
         return chosen
 

@@ -68,6 +68,15 @@ class Labels:
     num_points: NDArray[np.int64]
     ids: list[str]
 
+    def __post_init__(self) -> None:
+        wrong = ~np.isfinite(self.boxes).all(axis=1) | (self.boxes[:, 3:6] <= 0).any(axis=1)
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise UserError(
+                f'object {self.ids[row]} has the box {self.boxes[row].tolist()}, expected finite numbers and sizes above '
+                '0; fetch the file again'
+            )
+
     def __len__(self) -> int:
         return len(self.boxes)
 

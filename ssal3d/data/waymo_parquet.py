@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ssal3d.annotated import fits
 from ssal3d.data.waymo_frame import TOP, Camera, Labels, Laser, WaymoFrame
 from ssal3d.data.waymo_geometry import uniform_inclinations
 from ssal3d.errors import UserError
@@ -40,10 +41,23 @@ def read_parquet_frames(
     for component in (*REQUIRED, *((BOXES,) if labelled else ())):
         if not files[component].exists():
             raise UserError(f'{files[component]}: no such file; download the component {component} of this split, too')
+    try:
+        yield from _frames(files, interval, labelled)
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f'{folder}/*/{name}: not readable as tables of Waymo ({type(error).__name__}: {error}); fetch the files again'
+        ) from None
+
+
+def _frames(files: dict[str, Path], interval: int, labelled: bool) -> Iterator[WaymoFrame]:
     poses = _Table(files['vehicle_pose'], 'VehiclePoseComponent', (_SEGMENT, _TIME), ('world_from_vehicle.transform',))
     times = sorted(poses.keys(_TIME))
     chosen = {time: index for index, time in enumerate(times) if index % interval == 0}
     segment = poses.keys(_SEGMENT)[0]
+    if not fits(segment, str) or not all(fits(time, int) for time in times):
+        raise UserError(
+            f'{files["vehicle_pose"]}: found the segment {segment!r}, expected a name, and times in microseconds'
+        )
     matrices = dict(zip(poses.keys(_TIME), poses.column('world_from_vehicle.transform'), strict=True))
     labels = _labels(files[BOXES], set(chosen)) if labelled else {}
     cameras = _cameras(files[CAMERAS]) if files[CAMERAS].exists() else []
@@ -51,7 +65,7 @@ def read_parquet_frames(
         yield WaymoFrame(
             segment=segment,
             index=chosen[time],
-            timestamp=time,
+            timestamp=int(time),
             pose=_matrix(matrices[time], files['vehicle_pose']),
             lasers=lasers,
             cameras=cameras,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.class_names import ALIASES
-from ssal3d.data.infos import frame_id, read_infos
+from ssal3d.data.infos import check_instances, frame_id, read_infos
 from ssal3d.data.kitti_format import DONT_CARE, camera_boxes_to_lidar, info_boxes_to_lidar, read_calibration
 from ssal3d.data.kitti_objects import read_objects
 from ssal3d.errors import UserError
@@ -56,7 +56,7 @@ def read_annotated_boxes(source: str | Path, frames: Sequence[str], classes: Seq
     parts = [read(frame) for frame in frames]
     index = {name: k for k, given in enumerate(classes) for name in (given, ALIASES.get(given, given))}
     boxes, names, points = (
-        np.concatenate([empty, *columns]) for empty, columns in zip(_NOTHING, zip(*parts), strict=True)
+        np.concatenate([empty, *columns]) for empty, columns in zip(_NOTHING, zip(*(parts or [_NOTHING])), strict=True)
     )
     rows = (names != DONT_CARE) & (points != 0)
     ends = np.cumsum([0, *(len(part[0]) for part in parts)])
@@ -99,6 +99,7 @@ def _info_frame(path: Path) -> Callable[[str], _Frame]:
         if info is None or 'instances' not in info:
             what = 'no such frame' if info is None else 'nobody labelled it'
             raise UserError(f'{path}: frame {frame}: {what}, but it is predicted; take another annotation file')
+        check_instances(path, [info])
         rows = info['instances']
         points = np.array([row.get('num_lidar_pts', -1) for row in rows], dtype=np.int64)
         given = np.array([names.get(row['bbox_label_3d'], DONT_CARE) for row in rows], dtype=np.str_)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from ssal3d.data.infos import frame_ids, read_infos
+from ssal3d.data.infos import check_instances, frame_ids, read_infos
 from ssal3d.errors import UserError
 
 
@@ -56,6 +56,7 @@ class AnnotatedFrames:
             raise UserError(
                 f'{self.ann_file}: frame {name} has no labels; evaluate on a labelled split, or label the frame'
             )
+        check_instances(self.ann_file, [info])
         return name, info
 
     def check(self, frames: Sequence[str] | None) -> Sequence[str]:

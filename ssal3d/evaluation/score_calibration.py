@@ -7,26 +7,21 @@ the order of the scores within a class; isotonic regression may make some of the
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.annotated import check_fields
 from ssal3d.class_names import ALIASES
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.evaluation.annotated_boxes import AnnotatedBoxes
 from ssal3d.evaluation.right_detections import MATCHINGS, FrameDetections, class_thresholds, right_in_frames
 from ssal3d.fileio import SCHEMA, read_json, write_json
-from ssal3d.json_shape import NUMBER
 
 METHODS = ('temperature', 'isotonic')
 FEWEST = 50  # detections of a class to fit it by itself
 _CLIP = 1e-6
-_SHAPE = {
-    'method': str,
-    'classes': {str: {'x': [NUMBER], 'y': [NUMBER], 'temperature': (*NUMBER, type(None))}},
-    'warnings': [str],
-}
 
 Array = NDArray[np.floating]
 
@@ -51,6 +46,14 @@ class Curve:
         if self.temperature is not None:
             return 1 / (1 + np.exp(-_logit(values) / self.temperature))
         return np.interp(values, self.x, self.y) if self.x else values
+
+
+class _File(TypedDict):
+    """What a file holds."""
+
+    method: str
+    classes: Mapping[str, Mapping[str, Any]]
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -108,15 +111,21 @@ class ScoreCalibration:
         Raises:
             UserError: If the file is missing or malformed.
         """
-        content = read_json(path, required=('method', 'classes'), shape=_SHAPE)
+        content = read_json(path, required=('method', 'classes'))
+        check_fields(_File, content, str(path))
         if content['method'] not in METHODS:
             raise UserError(f'{path}: {unknown_name("method", content["method"], list(METHODS))}')
         curves, facts = {}, {}
         for name, entry in content['classes'].items():
+            check_fields(Curve, entry, f"{path}: class '{name}'")
             x, y = tuple(entry.get('x', ())), tuple(entry.get('y', ()))
             temperature = entry.get('temperature')
-            if len(x) != len(y) or list(x) != sorted(x) or (temperature is not None and not temperature > 0):
-                raise UserError(f"{path}: class '{name}': expected ascending x, as many y, or a temperature above 0")
+            ascending = list(x) == sorted(x) and list(y) == sorted(y) and all(0 <= value <= 1 for value in (*x, *y))
+            if len(x) != len(y) or not ascending or (temperature is not None and not temperature > 0):
+                raise UserError(
+                    f"{path}: class '{name}': expected ascending x and as many ascending y in [0, 1], or a temperature "
+                    'above 0'
+                )
             curves[name] = Curve(x, y, temperature)
             facts[name] = {key: value for key, value in entry.items() if key not in ('x', 'y', 'temperature')}
         return cls(content['method'], curves, facts, tuple(content.get('warnings', ())))

@@ -8,9 +8,9 @@ from typing import Any
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, atomic_path, digest, read_json, sha256, write_json
+from ssal3d.journal_steps import NAME, read_steps
 from ssal3d.loop.digests import differences
 
-NAME = 'journal.json'
 READS = 'reads'  # folder of what each step reads, beside the journal
 CONFIG = 'config.py'  # of a stage; it names the folders of its experiment
 SHOWN = 80  # characters of a value in a message
@@ -31,7 +31,7 @@ class Journal:
         self.path = self.folder / NAME
         self.steps: list[dict[str, Any]] = []
         if self.path.exists():
-            self.steps = read_json(self.path, required=('steps',))['steps']
+            self.steps = read_steps(self.path, required=('step', 'files'))
 
     def find(self, name: str, reads: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the entry of a finished step after checking that it is still what would be done now, or None.
@@ -88,7 +88,10 @@ class Journal:
     def begun(self, name: str) -> dict[str, Any] | None:
         """Return what an unfinished step was started with; None if it was not."""
         path = self._reads_path(name)
-        return read_json(path, schema=False) if path.exists() else None
+        found = read_json(path, schema=False) if path.exists() else None
+        if not isinstance(found, dict | None):
+            raise UserError(f'{path}: found {_short(found)}, expected what the step reads; delete the file')
+        return found
 
     def changed(self, name: str, reads: Mapping[str, Any], state: str) -> UserError:
         """Build the error for a step that was done, or started, with something else.

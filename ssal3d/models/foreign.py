@@ -27,8 +27,9 @@ def read_weights(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise UserError(f'{path}: no such checkpoint; check the path')
     content: Any = _load_checkpoint(str(path), map_location='cpu')
-    state = content.get('state_dict', content)
-    weights = OrderedDict((name, value) for name, value in state.items() if isinstance(value, Tensor))
+    state = content.get('state_dict', content) if isinstance(content, Mapping) else {}
+    named = state.items() if isinstance(state, Mapping) else ()
+    weights = OrderedDict((name, value) for name, value in named if isinstance(name, str) and isinstance(value, Tensor))
     if not weights:
         raise UserError(
             f'{path}: found no weights, expected a checkpoint with state_dict; give a checkpoint of a detector'

@@ -58,10 +58,17 @@ def require_checkpoint(path: str | Path) -> None:
     with open(path, 'rb') as file:
         start = file.read(2)
     # A zip archive of torch.save, whose directory is at its end, or a pickle of old versions.
-    if not (zipfile.is_zipfile(path) if start == b'PK' else start.startswith(b'\x80')):
+    if not (_is_zip(path) if start == b'PK' else start.startswith(b'\x80')):
         raise UserError(
             f'{path}: not readable as a checkpoint: it is truncated, damaged or something else; copy it again'
         )
+
+
+def _is_zip(path: str | Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # a directory that says it continues on another disk
+        return False
 
 
 def newest_checkpoint(folder: str | Path) -> Path | None:
@@ -78,7 +85,7 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
 def is_readable(checkpoint: Path) -> bool:
     """Return whether a checkpoint can be loaded safely."""
     try:
-        content: dict[str, Any] = torch.load(checkpoint, map_location='cpu', weights_only=True)
+        content: Any = torch.load(checkpoint, map_location='cpu', weights_only=True)
     except Exception:
         return False
-    return 'state_dict' in content
+    return isinstance(content, dict) and 'state_dict' in content

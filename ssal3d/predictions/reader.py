@@ -1,18 +1,19 @@
 """Reading pool predictions: all parts of a folder, validated, ordered by frame id."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ssal3d.annotated import check_fields
 from ssal3d.data.label_state import pool_digest
 from ssal3d.errors import UserError
-from ssal3d.fileio import SCHEMA
+from ssal3d.fileio import SCHEMA, parse_json
 from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Column, Layout, column
 from ssal3d.predictions.table import PoolPredictions, Ragged
 
@@ -96,21 +97,38 @@ def read_metadata(part: Path) -> dict[str, Any]:
     Raises:
         UserError: If the file is not a Parquet file of this contract.
     """
-    try:
+    with _readable(part):
         raw = (pq.read_schema(part).metadata or {}).get(METADATA_KEY)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f'{part}: not readable as Parquet ({error}); delete it and predict again') from None
     if raw is None:
         raise UserError(
             f"{part}: found no metadata key 'ssal3d', which tells classes and boxes; write the file with "
             'PredictionWriter, or add the key, see docs/predictions.md'
         )
-    metadata = json.loads(raw)
+    metadata = parse_json(raw.decode(errors='replace'), f"{part}: metadata 'ssal3d'")
+    check_fields(_Metadata, metadata, f"{part}: metadata 'ssal3d'")
     if metadata.get('schema') != SCHEMA or not metadata.get('classes'):
         raise UserError(f'{part}: found schema {metadata.get("schema")!r}, expected {SCHEMA} with a list of classes')
     if metadata.get('box', BOX_CONVENTION) != BOX_CONVENTION:
         raise UserError(f"{part}: found boxes as '{metadata['box']}', expected '{BOX_CONVENTION}'; convert them")
     return metadata
+
+
+class _Metadata(TypedDict):
+    """What every part says, and what some say."""
+
+    schema: Any
+    classes: Sequence[str]
+    box: str
+    checkpoint_sha256: str | None
+
+
+@contextmanager
+def _readable(part: Path) -> Iterator[None]:
+    """Turn whatever Arrow says about a damaged file into one line."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise UserError(f'{part}: not readable as Parquet ({error}); delete it and predict again') from None
 
 
 def _common_metadata(parts: list[Path]) -> dict[str, Any]:
@@ -127,13 +145,20 @@ def _common_metadata(parts: list[Path]) -> dict[str, Any]:
 
 
 def _read_part(part: Path, names: list[str]) -> pa.Table:
-    available = pq.read_schema(part).names
+    with _readable(part):
+        available = pq.read_schema(part).names
     for name in ('frame_id', *names):
         if name not in available:
             raise UserError(
                 f"{part}: the field '{name}' is missing, found {', '.join(available)}; predict the pool again with it"
             )
-    table = pq.ParquetFile(part).read(columns=['frame_id', *names])  # pq.read_table would import pandas
+    with _readable(part):
+        table = pq.ParquetFile(part).read(columns=['frame_id', *names])  # pq.read_table would import pandas
+        table.validate(full=True)  # offsets of lists that leave their values would be read as they are
+    if not pa.types.is_string(table['frame_id'].type) or table['frame_id'].null_count:
+        raise UserError(
+            f'{part}: found frame ids of type {table["frame_id"].type}, expected text; predict the pool again'
+        )
     for name in names:
         if table[name].null_count:
             row = table[name].is_null().to_pylist().index(True)
@@ -171,6 +196,7 @@ def _per_frame(table: pa.Table, names: list[str]) -> dict[str, Any]:
             values[name] = _rows(_one_chunk(table[name]), spec, name)
         elif spec.layout is Layout.RAGGED:
             flat, offsets = _lists(table[name])
+            _refuse_gaps(flat, spec, name)
             values[name] = Ragged(_numbers(flat), offsets)
     return values
 
@@ -187,6 +213,7 @@ def _lists(chunked: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
 
 def _rows(array: pa.Array, spec: Column, source: str) -> np.ndarray:
     """Turn an Arrow array of scalars or fixed-size lists into ``(N,)`` or ``(N, width)``."""
+    _refuse_gaps(array, spec, source)
     if spec.width == 1:
         return _numbers(array).astype(spec.dtype, copy=False)
     if not pa.types.is_fixed_size_list(array.type):
@@ -194,7 +221,15 @@ def _rows(array: pa.Array, spec: Column, source: str) -> np.ndarray:
     width = array.type.list_size
     if spec.width and width != spec.width:
         raise UserError(f"{source}: '{spec.name}' has {width} values per row, expected {spec.width}")
-    return _numbers(array.flatten()).reshape(-1, width)
+    flat = array.flatten()
+    _refuse_gaps(flat, spec, source)
+    return _numbers(flat).reshape(-1, width)
+
+
+def _refuse_gaps(array: pa.Array, spec: Column, source: str) -> None:
+    """Refuse values that are missing inside a list: Arrow leaves such rows out without a word."""
+    if array.null_count:
+        raise UserError(f"{source}: {array.null_count} values of '{spec.name}' are missing; predict the pool again")
 
 
 def _numbers(array: pa.Array) -> np.ndarray:

@@ -6,23 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from ssal3d.active.query.query_file import Query
+from ssal3d.annotated import check_fields
 from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.generation import Generation
 from ssal3d.class_names import ALIASES
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
+from ssal3d.journal_steps import NAME as RECORD
+from ssal3d.journal_steps import read_steps
 from ssal3d.predictions import PoolPredictions, read_predictions
 from ssal3d.predictions.reader import find_parts
 from ssal3d.report.pool import Pool
 
 CARD = 'experiment.json'  # written by the loop when it starts
-RECORD = 'journal.json'
 KINDS = ('predictions_', 'calibrated_')  # of folders of predictions, before the stage
 KIND = re.compile('|'.join(f'^{kind}' for kind in KINDS))
 
@@ -193,6 +195,17 @@ class Experiment:
         return Pool(self.folder / own[-1] if own else root / card['ann_file'], root / card['points'])
 
 
+class _Card(TypedDict):
+    """What a report takes from the card of an experiment."""
+
+    classes: Sequence[str]
+    pool: Mapping[str, str]
+    name: str
+    command: str
+    seed: int | None
+    versions: Mapping[str, str]
+
+
 def sampler_name(query: Query) -> str:
     """Return the name of a query's sampler without its ending."""
     return str(query.sampler['type']).removesuffix('Sampler')
@@ -208,8 +221,9 @@ def read_experiment(folder: str | Path) -> Experiment:
         UserError: If it holds no experiment.
     """
     folder = Path(folder)
-    steps = read_json(folder / RECORD, required=('steps',))['steps']
+    steps = read_steps(folder / RECORD)
     card = read_json(folder / CARD, required=('classes', 'pool'))
+    check_fields(_Card, card, str(folder / CARD))
     return Experiment(folder, card, {step['step']: step for step in steps})
 
 

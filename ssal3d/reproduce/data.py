@@ -8,10 +8,12 @@ from pathlib import Path
 
 from ssal3d.errors import UserError
 
-POOL, VAL = 2000, 3000  # frames of simulated streets
-POOL_360, VAL_360 = 400, 200  # frames of simulated drives, ten each
 VAL_SEED = 900  # of no pool
 OTHERS = 20  # frames of a simulation's other split, which nobody reads
+SIMULATED = {  # frames of a pool and to measure on, words that choose the preset, annotation file
+    'sim': (2000, 3000, (), 'kitti_infos_val.pkl'),
+    'sim-360': (400, 200, ('--preset', 'waymo'), 'waymo_infos_val.pkl'),  # drives of ten frames each
+}
 REAL = {  # environment variable with the folder, its usual name, the annotation file
     'kitti': ('SSAL3D_KITTI', 'data/kitti', 'kitti_infos_train.pkl'),
     'waymo': ('SSAL3D_WAYMO', 'data/waymo', 'waymo_infos_train.pkl'),
@@ -33,22 +35,17 @@ def prepare(dataset: str, root: Path, seed: int) -> list[str]:
         UserError: If the real data are not there.
     """
     if dataset in REAL:
-        variable, usual, annotations = REAL[dataset]
+        variable, usual, file = REAL[dataset]
         folder = Path(os.environ.get(variable, usual))
-        if not (folder / annotations).exists():
+        if not (folder / file).exists():
             raise UserError(
-                f'{folder}: found no {annotations}; convert the data with `ssal3d create-data {dataset}`, and name the '
+                f'{folder}: found no {file}; convert the data with `ssal3d create-data {dataset}`, and name the '
                 f'folder in {variable}'
             )
         return []
-    if dataset == 'sim-360':
-        words, name = ['--preset', 'waymo'], 'waymo_infos_val.pkl'
-        sizes = (POOL_360, VAL_360)
-    else:
-        words, name = [], 'kitti_infos_val.pkl'
-        sizes = (POOL, VAL)
-    val = simulate(root / 'val', sizes[1] + OTHERS, sizes[1], VAL_SEED, words)
-    pool = simulate(root / f'pool_{seed}', sizes[0] + OTHERS, OTHERS, seed, words)
+    pool_frames, val_frames, preset, name = SIMULATED[dataset]
+    val = simulate(root / 'val', val_frames + OTHERS, val_frames, VAL_SEED, preset)
+    pool = simulate(root / f'pool_{seed}', pool_frames + OTHERS, OTHERS, seed, preset)
     annotations = val / name
     return [
         f'data_root={pool}',

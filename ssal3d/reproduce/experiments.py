@@ -130,11 +130,11 @@ def variant_settings(row: Row) -> Mapping[str, Any]:
         if not given['ITER']:
             changed['interval'] = NEVER
         if not given['DEL']:
-            changed['cpsp'] = {'del_after': 255}
+            changed['bank'] = {'del_after': 255}
         none = {'false_positives': dict.fromkeys(('Car', 'Pedestrian', 'Cyclist'), 0)} if not given['FP'] else {}
         return {'stages': {'cpsp': {**changed, **none}, 'final_cpsp': changed}} if changed or none else {}
     if set(given) == {'centres'}:
-        centres = {'cpsp': {'k_first': given['centres'], 'k_next': given['centres']}}
+        centres = {'bank': {'k_first': given['centres'], 'k_next': given['centres']}}
         return {'stages': {'cpsp': centres, 'final_cpsp': centres}} if given['centres'] != 20 else {}
     if set(given) == {'CBS', 'E2_Unc', 'B_Div'}:
         if not given['CBS']:

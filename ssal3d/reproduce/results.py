@@ -83,8 +83,10 @@ def measured(experiment: Experiment) -> dict[str, float]:
     for number, point in enumerate(curve, start=1):
         found |= {f'{name}_round_{number}': value for name, value in average_precisions(point['metrics']).items()}
         found[f'boxes_round_{number}'] = point['boxes']
-    counts = content['labelled']['boxes']
-    found |= {'frames': content['labelled']['frames'], 'boxes': sum(counts.values())}
+    counts, frames = content['labelled']['boxes'], content['labelled']['frames']
+    if experiment.row.final == NO_FINAL:  # what the pre-trained model has learnt from
+        counts, frames = (content['purchases']['initial'][key] for key in ('spent_per_class', 'frames'))
+    found |= {'frames': frames, 'boxes': sum(counts.values())}
     return found | {f'boxes_{name}': count for name, count in counts.items()}
 
 

@@ -151,7 +151,14 @@ def finish_waymo(tmp_path, name, number, level, seed=0):
         for k, group in enumerate(('final_1', 'final_2', 'final_3', 'final_4', 'final'), 1)
         for stage in ('supervised', 'final_cpsp')
     ]
-    content = {'schema': 1, 'stages': stages, 'labelled': labelled, **({'curve': curve} if row.rounds == 5 else {})}
+    bought = {'initial': {'frames': 20, 'spent_per_class': {'Car': 50, 'Pedestrian': 30, 'Cyclist': 21}}}
+    content = {
+        'schema': 1,
+        'stages': stages,
+        'labelled': labelled,
+        'purchases': bought,
+        **({'curve': curve} if row.rounds == 5 else {}),
+    }
     write_json(made.folder / 'metrics.json', content)
     made.config.write_text(made.config_text())
     return made
@@ -212,7 +219,7 @@ def test_table_8_and_fig_7_are_measured_on_the_predictions_that_a_query_saw(tmp_
     for made, scores in zip(experiments, ([0.9, 0.4], [0.9, 0.12]), strict=True):  # the first of each two is right
         predicted_pool(made, tmp_path, scores)
     shown = table.lines(read_rows('8'), collect('sim-360', experiments), 'sim-360', CALIBRATION_METRICS)
-    assert table.body(shown, CALIBRATION_METRICS)[0][1:4] == ['Normal', '200', '0.250']  # (0.1 + 0.4) / 2
+    assert table.body(shown, CALIBRATION_METRICS)[0][1:4] == ['Normal', '101', '0.250']  # (0.1 + 0.4) / 2
     assert table.body(shown, CALIBRATION_METRICS)[4][3] == '0.110'
     assert table.body(shown, CALIBRATION_METRICS)[4][-4:] == ['0.09', '0.08', '0.15', '']
     assert [

@@ -119,10 +119,10 @@ def test_rows_differ_in_what_they_are_called_after(tmp_path):
     assert settings('5', 2).active_sampler.entropy == 'none'
     assert settings('5', 2).active_sampler.t_sim > 1  # no cosine is
     assert settings('5', 4).active_sampler.t_sim <= 1
-    assert settings('4', 1).stages.cpsp.cpsp.k_first == settings('4', 1).stages.final_cpsp.cpsp.k_next == 2
+    assert settings('4', 1).stages.cpsp.bank.k_first == settings('4', 1).stages.final_cpsp.bank.k_next == 2
     assert set(settings('3', 1).stages.cpsp.false_positives.values()) == {0}
     assert settings('3', 1).stages.cpsp.interval > 1000
-    assert settings('3', 1).stages.cpsp.cpsp.del_after == 255
+    assert settings('3', 1).stages.cpsp.bank.del_after == 255
     assert settings('3', 2).stages.cpsp.false_positives.Car > 0
     assert settings('1', 23).train_cfg.rounds == []
 

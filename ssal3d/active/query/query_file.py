@@ -1,40 +1,37 @@
 """A query: the frames that a person should label next, and why; written as ``query.json``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ssal3d.active.query.settings import KEYS, QuerySettings
+from ssal3d.annotated import check_fields, entry_place, record
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, read_json, write_json
-from ssal3d.json_shape import NUMBER
 
 REQUIRED = ('round', 'sampler', 'seed', 'budget', 'spent', 'spent_per_class', 'cost', 'stopped', 'frames', 'warnings')
 
-MAYBE = (*NUMBER, type(None))
-SHAPE = {
-    'round': int,
-    'sampler': {'type': str},
-    'seed': int,
-    'spent': NUMBER,
-    'spent_per_class': {str: int},
-    'pool': {'name': str, 'size': int, 'sha256': str},
-    'frames': [
-        {
-            'frame_id': str,
-            'utility': MAYBE,
-            'similarity': MAYBE,
-            'predicted_boxes': {str: int},
-            'annotated_boxes': (dict, type(None)),
-            'relax_level': int,
-        }
-    ],
-    'warnings': [str],
-    'counted_above': {str: NUMBER},
-    'diagnostics': dict,
-    'inputs': {str: dict},
-}
+
+class _Pool(TypedDict):
+    """What a file holds of the pool."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class _Sampler(TypedDict):
+    """What every sampler's settings have."""
+
+    type: str
+
+
+class _File(TypedDict):
+    """What a file holds beside the fields of a query."""
+
+    frames: Sequence[Mapping[str, Any]]
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,10 @@ class Query:
         Raises:
             UserError: If the file is missing or malformed or lists a frame twice; the message names the frame.
         """
-        content = read_json(path, required=REQUIRED, shape=SHAPE)
+        content = read_json(path, required=REQUIRED)
+        check_fields(_File, content, str(path))
+        check_fields(_Pool, content.get('pool', {}), f'{path}: pool')
+        check_fields(_Sampler, content['sampler'], f'{path}: sampler')
         if content['stopped'] not in ('budget', 'pool_exhausted') or content['cost'] not in ('annotated', 'predicted'):
             raise UserError(
                 f'{path}: found stopped={content["stopped"]!r}, cost={content["cost"]!r}; expected budget or '
@@ -154,17 +154,21 @@ class Query:
             raise UserError(f'{path}: {error}') from None
         names = {item.name for item in fields(cls)} & set(content)
         values = {'pool': {}, **{name: content[name] for name in names}}
-        return cls(**{**values, 'settings': settings, 'frames': frames, 'warnings': tuple(content['warnings'])})
+        values |= {'settings': settings, 'frames': frames, 'warnings': tuple(content['warnings'])}
+        query = record(cls, values, str(path))
+        if query.spent < 0:
+            raise UserError(f'{path}: found spent {query.spent}, expected 0 or more')
+        return query
 
 
-def _read_frame(entry: object, path: str | Path) -> SelectedFrame:
-    if not isinstance(entry, Mapping) or 'frame_id' not in entry or 'predicted_boxes' not in entry:
+def _read_frame(entry: Mapping[str, Any], path: str | Path) -> SelectedFrame:
+    if 'frame_id' not in entry or 'predicted_boxes' not in entry:
         raise UserError(f'{path}: found the frame entry {entry!r}, expected frame_id, predicted_boxes, ...')
-    for key in ('predicted_boxes', 'annotated_boxes'):
-        for name, count in (entry.get(key) or {}).items():
-            if type(count) is not int or count < 0:
-                raise UserError(
-                    f"{path}: frame {entry['frame_id']} has {count!r} '{name}' in {key}, expected 0 or more"
-                )
     defaults: dict[str, Any] = {'relax_level': 0}
-    return SelectedFrame(**{item.name: entry.get(item.name, defaults.get(item.name)) for item in fields(SelectedFrame)})
+    values = {item.name: entry.get(item.name, defaults.get(item.name)) for item in fields(SelectedFrame)}
+    frame = record(SelectedFrame, values, entry_place(path, entry))
+    for key, counts in (('predicted_boxes', frame.predicted_boxes), ('annotated_boxes', frame.annotated_boxes or {})):
+        for name, count in counts.items():
+            if count < 0:
+                raise UserError(f"{path}: frame {frame.frame_id} has {count!r} '{name}' in {key}, expected 0 or more")
+    return frame

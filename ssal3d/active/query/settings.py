@@ -9,6 +9,7 @@ from ssal3d.active.query.budget import STOP_RULES
 from ssal3d.active.query.cost_score import CALIBRATED
 from ssal3d.active.query.dontcare import PROJECTION_FIELDS, RULES
 from ssal3d.active.query.units import BudgetUnit, build_unit
+from ssal3d.annotated import check_fields
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.options import check_range, one_of
 
@@ -40,6 +41,7 @@ class QuerySettings:
     cost_score: str | float | Mapping[str, float] = CALIBRATED
 
     def __post_init__(self) -> None:
+        check_fields(QuerySettings, vars(self), '')
         one_of('stop_rule', self.stop_rule, STOP_RULES)
         one_of('dontcare', self.dontcare, RULES)
         check_range('empty_cost', self.empty_cost)
@@ -92,6 +94,8 @@ def query_settings(config: Mapping[str, Any], entry: Mapping[str, Any] | None = 
     Raises:
         UserError: If a key is unknown, stands where it stood in older versions, or there is no budget.
     """
+    if not isinstance(entry, Mapping | None):
+        raise UserError(f'{where}: found {entry!r}, expected a dictionary, e.g. dict(query=dict(budget=150))')
     sampler = config.get('active_sampler')
     own = (entry or {}).get('sampler')
     _refuse_moved(config, '', KEYS)
@@ -116,7 +120,7 @@ def query_settings(config: Mapping[str, Any], entry: Mapping[str, Any] | None = 
 
 def _refuse_moved(owner: Mapping[str, Any] | None, where: str, names: tuple[str, ...]) -> None:
     for name in names:
-        if owner is not None and name in owner:
+        if isinstance(owner, Mapping) and name in owner:
             old = f'{where}.{name}' if where else name
             home = f'{where}.query' if where and 'sampler' not in where else 'query'
             raise UserError(f'{old}: this is a setting of the query now; write {home}=dict({name}={owner[name]!r})')

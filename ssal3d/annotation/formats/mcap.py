@@ -19,6 +19,7 @@ from ssal3d.annotation.rotations import from_quaternion
 from ssal3d.annotation.scans import frame_points
 from ssal3d.annotation.times import frame_times
 from ssal3d.errors import UserError, one_line, unknown_name
+from ssal3d.fileio import parse_json
 from ssal3d.registry import ANNOTATION_FORMATS
 
 FLAVOURS = ('protobuf', 'ros2')
@@ -97,7 +98,7 @@ class McapFormat(AnnotationFormat):
             name = names.get(time, str(time))
             cuboids = [
                 _cuboid(entity, f'{path}, frame {name}')
-                for entity in _field(update, 'entities') or ()
+                for entity in _items(update, 'entities', f'{path}, frame {name}')
                 if _field(entity, 'id') != 'frame'  # LightlyStudio keeps tags of the frame in an entity without a cube
             ]
             frames[name] = LabelFrame(name, tuple(cuboids), origin=path)
@@ -125,7 +126,10 @@ class McapFormat(AnnotationFormat):
             with open(candidate, 'rb') as stream:
                 for attachment in make_reader(stream).iter_attachments():
                     if attachment.name == FRAMES:
-                        return {str(name): int(time) for name, time in json.loads(attachment.data).items()}
+                        return {
+                            str(name): int(time)
+                            for name, time in parse_json(attachment.data.decode(), candidate).items()
+                        }
         return {}
 
 
@@ -222,7 +226,7 @@ def _scene_updates(reader: Any, topic: str, path: Path) -> Iterator[tuple[int, A
     factories = [import_module(f'{name}.decoder').DecoderFactory() for name in ('mcap_protobuf', 'mcap_ros2')]
     for schema, channel, message in reader.iter_messages(topics=[chosen]):
         if channel.message_encoding == 'json':
-            yield message.log_time, json.loads(message.data)
+            yield message.log_time, parse_json(message.data.decode(), path)
             continue
         decoders = (factory.decoder_for(channel.message_encoding, schema) for factory in factories)
         decode = next((decoder for decoder in decoders if decoder), None)
@@ -236,14 +240,14 @@ def _scene_updates(reader: Any, topic: str, path: Path) -> Iterator[tuple[int, A
 def _cuboid(entity: Any, place: str) -> Cuboid:
     identity = str(_field(entity, 'id') or '')
     place = f'{place}, entity {identity}'
-    cubes = _field(entity, 'cubes') or ()
+    cubes = _items(entity, 'cubes', place)
     if len(cubes) != 1:
         raise UserError(f'{place}: found {len(cubes)} cubes, expected one')
-    metadata = _field(entity, 'metadata') or ()
+    metadata = _field(entity, 'metadata')
     facts = (
         {str(key): str(value) for key, value in metadata.items()}
         if isinstance(metadata, Mapping)
-        else {str(_field(entry, 'key')): str(_field(entry, 'value')) for entry in metadata}
+        else {str(_field(entry, 'key')): str(_field(entry, 'value')) for entry in _items(entity, 'metadata', place)}
     )
     if not facts.get('class'):
         raise UserError(f"{place}: its metadata has no 'class'; give the box a class")
@@ -254,14 +258,14 @@ def _cuboid(entity: Any, place: str) -> Cuboid:
         yaw, tilt = from_quaternion(x, y, z, w)
     except UserError as error:
         raise UserError(f'{place}: {error}') from None
-    score = facts.pop('score', '')
+    score = _score(facts.pop('score', ''), place)
     known = ('class', 'track_id', 'interpolated', 'source', 'utility')
     return Cuboid(
         class_name=facts['class'],
         box=(*centre, *size, yaw),
         id=identity.rpartition('/')[2] or facts.get('track_id', ''),
         track_id=facts.get('track_id', ''),
-        score=float(score) if score else None,
+        score=score,
         attributes={key: value for key, value in facts.items() if key not in known},
         tilt=tilt,
         where=place,
@@ -271,6 +275,23 @@ def _cuboid(entity: Any, place: str) -> Cuboid:
 def _field(message: Any, name: str) -> Any:
     """Return a field of a decoded message: a dictionary, or an object of protobuf or ROS 2."""
     return message.get(name) if isinstance(message, Mapping) else getattr(message, name, None)
+
+
+def _items(message: Any, name: str, place: str) -> Sequence[Any]:
+    """Return a repeated field of a decoded message; none if it is missing."""
+    found = _field(message, name)
+    if found is None:
+        return ()
+    if not isinstance(found, Sequence) or isinstance(found, str | bytes):
+        raise UserError(f'{place}: found {type(found).__name__} as {name}, expected a list')
+    return found
+
+
+def _score(text: str, place: str) -> float | None:
+    try:
+        return number(float(text), 'score', place) if text else None
+    except ValueError:
+        raise UserError(f'{place}: found score {text!r}, expected a number') from None
 
 
 def _vector(message: Any, axes: str, place: str) -> list[float]:

@@ -94,7 +94,7 @@ class NuScenesFormat(AnnotationFormat):
     def parse_file(self, path: Path) -> list[LabelFrame]:
         """Read the boxes of all samples and turn them into the frame of their scan."""
         content = {name: _read_table(path.with_name(f'{name}.json')) for name in _READ}
-        found = {name: {row.get('token'): row for row in rows} for name, rows in content.items()}
+        found = {name: {str(member(row, 'token')): row for row in rows} for name, rows in content.items()}
         annotations: dict[str, list[Any]] = {}
         for row in content['sample_annotation']:
             annotations.setdefault(str(member(row, 'sample_token')), []).append(row)
@@ -281,7 +281,7 @@ def _read_table(path: Path) -> list[Any]:
 
 
 def _row(found: Mapping[str, Mapping[Any, Any]], table: str, row: Any) -> Any:
-    token = member(row, f'{table}_token')
+    token = str(member(row, f'{table}_token'))
     if token not in found[table]:
         raise UserError(f"{where(row)}: {table}_token '{token}' is not in {table}.json; export the tables together")
     return found[table][token]

@@ -8,7 +8,7 @@ import numpy as np
 
 from ssal3d.annotation.format import AnnotationFormat, Batch
 from ssal3d.annotation.formats.files import copy, dump, label_files
-from ssal3d.annotation.json_lines import listed, member, number, read_located_json, where
+from ssal3d.annotation.json_lines import listed, mapped, member, number, read_located_json, where
 from ssal3d.annotation.keys import id_of, key_of
 from ssal3d.annotation.model import Camera, Cuboid, LabelFrame
 from ssal3d.annotation.pcd import write_pcd
@@ -99,7 +99,8 @@ class OpenLabelFormat(AnnotationFormat):
         """Read all frames of one document."""
         source = str(path)
         document = member(read_located_json(path), 'openlabel', source=source)
-        frames = member(document, 'frames', source=source)
+        member(document, 'frames', source=source)
+        frames = mapped(document, 'frames', source)
         lidars = _lidar_systems(document)
         result = []
         for entry in frames.values():
@@ -110,8 +111,10 @@ class OpenLabelFormat(AnnotationFormat):
                 )
             cuboids = [
                 self._cuboid(found, key, document, lidars, source)
-                for key, data in entry.get('objects', {}).items()
-                for found in listed(data.get('object_data', {}).get('cuboid', []), 'cuboid', where(data, source))
+                for key, data in mapped(entry, 'objects', source).items()
+                for found in listed(
+                    mapped(data, 'object_data', source).get('cuboid', []), 'cuboid', where(data, source)
+                )
             ]
             result.append(LabelFrame(name, tuple(cuboids), origin=path))
         return result
@@ -132,13 +135,13 @@ class OpenLabelFormat(AnnotationFormat):
 
     def _cuboid(self, entry: Any, key: str, document: Any, lidars: frozenset[str], source: str) -> Cuboid:
         place = where(entry, source)
-        system = entry.get('coordinate_system', '')
+        values = [number(value, 'val', place) for value in listed(member(entry, 'val', source=source), 'val', place)]
+        system = str(entry.get('coordinate_system', ''))
         if system and system not in lidars:
             raise UserError(
                 f"{place}: found a cuboid in the coordinate system '{system}', expected the LiDAR's "
                 f'({", ".join(sorted(lidars))}); export it in that frame'
             )
-        values = [number(value, 'val', place) for value in listed(member(entry, 'val', source=source), 'val', place)]
         if len(values) not in _SIZES:
             raise UserError(f'{place}: found {len(values)} numbers in val, expected {" or ".join(_SIZES.values())}')
         try:
@@ -151,7 +154,7 @@ class OpenLabelFormat(AnnotationFormat):
             raise UserError(f'{place}: {error}; export it again') from None
         box = (*values[:3], *values[-3:], yaw)
         owner = member(document, 'objects', key, source=source)
-        attributes = _attributes(entry)
+        attributes = _attributes(entry, place)
         score = attributes.pop('score', None)
         for ours in ('source', 'verified'):
             attributes.pop(ours, None)
@@ -204,26 +207,27 @@ def _image(frame: LabelFrame, camera: Camera) -> str:
 
 def _lidar_systems(document: Mapping[str, Any]) -> frozenset[str]:
     """Return the names that mean the LiDAR's frame: its streams, and ours where a file names none."""
-    streams = document.get('streams', {})
-    return frozenset({name for name, entry in streams.items() if entry.get('type') == 'lidar'} or {LIDAR})
+    streams = mapped(document, 'streams')
+    return frozenset({name for name in streams if mapped(streams, name).get('type') == 'lidar'} or {LIDAR})
 
 
 def _frame_id(entry: Any, document: Mapping[str, Any], default: str) -> str:
-    properties = entry.get('frame_properties', {})
+    properties = mapped(entry, 'frame_properties')
     if properties.get('external_id'):
         return str(properties['external_id'])
     for name in _lidar_systems(document):
-        uri = properties.get('streams', {}).get(name, {}).get('uri')
-        uri = uri or (document.get('streams', {}).get(name, {}).get('uri') if default else None)
+        uri = mapped(mapped(properties, 'streams'), name).get('uri')
+        uri = uri or (mapped(mapped(document, 'streams'), name).get('uri') if default else None)
         if uri:
-            return Path(uri).stem
+            return Path(str(uri)).stem
     return default
 
 
-def _attributes(entry: Any) -> dict[str, Any]:
+def _attributes(entry: Any, place: str) -> dict[str, Any]:
+    found = mapped(entry, 'attributes')
     return {
-        str(attribute.get('name')): float(attribute['val']) if kind == 'num' else attribute.get('val')
+        str(attribute.get('name')): number(attribute['val'], 'val', place) if kind == 'num' else attribute.get('val')
         for kind in ('num', 'text', 'boolean')
-        for attribute in entry.get('attributes', {}).get(kind, [])
-        if 'val' in attribute
+        for attribute in listed(found.get(kind, []), kind, place)
+        if isinstance(attribute, Mapping) and 'val' in attribute
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ssal3d.annotated import is_finite
 from ssal3d.annotation.format import AnnotationFormat, Batch, Tolerance
 from ssal3d.annotation.formats.files import PALETTE, copy, dump, label_files, with_image
 from ssal3d.annotation.json_lines import listed, member, numbers, read_located_json, where
@@ -69,7 +70,7 @@ class SuperviselyFormat(AnnotationFormat):
         content = read_located_json(path)
         source = str(path)
         objects = {
-            member(entry, 'key', source=source): entry
+            str(member(entry, 'key', source=source)): entry
             for entry in listed(member(content, 'objects', source=source), 'objects', source)
         }
         figures = listed(member(content, 'figures', source=source), 'figures', source)
@@ -156,7 +157,7 @@ def _cuboid(figure: Any, objects: dict[str, Any], source: str) -> Cuboid:
     kind = member(figure, 'geometryType', source=source)
     if kind != 'cuboid_3d':
         raise UserError(f"{place}: found a figure of type '{kind}', expected cuboid_3d; delete it in the tool")
-    key = member(figure, 'objectKey', source=source)
+    key = str(member(figure, 'objectKey', source=source))
     if key not in objects:
         raise UserError(f'{place}: the figure belongs to object {key}, which the file lacks; export it again')
     owner = objects[key]
@@ -164,7 +165,11 @@ def _cuboid(figure: Any, objects: dict[str, Any], source: str) -> Cuboid:
     yaw, tilt = from_euler(x, y, z)
     centre = numbers(figure, 'x y z', 'geometry', 'position', source=source)
     size = numbers(figure, 'x y z', 'geometry', 'dimensions', source=source)
-    tags = {str(tag.get('name')): tag.get('value') for tag in owner.get('tags', []) if isinstance(tag, dict)}
+    tags = {
+        str(tag.get('name')): tag.get('value')
+        for tag in listed(owner.get('tags', []), 'tags', place)
+        if isinstance(tag, dict)
+    }
     score = tags.pop('score', None)
     track = tags.pop('track_id', '')
     return Cuboid(
@@ -172,7 +177,7 @@ def _cuboid(figure: Any, objects: dict[str, Any], source: str) -> Cuboid:
         box=(*centre, *size, yaw),
         id=id_of(str(key)),
         track_id='' if track is None else str(track),
-        score=float(score) if isinstance(score, int | float) else None,
+        score=float(score) if score is not None and is_finite(score) else None,
         attributes=tags,
         tilt=tilt,
         where=place,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ssal3d.annotated import check_value, is_finite
 from ssal3d.annotation.format import AnnotationFormat, Batch, Problem, Reading
 from ssal3d.annotation.formats.files import copy, dump, label_files, with_image
 from ssal3d.annotation.json_lines import listed, member, numbers, read_located_json, where
@@ -40,7 +41,8 @@ class Xtreme1Format(AnnotationFormat):
 
     def export(self, frames: Sequence[LabelFrame], folder: Path, batch: Batch) -> list[str]:
         """Write ``<batch>/{lidar_point_cloud_0,camera_image_<i>,camera_config,result}``."""
-        ids = read_json(self.class_ids, schema=False, shape={str: int}) if self.class_ids else {}
+        ids = read_json(self.class_ids, schema=False) if self.class_ids else {}
+        check_value(Mapping[str, int], ids, self.class_ids)
         unknown = [name for name in batch.classes if name not in ids] if self.class_ids else []
         if unknown:
             raise UserError(f"{self.class_ids}: no id of class '{unknown[0]}', found {', '.join(ids)}")
@@ -163,7 +165,7 @@ def _cuboid(entry: Any, source: str) -> Cuboid:
         box=(*centre, *size, yaw),
         id=id_of(track),
         track_id='' if id_of(track) else track,
-        score=float(score) if isinstance(score, int | float) else None,
+        score=float(score) if is_finite(score) else None,
         attributes={'classValues': entry['classValues']} if entry.get('classValues') else {},
         tilt=tilt,
         where=place,

@@ -6,7 +6,6 @@ radians counter-clockwise from x. A frame without an entry is unlabelled; an emp
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from ssal3d.data.kitti_objects import KittiObjects, parse_objects
 from ssal3d.errors import UserError
-from ssal3d.fileio import read_text
+from ssal3d.fileio import parse_json, read_text
 
 BOX = ('x', 'y', 'z', 'length', 'width', 'height', 'yaw')
 _LINE = len(BOX) + 1  # values of a line of MMDetection3D's and OpenPCDet's own data sets: box and class
@@ -96,7 +95,7 @@ def read_labels(path: Path) -> FrameLabels:
     """
     text, suffix = read_text(path), path.suffix.lower()
     if suffix == '.json':
-        content = _parse_json(text, path)
+        content = parse_json(text, path)
         objects = content.get('objects', content.get('boxes')) if isinstance(content, dict) else content
         return _from_objects(objects, str(path))
     if suffix == '.csv':
@@ -120,7 +119,7 @@ def read_table(path: Path) -> dict[str, FrameLabels]:
         UserError: If the file is malformed.
     """
     if path.suffix.lower() == '.json':
-        content = _parse_json(read_text(path), path)
+        content = parse_json(read_text(path), path)
         frames = content.get('frames') if isinstance(content, dict) else None
         if not isinstance(frames, dict):
             raise UserError(f'{path}: found no object "frames", expected {{"frames": {{"<frame id>": [...]}}}}')
@@ -158,13 +157,6 @@ def _files(folder: Path, frames: Mapping[str, str]) -> dict[str, Path]:
     return found
 
 
-def _parse_json(text: str, path: Path) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f'{path}: not valid JSON ({error}); write it again') from None
-
-
 def _from_objects(objects: Any, source: str) -> FrameLabels:
     if not isinstance(objects, list):
         raise UserError(f'{source}: found no list "objects", expected [{{"class": ..., "box": [7 numbers]}}, ...]')
@@ -179,13 +171,24 @@ def _from_objects(objects: Any, source: str) -> FrameLabels:
 
 def _csv_rows(text: str, path: Path, columns: Sequence[str]) -> Iterable[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    missing = [name for name in columns if name not in (reader.fieldnames or ())]
+    try:
+        header = reader.fieldnames or ()
+    except csv.Error as error:
+        raise UserError(f'{path}: not readable as CSV ({error}); save it again') from None
+    missing = [name for name in columns if name not in header]
     if missing:
         raise UserError(f'{path}: no column {missing[0]!r}; expected the header {",".join(columns)}')
-    for row in reader:
+    for row in _rows(reader, path):
         if None in row or any(row[name] is None for name in columns):
-            raise UserError(f'{path}, line {reader.line_num}: expected {len(reader.fieldnames or ())} values')
+            raise UserError(f'{path}, line {reader.line_num}: expected {len(header)} values')
         yield reader.line_num, row
+
+
+def _rows(reader: csv.DictReader, path: Path) -> Iterable[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise UserError(f'{path}, line {reader.line_num}: not readable as CSV ({error}); save it again') from None
 
 
 def _from_rows(rows: Sequence[tuple[int, dict[str, str]]], source: str) -> FrameLabels:
@@ -209,7 +212,7 @@ def _from_lines(text: str, path: Path) -> FrameLabels:
 def _box(values: Any, where: str) -> list[float]:
     try:
         box = [float(value) for value in values]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         box = []
     if len(box) != len(BOX) or not np.isfinite(box).all():
         raise UserError(f'{where}: found the box {values!r}, expected seven finite numbers: {" ".join(BOX)}')

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.arrays import load_array
+from ssal3d.data.folder.pcd_header import check_header
 from ssal3d.data.scan_layout import foreign_format, likely_width
 from ssal3d.data.scans import check_scan_size
 from ssal3d.errors import UserError, one_line, unknown_name
@@ -118,10 +120,7 @@ def _width_of(flat: NDArray[np.float32], path: Path) -> int:
 
 
 def _read_npy(path: Path, columns: ScanColumns) -> NDArray[np.float32]:
-    try:
-        points = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise UserError(f'{path}: not a NumPy file of numbers ({one_line(error)}); save it with numpy.save') from None
+    points = load_array(path, 'save it with numpy.save')
     if points.dtype.names:
         return _by_name({name: points[name] for name in points.dtype.names}, columns, path)
     if points.ndim != 2 or points.dtype.kind not in 'fiu':
@@ -137,9 +136,10 @@ def _read_pcd(path: Path, columns: ScanColumns) -> NDArray[np.float32]:
     from pypcd4 import PointCloud
 
     try:
+        promised = check_header(path)
         cloud = PointCloud.from_path(path)
         fields = {name: np.asarray(cloud.numpy([name])[:, 0], np.float64) for name in cloud.fields if name != SKIP}
-        _check_count(fields, _promised(path, rb'^POINTS\s+(\d+)'))
+        _check_count(fields, promised)
     except OSError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything

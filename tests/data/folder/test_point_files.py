@@ -89,7 +89,7 @@ def test_numpy_files(tmp_path, kind):
     with pytest.raises(UserError, match=r'flat\.npy: found an array of shape \(2400,\)'):
         read_points(tmp_path / 'flat.npy', choose_columns(None, None))
     np.save(tmp_path / 'objects.npy', np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(UserError, match=r'objects\.npy: not a NumPy file of numbers'):
+    with pytest.raises(UserError, match=r'objects\.npy: not readable as a NumPy file of numbers'):
         read_points(tmp_path / 'objects.npy', choose_columns(None, None))
 
 

@@ -1,0 +1,347 @@
+"""Experiments that are killed, run out of disk or may not write, and go on: they must end as if nothing had happened.
+
+The experiments are the smallest that go through every step (tests/configs/tiny.py), on a made-up street. They run in
+forks of one process that has imported everything.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ssal3d.annotation.formats.plain import write_frame_json
+from ssal3d.annotation.model import Cuboid, LabelFrame
+from ssal3d.data.label_state import LabelState
+from ssal3d.errors import UserError
+from ssal3d.evaluation.annotated_boxes import read_annotated_boxes
+from ssal3d.fileio import read_json
+from tests.helpers.experiments import run_warm
+from tests.helpers.paths import ROOT, TINY
+from tests.helpers.street import write_street
+
+SCRIPT, TRAIN = 'tools/faults/killed_run.py', 'tools/train.py'
+CLASSES = ('Pedestrian', 'Cyclist', 'Car')
+PEOPLE = f"""_base_ = '{TINY}'
+train_cfg = dict(
+    annotator=dict(_delete_=True, type='FileAnnotator', format='json'),
+    rounds=[dict(pretrain=['normal', 'hssda'])],
+    final=['supervised'],
+)
+"""
+MOST_RUNS = 600  # of one experiment
+TMPFS = '256m'
+
+
+@dataclass
+class Outcome:
+    """What became of one kind of fault.
+
+    Attributes:
+        name: Of the kind.
+        hits: Faults that happened, by what was written.
+        differences: What is not as in the undisturbed experiment.
+    """
+
+    name: str
+    hits: Counter = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+
+
+class Scene:
+    """A street, and its undisturbed experiments.
+
+    Args:
+        folder: Where everything goes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.street = write_street(folder / 'street')
+        convert = [sys.executable, 'tools/create_data.py', 'kitti', '--root-path', str(self.street), '--workers', '1']
+        subprocess.run([*convert, '--image-size', '128', '128'], check=True, cwd=ROOT, capture_output=True)
+        self.people = folder / 'people.py'
+        self.people.write_text(PEOPLE)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables of a run."""
+        return {**os.environ, 'SSAL3D_KITTI': str(self.street), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+
+    def undisturbed(self, config: Path) -> Path:
+        """Run an experiment that nothing disturbs, once; return its work dir."""
+        work_dir = self.folder / f'undisturbed_{config.stem}'
+        if not work_dir.exists():
+            self.go_on(config, work_dir)
+        return work_dir
+
+    def run(self, config: Path, work_dir: Path, fault: Mapping[str, Any] | None = None) -> Any:
+        """Start or resume an experiment in a fork; with a fault, if one is given."""
+        words = [str(config), '--work-dir', str(work_dir), '--resume']
+        if fault is None:
+            return run_warm(TRAIN, words, self.environment)
+        ledger = work_dir.parent / f'{work_dir.name}.ledger'
+        told = json.dumps({'work_dir': str(work_dir), 'ledger': str(ledger), **fault})
+        return run_warm(SCRIPT, words, {**self.environment, 'SSAL3D_FAULT': told})
+
+    def go_on(self, config: Path, work_dir: Path) -> None:
+        """Resume until the experiment is finished; whoever labels does so in between.
+
+        Raises:
+            UserError: If a run fails.
+        """
+        for _ in range(5):
+            result = self.run(config, work_dir)
+            if result.returncode:
+                raise UserError(f'{work_dir}: resuming failed with {result.returncode}: {result.stderr[-1500:]}')
+            if not self.label(work_dir):
+                return
+
+    def label(self, work_dir: Path) -> int:
+        """Label what was handed out, as a person would; return how many frames."""
+        count = 0
+        for path in sorted(work_dir.glob('**/to_label/labels/*.json')):
+            done = path.parent.parent.parent / 'labelled' / path.name
+            if not done.exists():
+                truth = read_annotated_boxes(self.street / 'kitti_infos_train.pkl', [path.stem], CLASSES)
+                named = [CLASSES[label] for label in truth.labels.tolist()]
+                cuboids = [Cuboid(name, tuple(box)) for name, box in zip(named, truth.boxes.tolist(), strict=True)]
+                write_frame_json(done, LabelFrame(path.stem, tuple(cuboids)))
+                count += 1
+        return count
+
+
+def kill_at_writes(scene: Scene, config: Path) -> Outcome:
+    """Kill an experiment before and after each of its writes, one after the other."""
+    outcome = Outcome(f'killed at a write ({config.stem})')
+    work_dir = scene.folder / f'writes_{config.stem}'
+    for _ in range(MOST_RUNS):
+        result = scene.run(config, work_dir, {'mode': 'writes'})
+        if result.returncode == 0 and not scene.label(work_dir):
+            break
+        if result.returncode not in (0, -signal.SIGKILL):
+            outcome.differences.append(f'exit {result.returncode}: {result.stderr.strip()[-500:]}')
+            break
+    else:
+        outcome.differences.append(f'not finished after {MOST_RUNS} runs')
+    outcome.hits = _hits(work_dir)
+    outcome.differences += differences(work_dir, scene.undisturbed(config))
+    return outcome
+
+
+def kill_at_random(scene: Scene, config: Path, kills: int, seed: int = 0) -> Outcome:
+    """Kill experiments at random times until there were enough kills."""
+    outcome, chance, number = Outcome(f'killed at a random time ({config.stem})'), random.Random(seed), 0  # noqa: S311
+    while outcome.hits['any time'] < kills and number < kills:
+        work_dir = scene.folder / f'random_{config.stem}_{number}'
+        number += 1
+        for _ in range(MOST_RUNS):
+            seconds = chance.uniform(0.2, 2.0) * chance.choice((1, 3, 8))
+            result = scene.run(config, work_dir, {'mode': 'seconds', 'seconds': seconds})
+            outcome.hits['any time'] += result.returncode == -signal.SIGKILL
+            if result.returncode == 0 and not scene.label(work_dir):
+                break
+            if result.returncode not in (0, -signal.SIGKILL):
+                outcome.differences.append(f'exit {result.returncode}: {result.stderr.strip()[-500:]}')
+                break
+        outcome.differences += differences(work_dir, scene.undisturbed(config))
+        shutil.rmtree(work_dir)
+    return outcome
+
+
+def refuse_writes(scene: Scene, config: Path, mode: str) -> Outcome:
+    """Fill the disk, or forbid the folder, at each write; every run must end with one line and exit 2.
+
+    Args:
+        scene: The street.
+        config: The experiment.
+        mode: ``'full'`` or ``'read-only'``.
+    """
+    outcome = Outcome(f'{"disk full" if mode == "full" else "read-only folder"} ({config.stem})')
+    with _small_disk(scene.folder / f'{mode}_{config.stem}', mode) as disk:
+        work_dir, ballast, forbidden = disk / 'run', disk / 'ballast', scene.folder / f'forbidden_{config.stem}'
+        ledger = scene.folder / f'{mode}_{config.stem}.ledger'
+        fault = {'mode': mode, 'ballast': str(ballast), 'forbidden': str(forbidden), 'ledger': str(ledger)}
+        for _ in range(MOST_RUNS):
+            before = len(ledger.read_text().splitlines()) if ledger.exists() else 0
+            result = scene.run(config, work_dir, fault)
+            after = ledger.read_text().splitlines()
+            ballast.unlink(missing_ok=True)
+            if forbidden.exists():
+                Path(forbidden.read_text()).chmod(0o755)
+                forbidden.unlink()
+            hit = after[-1].split('\t') if len(after) > before else None
+            if hit:
+                outcome.hits[hit[0]] += 1
+                problem = refused_badly(result)
+                if problem:
+                    outcome.differences.append(f'{hit[2]}: {problem}')
+            elif result.returncode:
+                outcome.differences.append(f'exit {result.returncode}: {result.stderr.strip()[-500:]}')
+                break
+            if result.returncode == 0 and not hit and not scene.label(work_dir):
+                break
+        outcome.differences += differences(work_dir, scene.undisturbed(config))
+    return outcome
+
+
+def refused_badly(result: Any) -> str:
+    """Return what is wrong with how a run ended that could not write; empty if nothing is."""
+    lines = result.stderr.strip().splitlines()
+    if result.returncode != 2:
+        return f'exit {result.returncode}, expected 2: {" ".join(lines)[-300:]}'
+    if 'Traceback' in result.stderr or not lines or not lines[-1].startswith('error: '):
+        return f'no single line: {" ".join(lines)[-300:]}'
+    return ''
+
+
+def kill_one_of_two(scene: Scene, config: Path) -> Outcome:
+    """Kill one rank of two, and the launcher alone."""
+    outcome = Outcome(f'two processes ({config.stem})')
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+
+    def start(work_dir: Path, fault: Mapping[str, Any] | None = None) -> subprocess.Popen:
+        words = [str(config), '--work-dir', str(work_dir), '--resume', '--launcher', 'pytorch']
+        told = {'work_dir': str(work_dir), 'ledger': str(work_dir.parent / f'{work_dir.name}.ledger'), **(fault or {})}
+        environment = {**scene.environment, **({'SSAL3D_FAULT': json.dumps(told)} if fault else {})}
+        command = [*launcher, SCRIPT if fault else TRAIN, *words]
+        pipes = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.PIPE, 'text': True}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
+
+    def finish(process: subprocess.Popen) -> tuple[int, str]:
+        _, errors = process.communicate(timeout=900)
+        return process.returncode, errors
+
+    reference = scene.folder / 'two_undisturbed'
+    code, errors = finish(start(reference))
+    if code:
+        raise UserError(f'{reference}: exit {code}: {errors[-1500:]}')
+    work_dir = scene.folder / 'two_killed'
+    for rank, iterations in ((0, 3), (1, 5), (1, 2)):
+        code, errors = finish(start(work_dir, {'mode': 'rank', 'rank': rank, 'iterations': iterations}))
+        outcome.hits[f'rank {rank}'] += code != 0
+    for step in ('round_1/predictions_normal', 'round_1/cpsp/epoch_1.pth'):
+        process = start(work_dir)
+        while process.poll() is None and not (work_dir / step).exists():
+            time.sleep(0.1)
+        process.kill()
+        outcome.hits['launcher alone'] += process.wait() == -signal.SIGKILL
+        code, errors = finish(start(work_dir))
+        while code and 'another run is writing here' in errors:  # the processes that lost their launcher still train
+            outcome.hits['refused while the orphans train'] += 1
+            time.sleep(2)
+            code, errors = finish(start(work_dir))
+        if code:
+            outcome.differences.append(f'exit {code}: {errors[-500:]}')
+            break
+    outcome.differences += differences(work_dir, reference)
+    return outcome
+
+
+def two_runs(scene: Scene, config: Path) -> Outcome:
+    """Start a second run in the folder of one that trains: it is refused, and the first ends as ever."""
+    outcome, work_dir = Outcome(f'two runs in one folder ({config.stem})'), scene.folder / 'two_runs'
+    command = [sys.executable, TRAIN, str(config), '--work-dir', str(work_dir), '--resume']
+    first = subprocess.Popen(
+        command, cwd=ROOT, env=scene.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    refused = 0
+    while first.poll() is None:
+        if (work_dir / 'journal.json').exists():
+            result = scene.run(config, work_dir)
+            if first.poll() is not None and result.returncode == 0:
+                break
+            if result.returncode != 2 or 'another run is writing here' not in result.stderr:
+                outcome.differences.append(f'exit {result.returncode}: {result.stderr.strip()[-300:]}')
+            refused += 1
+        time.sleep(1)
+    outcome.hits['refused'] = refused
+    if first.wait():
+        outcome.differences.append(f'the first run: exit {first.returncode}: {first.stderr.read()[-500:]!r}')
+    outcome.differences += differences(work_dir, scene.undisturbed(config))
+    return outcome
+
+
+def differences(work_dir: Path, undisturbed: Path) -> list[str]:
+    """Return in what two experiments differ: steps, labelled frames, weights, banks and label stores."""
+    found = []
+    steps, expected = (_steps(folder) for folder in (work_dir, undisturbed))
+    if steps != expected:
+        return [f'steps {steps}, expected {expected}']
+    for path in sorted(undisturbed.glob('labels/round_?.json')):
+        frames = LabelState.read(work_dir / 'labels' / path.name).frames
+        if frames != LabelState.read(path).frames:
+            found.append(f'{path.name}: other labelled frames')
+    for path in sorted(undisturbed.rglob('epoch_*.pth')):
+        name = path.relative_to(undisturbed)
+        if not (work_dir / name).exists():
+            found.append(f'{name} is missing')
+            continue
+        state, other = (_weights(folder / name) for folder in (work_dir, undisturbed))
+        if set(state) != set(other) or not all(torch.equal(state[key], other[key]) for key in other):
+            found.append(f'{name}: other weights')
+    for path in sorted(undisturbed.rglob('CURRENT')):
+        name = path.relative_to(undisturbed)
+        found += _generations(work_dir / name, path, str(name))
+    leftovers = [path for path in work_dir.rglob('.*.tmp')]
+    return found + [f'left over: {path.relative_to(work_dir)}' for path in leftovers[:3]]
+
+
+def _generations(current: Path, expected: Path, name: str) -> Iterator[str]:
+    """Yield in what the current generations of two stores differ."""
+    if not current.exists() or current.read_text() != expected.read_text():
+        yield f'{name}: another generation is current'
+        return
+    folder, other = (path.parent / path.read_text().strip() for path in (current, expected))
+    for path in sorted(other.glob('*.npy')):
+        if not np.array_equal(np.load(folder / path.name), np.load(path)):
+            yield f'{name}: {path.name} differs'
+
+
+def _steps(work_dir: Path) -> list[str]:
+    path = work_dir / 'journal.json'
+    return [step['step'] for step in read_json(path)['steps']] if path.exists() else []
+
+
+def _weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, map_location='cpu', weights_only=True)['state_dict']
+
+
+def _hits(work_dir: Path) -> Counter:
+    ledger = work_dir.parent / f'{work_dir.name}.ledger'
+    lines = ledger.read_text().splitlines() if ledger.exists() else []
+    return Counter(line.split('\t')[0] for line in lines)
+
+
+@contextmanager
+def _small_disk(folder: Path, mode: str) -> Iterator[Path]:
+    """Yield a folder; for full disks one on a small file system of its own.
+
+    Raises:
+        UserError: If this process may not make one.
+    """
+    folder.mkdir()
+    if mode != 'full':
+        yield folder
+        return
+    mounted = subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', f'size={TMPFS}', 'tmpfs', str(folder)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        raise UserError(f'{folder}: cannot mount a small file system ({mounted.stderr.strip()}); run as root')
+    try:
+        yield folder
+    finally:
+        subprocess.run(['umount', str(folder)], check=True)
