@@ -12,6 +12,7 @@ Range = Sequence[float]  # x, y, z minimum, then maximum, metres
 Anchors = Mapping[str, Mapping[str, Any]]  # by class: size, bottom, pos_iou_thr, neg_iou_thr
 
 ANCHOR_KEYS = ('size', 'bottom', 'pos_iou_thr', 'neg_iou_thr')
+OPTIONAL_ANCHOR_KEYS = ('min_pos_iou',)  # IoU from which an object's best anchor is positive, by default neg_iou_thr
 _BESIDE = 10.0  # metres around the range in which CenterPoint keeps centres; and above and below the sensor
 
 
@@ -87,7 +88,8 @@ def anchor_assigners(class_names: Sequence[str], anchors: Anchors) -> list[dict[
     """Return what gives each class' anchors their objects."""
     calculator = dict(type='BboxOverlapsNearest3D')
     return [
-        _assigner(calculator, entry['pos_iou_thr'], entry['neg_iou_thr']) for entry in _of_classes(class_names, anchors)
+        _assigner(calculator, entry['pos_iou_thr'], entry['neg_iou_thr'], entry.get('min_pos_iou'))
+        for entry in _of_classes(class_names, anchors)
     ]
 
 
@@ -141,7 +143,7 @@ def check_anchors(anchors: Anchors) -> None:
         UserError: If a key is missing or unknown; a mistyped class has some keys only.
     """
     for name, entry in anchors.items():
-        if not isinstance(entry, Mapping) or set(entry) != set(ANCHOR_KEYS):
+        if not isinstance(entry, Mapping) or set(entry) - set(OPTIONAL_ANCHOR_KEYS) != set(ANCHOR_KEYS):
             found = ', '.join(entry) if isinstance(entry, Mapping) else repr(entry)
             raise UserError(
                 f"anchors: found {found} for class '{name}', expected {', '.join(ANCHOR_KEYS)}; "
@@ -159,13 +161,15 @@ def _of_classes(class_names: Sequence[str], anchors: Anchors) -> list[Mapping[st
     return [anchors[name] for name in class_names]
 
 
-def _assigner(calculator: Mapping[str, Any], positive: float, negative: float) -> dict[str, Any]:
+def _assigner(
+    calculator: Mapping[str, Any], positive: float, negative: float, best: float | None = None
+) -> dict[str, Any]:
     return dict(
         type='Max3DIoUAssigner',
         iou_calculator=dict(calculator),
         pos_iou_thr=positive,
         neg_iou_thr=negative,
-        min_pos_iou=negative,
+        min_pos_iou=negative if best is None else best,
         ignore_iof_thr=-1,
     )
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from mmengine.dist import broadcast_object_list, get_world_size
+from mmengine.dist import broadcast_object_list, get_dist_info, get_world_size
 from torch import distributed
 
 from ssal3d.errors import UserError
@@ -33,6 +33,22 @@ def from_rank_0(value: T) -> T:
     values = [value]
     broadcast_object_list(values)
     return values[0]
+
+
+def to_rank_0(value: T) -> list[T]:
+    """Return what every process passes, in their order, in the first process; nothing in the others.
+
+    It waits as `barrier` does, and nothing goes through the GPUs.
+
+    Args:
+        value: Anything that can be pickled; a few large arrays are faster than many small tensors.
+    """
+    rank, processes = get_dist_info()
+    if processes == 1:
+        return [value]
+    found: list[Any] = [None] * processes if rank == 0 else []
+    distributed.gather_object(value, found or None, group=_patient_group(distributed.group.WORLD))
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -29,8 +29,8 @@ def collect() -> dict[str, Any]:
     """Return versions, devices and compatibility fixes as plain JSON values; raises nothing.
 
     Returns:
-        ``versions`` by package, ``devices`` (``cpu``, ``cores``, ``threads``, ``gpus``, ``gpu support``) and ``fixes`` by name:
-        ``'applied'``, ``'needed'`` or ``'not needed'``.
+        ``versions`` by package, ``devices`` (``cpu``, ``cores``, ``threads``, ``gpus``, ``gpu support``) and
+        ``fixes`` by name, preferred kernels among them: ``'applied'``, ``'needed'`` or ``'not needed'``.
     """
     versions = {'ssal3d': __version__, 'python': platform.python_version()}
     versions |= {package: _version(package) for package in PACKAGES}

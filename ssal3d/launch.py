@@ -21,7 +21,7 @@ def load_config(arguments: argparse.Namespace) -> Config:
     Raises:
         UserError: If the file is missing or is not a config, or if torch sees a GPU that mmcv or spconv cannot use.
     """
-    compat.apply_all()
+    compat.apply_preferences()
     quieten(MMLogger.get_instance('mmengine'))  # what MMEngine says before there is a runner
     os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
     require_usable_gpu()

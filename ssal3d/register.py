@@ -14,6 +14,7 @@ MODULES = (
     'ssal3d.data.folder.dataset',
     'ssal3d.data.kitti_dataset',
     'ssal3d.data.views',
+    'ssal3d.data.waymo_dataset',
     'ssal3d.evaluation.kitti_metric',
     'ssal3d.evaluation.lidar_metric',
     'ssal3d.evaluation.waymo_metric',

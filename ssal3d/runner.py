@@ -4,14 +4,18 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
-from mmengine.registry import HOOKS
+from mmengine.registry import HOOKS, LOOPS
 from mmengine.runner import BaseLoop, Runner
+from torch import nn
 from torch.utils.data import DataLoader
 
+from ssal3d.config_text import PlainTextConfig
 from ssal3d.distributed import frames_per_process
 from ssal3d.log import quieten, tell
+from ssal3d.models.fast_layers import use_fast_layers
 from ssal3d.terminal import PAUSE, duration
 
 OF_WORKERS = ('persistent_workers', 'prefetch_factor')  # PyTorch refuses them where num_workers is 0
@@ -20,6 +24,39 @@ LINES = 10  # lines of progress in a training
 
 class QuietRunner(Runner):
     """A runner that shows messages of ours, progress, warnings and errors, and logs everything."""
+
+    @classmethod
+    def from_cfg(cls, cfg: Any) -> Runner:
+        """Build a runner from a config, whose text takes no seconds at every checkpoint.
+
+        Args:
+            cfg: As for `Runner.from_cfg`.
+        """
+        return super().from_cfg(PlainTextConfig(cfg) if isinstance(cfg, Config) else cfg)
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model and let it compute as fast as it can.
+
+        Args:
+            model: As for `Runner.build_model`.
+        """
+        built = super().build_model(model)
+        use_fast_layers(built)
+        return built
+
+    def train(self) -> Any:
+        """Train, and let the processes that load frames end with it."""
+        try:
+            return super().train()
+        finally:
+            end_workers(self._train_loop, self._val_loop)
+
+    def val(self) -> dict:
+        """Validate, and let the processes that load frames end with it."""
+        try:
+            return super().val()
+        finally:
+            end_workers(self._val_loop)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, then give each process its share of a run's ``total_batch_size``.
@@ -34,6 +71,20 @@ class QuietRunner(Runner):
         total = self.cfg.get('total_batch_size')
         if total is not None and isinstance(self._train_dataloader, dict):
             self._train_dataloader['batch_size'] = frames_per_process(total, self.world_size)
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
+        """Move the model to its device and wrap it, unless this run's loop only starts other runs.
+
+        An experiment has such a loop: its own model, built to find errors of the config early, would occupy each GPU.
+
+        Args:
+            model_wrapper_cfg: As for `Runner.wrap_model`.
+            model: The model.
+        """
+        loop = (self.cfg.get('train_cfg') or {}).get('type')
+        if getattr(LOOPS.get(loop) if isinstance(loop, str) else loop, 'starts_runs', False):
+            return model
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger and choose what its terminal shows.
@@ -145,6 +196,21 @@ def has_steps(scheduler: Any, steps: int) -> bool:
     begin, end = int(scheduler.get('begin', 0) * steps), scheduler.get('end')
     after = begin + 1 if end is None else int(end * steps)
     return after > begin and int(scheduler.get('T_max', 1) * steps) > 0
+
+
+def end_workers(*loops: Any) -> None:
+    """End the persistent worker processes of loops' data loaders.
+
+    A runner is part of reference cycles. When the garbage collector finds them, it closes the queue of a worker before
+    the loader can say goodbye: PyTorch then waits five seconds and kills the worker.
+
+    Args:
+        *loops: Built loops; what has no data loader is passed over.
+    """
+    for loop in loops:
+        loader = getattr(loop, 'dataloader', None)
+        if isinstance(loader, DataLoader):
+            loader._iterator = None
 
 
 def check_evaluation(loop: Any) -> None:

@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: real data, when `SSAL3D_TEST_DATA` names its folder."""
 
+import gc
 import os
 import re
 import sys
@@ -44,6 +45,12 @@ def pytest_collect_file(file_path: Path) -> None:
         from ssal3d import compat
 
         compat.apply_all()
+
+
+def pytest_collection_finish() -> None:
+    """Take what the imports made out of garbage collection: MMEngine collects for every data set that it builds."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

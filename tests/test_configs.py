@@ -7,7 +7,7 @@ from mmdet3d.registry import MODELS
 from mmengine.config import Config
 
 import ssal3d.register  # noqa: F401
-from ssal3d.compat.config_text import config_text
+from ssal3d.config_text import config_text
 from ssal3d.configs import read_config
 from ssal3d.loop.chains import plan
 from ssal3d.loop.querying import build_sampler
@@ -30,7 +30,16 @@ PIPELINES = {'labelled_pipeline', 'pseudo_pipeline', 'student_pipeline', 'test_p
 OF_THE_EXPERIMENT = {'active_sampler', 'query', 'stages', 'pool_dataset', 'pool_dataloader'}
 SETTINGS = {
     *('data_root', 'tag', 'class_names', 'point_cloud_range', 'voxel_size', 'point_values', 'use_ground_plane'),
-    *('paste_groups', 'anchors', 'nms_radius', 'roi_iou_thr', 'schedule'),
+    *(
+        'paste_groups',
+        'anchors',
+        'nms_radius',
+        'roi_iou_thr',
+        'schedule',
+        'point_features',
+        'mirror_ahead',
+        'paste_mode',
+    ),
 }
 
 

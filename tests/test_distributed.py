@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from ssal3d.distributed import barrier, frames_per_process
+from ssal3d.distributed import barrier, frames_per_process, to_rank_0
 from ssal3d.errors import UserError
 
 LIMIT = 2  # seconds that the process group waits at most; rank 0 works longer
@@ -52,8 +52,28 @@ def test_the_others_wait_until_rank_0_has_done_its_work(tmp_path, waiting, outco
         assert found[0][0] == 'met'
 
 
+def bring(rank, store, results):
+    from torch import distributed
+
+    distributed.init_process_group('gloo', init_method=f'file://{store}', rank=rank, world_size=2)
+    results.put((rank, to_rank_0({'rank': rank})))
+
+
+def test_the_first_process_gets_what_all_have(tmp_path):
+    context = multiprocessing.get_context('fork')
+    results = context.Queue()
+    processes = [context.Process(target=bring, args=(rank, tmp_path / 'store', results)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    found = dict(results.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join(timeout=60)
+    assert found == {0: [{'rank': 0}, {'rank': 1}], 1: []}
+
+
 def test_a_single_process_waits_for_nobody():
     barrier()
+    assert to_rank_0('mine') == ['mine']
 
 
 @pytest.mark.parametrize(('total', 'processes', 'share'), [(2, 1, 2), (2, 2, 1), (24, 8, 3)])

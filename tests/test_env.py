@@ -45,7 +45,7 @@ def test_the_report_names_what_is_installed():
     assert report['devices']['cores'] >= 1
     assert report['devices']['cpu']
     assert len(report['devices']['gpus']) == torch.cuda.device_count()
-    assert list(report['fixes']) == [fix.name for fix in compat.FIXES]
+    assert list(report['fixes']) == [fix.name for fix in (*compat.FIXES, *compat.PREFERENCES)]
     assert json.loads(json.dumps(report)) == report
 
 

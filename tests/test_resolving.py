@@ -101,6 +101,13 @@ def test_a_table_of_a_used_stage_without_any_chosen_class_is_refused():
     assert resolve(content)['stages']['idle']['false_positives'] == {}
 
 
+def test_the_best_anchor_of_an_object_may_overlap_less_than_a_negative_one():
+    anchors = {'Car': ANCHOR, 'Van': {**ANCHOR, 'min_pos_iou': 0.05}}
+    found = resolve({'class_names': ['Van', 'Car'], 'anchors': anchors, 'x': '${anchor_assigners}'})['x']
+    assert [entry['min_pos_iou'] for entry in found] == [0.05, 0.45]
+    assert {(entry['pos_iou_thr'], entry['neg_iou_thr']) for entry in found} == {(0.6, 0.45)}
+
+
 def test_a_schedule_of_a_stage_counts_for_that_stage():
     found = resolve(schedule_config(schedule={'max_lr': 0.003}, epochs=4))
     assert found['param_scheduler'] == [{'eta_min': 0.01}, {'eta_min': 0.0}]

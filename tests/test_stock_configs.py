@@ -37,11 +37,15 @@ def stock_model(name, **changes):
     from mmdet3d.registry import MODELS
     from mmengine.registry import DefaultScope, init_default_scope
 
+    from ssal3d.models.fast_layers import use_fast_layers
+
     if DefaultScope.get_current_instance() is None or DefaultScope.get_current_instance().scope_name != 'mmdet3d':
         init_default_scope('mmdet3d')
     config = Config.fromfile(str(Path(mmdet3d.__file__).parent / '.mim' / 'configs' / name))
     config.merge_from_dict({f'model.{key}': value for key, value in changes.items()})
-    return MODELS.build(config.model)
+    model = MODELS.build(config.model)
+    use_fast_layers(model)  # as our runner does
+    return model
 
 
 def labelled(boxes):
@@ -150,10 +154,25 @@ def test_frames_without_points_train_and_predict(small, empty, last):
     assert len(predict(model, [empty])) == 1
 
 
-def test_frames_without_proposals_predict(small, monkeypatch):
+@pytest.fixture
+def ours(kitti_mini):
+    """The same with our classes, which need no proposals."""
+    import ssal3d.register  # noqa: F401
+
+    types = {
+        'type': 'ActivePointVoxelRCNN',
+        'rpn_head.type': 'ActivePartA2RPNHead',
+        'roi_head.type': 'ActivePVRCNNRoiHead',
+        'roi_head.bbox_head.type': 'ActivePVRCNNBBoxHead',
+    }
+    model = stock_model('pv_rcnn/pv_rcnn_8xb2-80e_kitti-3d-3class.py', **SMALL, **types)
+    return model, [scan(kitti_mini, frame, (0, -12.8, -3, 25.6, 12.8, 1)) for frame in (8, 1)]
+
+
+def test_frames_without_proposals_predict(ours, monkeypatch):
     from mmdet3d.models.dense_heads import PartA2RPNHead
 
-    model, clouds = small
+    model, clouds = ours
     predict_proposals = PartA2RPNHead.predict_by_feat
 
     def none_in(frames):
@@ -168,8 +187,8 @@ def test_frames_without_proposals_predict(small, monkeypatch):
         assert [len(result.bboxes_3d) == 0 for result in predict(model, clouds)] == [k in frames for k in range(2)]
 
 
-def test_scores_below_every_threshold_leave_no_proposals(small):
-    model, clouds = small
+def test_scores_below_every_threshold_leave_no_proposals(ours):
+    model, clouds = ours
     model.rpn_head.test_cfg.score_thr = 2.0
     assert [len(result.bboxes_3d) for result in predict(model, clouds)] == [0, 0]
 

@@ -12,10 +12,14 @@ Example:
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from gpu_checks.processes import kill_all
 
 TOOLS = Path(__file__).resolve().parent
 STAGES = {  # seconds that a stage may take on a GPU, in the order of what matters most; the loop gets what is left
@@ -37,19 +41,14 @@ def main() -> int:
         return run_stage(arguments)
     start = time.monotonic()
     deadline = start + 60 * arguments.minutes
-    results: list[dict] = []
+    report = {'schema': 1, 'device': device_name(arguments), 'small': arguments.small, 'seconds': 0.0, 'results': []}
     for name in arguments.only or STAGES:
+        before = report['results']
         left = deadline - time.monotonic()
         limit = left if STAGES[name] is None or arguments.device == 'cpu' else min(left, STAGES[name])
-        results += run_in_process(name, arguments, limit)
-    report = {
-        'schema': 1,
-        'device': device_name(arguments),
-        'small': arguments.small,
-        'seconds': round(time.monotonic() - start, 1),
-        'results': results,
-    }
-    (arguments.out / 'gpu_check.json').write_text(json.dumps(report, indent=1) + '\n')
+        for found in run_in_process(name, arguments, limit):
+            report |= {'seconds': round(time.monotonic() - start, 1), 'results': before + found}
+            write(report, arguments.out)
     return summary(report, arguments.out)
 
 
@@ -67,25 +66,45 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run_in_process(name: str, arguments: argparse.Namespace, limit: float) -> list[dict]:
-    """Run a stage and return its results; one that fails as a whole or takes too long is a failed check."""
+def run_in_process(name: str, arguments: argparse.Namespace, limit: float) -> Iterator[list[dict]]:
+    """Run a stage and yield its results whenever there are more; one that fails or takes too long is a failed check."""
     path = arguments.out / f'{name}.json'
     path.unlink(missing_ok=True)
     command = [sys.executable, str(Path(__file__).resolve()), '--stage', name, '--out', str(arguments.out)]
     command += ['--device', arguments.device, '--seconds', str(limit), *(['--small'] if arguments.small else [])]
     print(f'--- {name}', flush=True)
-    trouble = None
+    if limit <= 0:
+        yield [failure(name, 'no time was left')]
+        return
+    end = time.monotonic() + limit
     with (arguments.out / f'{name}.txt').open('w') as errors:
-        try:
-            code = subprocess.run(command, env=environment(arguments), stderr=errors, timeout=max(limit, 5)).returncode
-            trouble = f'the process ended with {code}; see {name}.txt' if code else None
-        except subprocess.TimeoutExpired:
-            trouble = f'not finished in {limit:.0f} s'
-    results = json.loads(path.read_text())['results'] if path.exists() else []
-    if trouble or not results:
-        results.append({'stage': name, 'name': 'the stage as a whole', 'passed': False, 'text': trouble or 'no result'})
-        print(f'FAIL  {name}: {results[-1]["text"]}', flush=True)
-    return results
+        process = subprocess.Popen(command, env=environment(arguments), stderr=errors)
+    results: list[dict] = []
+    try:
+        while process.poll() is None and time.monotonic() < end:
+            time.sleep(0.2)
+            if len(found := results_in(path)) > len(results):
+                results = found
+                yield results
+        code = process.poll()
+    finally:
+        kill_all(process)  # with its workers; nothing is left of one that ended
+    results = results_in(path)
+    trouble = f'not finished in {limit:.0f} s' if code is None else f'the process ended with {code}; see {name}.txt'
+    if code != 0 or not results:
+        results.append(failure(name, trouble))
+    yield results
+
+
+def failure(name: str, trouble: str) -> dict:
+    """Print and return the failure of a whole stage."""
+    print(f'FAIL  {name}: {trouble}', flush=True)
+    return {'stage': name, 'name': 'the stage as a whole', 'passed': False, 'text': trouble}
+
+
+def results_in(path: Path) -> list[dict]:
+    """Return what a stage has found so far."""
+    return json.loads(path.read_text())['results'] if path.exists() else []
 
 
 def environment(arguments: argparse.Namespace) -> dict[str, str]:
@@ -111,7 +130,9 @@ def run_stage(arguments: argparse.Namespace) -> int:
     from gpu_checks.record import Record
 
     import ssal3d.register  # noqa: F401 - mends upstream before anything of it is used
+    from ssal3d import compat
 
+    compat.apply_preferences()
     logging.disable(logging.WARNING)
     record = Record(
         arguments.stage, arguments.out / f'{arguments.stage}.json', torch.device(arguments.device), arguments.small
@@ -137,6 +158,13 @@ def device_name(arguments: argparse.Namespace) -> str:
     return subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip() or 'unknown'
 
 
+def write(report: dict, out: Path) -> None:
+    """Write what is known so far: a run that is cut short leaves what it finished."""
+    part = out / 'gpu_check.json.part'
+    part.write_text(json.dumps(report, indent=1) + '\n')
+    part.replace(out / 'gpu_check.json')
+
+
 def summary(report: dict, out: Path) -> int:
     """Print what failed, and return the exit status."""
     failed = [result for result in report['results'] if not result['passed']]
@@ -150,4 +178,5 @@ def summary(report: dict, out: Path) -> int:
 
 
 if __name__ == '__main__':
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the stage is killed, too
     sys.exit(main())

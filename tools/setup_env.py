@@ -44,7 +44,7 @@ def main() -> None:
         '--ops',
         default='auto',
         choices=('auto', 'lite', 'compiled'),
-        help="mmcv's operators: lite takes our CPU kernels, compiled builds mmcv; auto: compiled where torch has CUDA",
+        help="mmcv's operators: lite takes our CPU kernels, compiled builds mmcv; auto: compiled for a GPU, or where --torch names a CUDA build",
     )
     parser.add_argument(
         '--dependencies',
@@ -101,7 +101,7 @@ class Environment:
             venv.create(self.folder, with_pip=True)
         step('torch')
         self.install_torch()
-        cuda = ask(self.python, 'import torch; print(torch.version.cuda or "")')
+        cuda = self.cuda()
         if self.wanted['gpus'] and torch_choice(self.torch)[1] != 'cpu':
             self.check_gpu()
         compiled = self.ops == 'compiled' or (self.ops == 'auto' and bool(cuda))
@@ -148,6 +148,14 @@ class Environment:
             if named and backend != 'cpu':
                 raise InstallError(f'{requirement} for {backend} cannot be installed: {error}') from error
             self.installer.install(requirement)
+
+    def cuda(self) -> str:
+        """Return the CUDA release that mmcv and spconv shall serve: torch's; ``''`` on a machine that needs none.
+
+        Where there is no GPU and nobody asked for CUDA, torch may still be a CUDA build: the only one to be had.
+        """
+        wanted = self.wanted['gpus'] or torch_choice(self.torch)[1] not in ('auto', 'cpu')
+        return ask(self.python, 'import torch; print(torch.version.cuda or "")') if wanted else ''
 
     def check_gpu(self) -> None:
         """End the set-up if torch cannot use the GPU that the driver reports: nobody wants a CPU environment there."""

@@ -1,8 +1,8 @@
-"""CAL on Waymo with the limits of S-SSAL's released code; all other options stand in cal_kitti.py."""
+"""CAL on Waymo, with nothing but what was bought; all other options stand in cal_kitti.py."""
 
 _base_ = './cal_kitti.py'
 query = dict(budget=5000)  # boxes to buy with one query
 active_sampler = dict(
-    caps='manual',  # from class_weights
-    class_weights=dict(_delete_=True, Vehicle=0.1, Pedestrian=0.2, Cyclist=2.7),  # 'Car' is understood as 'Vehicle'
+    # with caps='manual' alone: the released code's for Waymo; 'Car' is understood as 'Vehicle'
+    class_weights=dict(_delete_=True, Vehicle=0.1, Pedestrian=0.2, Cyclist=2.7),
 )

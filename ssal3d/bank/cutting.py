@@ -7,13 +7,13 @@ from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.bank.annotations import LabelledObjects
 from ssal3d.bank.generation import GROUND_TRUTH, OBJECT, PREDICTION, SOURCES, Generation, frame_dtype
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA
+from ssal3d.ops.kernel import kernel
 from ssal3d.ops.membership import Members, points_of_boxes
 from ssal3d.predictions.schema import BOX_CONVENTION
 from ssal3d.predictions.table import Ragged
@@ -226,7 +226,7 @@ def _starts(sizes: NDArray[np.integer]) -> NDArray[np.int64]:
     return np.cumsum(sizes, dtype=np.int64) - sizes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _keep_mask(num_points: Any, members: Any, offsets: Any, blocked: Any) -> Any:
     keep = np.ones(num_points, dtype=np.bool_)
     for box in range(blocked.shape[0]):
@@ -236,7 +236,7 @@ def _keep_mask(num_points: Any, members: Any, offsets: Any, blocked: Any) -> Any
     return keep
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cut(points: Any, boxes: Any, members: Any, offsets: Any, chosen: Any) -> Any:
     """Copy the points of the chosen boxes, in their order, minus the centres."""
     total = 0

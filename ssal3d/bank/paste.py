@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.bank.generation import OBJECT, Generation
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.ops.box_kernels import pair_bev_iou
+from ssal3d.ops.kernel import kernel
 from ssal3d.ops.membership import outside_boxes
 
 MODES = ('add', 'fill_up_to')
@@ -29,6 +29,8 @@ class PasteSettings:
         min_points: Points an object needs.
         in_group_iou: Inside a group, both objects of a pair with this BEV IoU are refused; 0 refuses any overlap, as
             usual for labelled frames; the authors take 0.3 in pseudo-scenes.
+        use_dim: Columns of the files' points that the scene has, as in ``LoadPointsFromFile``: the first so many, or a list;
+            None for all.
     """
 
     groups: Mapping[str, int]
@@ -37,6 +39,7 @@ class PasteSettings:
     mode: str = 'add'
     min_points: int = 5
     in_group_iou: float = 0.3
+    use_dim: int | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -89,11 +92,7 @@ def paste_objects(
     Raises:
         UserError: If a class is unknown, the plane is vertical, or the points have other columns than the bank's.
     """
-    if scene.points.shape[1] != generation.points.shape[1]:
-        raise UserError(
-            f'the scene has {scene.points.shape[1]} columns per point, the objects of {generation.source} have '
-            f'{generation.points.shape[1]}; load points with the same columns as when the bank was built'
-        )
+    columns = _columns(scene.points.shape[1], generation, settings.use_dim)
     rows, labelled = _draw(scene, generation, settings, rng)
     if not len(rows):
         return scene
@@ -102,7 +101,8 @@ def paste_objects(
     if plane is not None:
         boxes[:, 2] = _ground_height(boxes, plane) + boxes[:, 5] / 2
     keep = outside_boxes(scene.points, boxes)
-    pasted = _place(generation.points, objects['offset'].copy(), objects['n_pts'].copy(), boxes, scene.points, keep)
+    starts, counts = objects['offset'].copy(), objects['n_pts'].copy()
+    pasted = _place(generation.points, columns, starts, counts, boxes, scene.points, keep)
     names = np.array(generation.classes)[objects['label'][:labelled]]
     return Scene(
         pasted,
@@ -112,6 +112,20 @@ def paste_objects(
         np.concatenate((scene.false_positives, objects['uid'][labelled:])),
         scene.obstacles,
     )
+
+
+def _columns(width: int, generation: Generation, use_dim: int | Sequence[int] | None) -> NDArray[np.int64]:
+    """Return the columns of the bank's points that a scene with points of this width has."""
+    stored = generation.points.shape[1]
+    chosen = range(stored if use_dim is None else use_dim) if isinstance(use_dim, int | None) else use_dim
+    columns = np.array(chosen, dtype=np.int64)
+    if len(columns) != width or columns[:3].tolist() != [0, 1, 2] or columns.max() >= stored:
+        raise UserError(
+            f'the scene has {width} columns per point, the objects of {generation.source} have {stored}, of which '
+            f'PasteObjects takes {columns.tolist()}; load points with the same columns as when the bank was built, or give '
+            'PasteObjects the use_dim of LoadPointsFromFile'
+        )
+    return columns
 
 
 def _draw(
@@ -149,7 +163,7 @@ def _uids(scene: Scene) -> NDArray[np.int64]:
     return np.concatenate((scene.uids, np.full(len(scene.boxes) - len(scene.uids), -1)))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fits(boxes: Any, placed: Any, in_group_iou: Any) -> Any:
     """Return which drawn boxes touch no placed box and overlap no other drawn box too much."""
     fits = np.ones(boxes.shape[0], dtype=np.bool_)
@@ -165,15 +179,17 @@ def _fits(boxes: Any, placed: Any, in_group_iou: Any) -> Any:
     return fits
 
 
-@njit(cache=True, nogil=True)
-def _place(bank_points: Any, offsets: Any, counts: Any, boxes: Any, points: Any, keep: Any) -> Any:
+@kernel
+def _place(bank_points: Any, columns: Any, offsets: Any, counts: Any, boxes: Any, points: Any, keep: Any) -> Any:
     """Return the points of the objects at their boxes' centres, then the points of the scene that are kept."""
     result = np.empty((counts.sum() + keep.sum(), points.shape[1]), dtype=np.float32)
     row = 0
     for k in range(boxes.shape[0]):
         for i in range(offsets[k], offsets[k] + counts[k]):
             for column in range(points.shape[1]):
-                result[row, column] = bank_points[i, column] + (boxes[k, column] if column < 3 else np.float32(0))
+                result[row, column] = bank_points[i, columns[column]] + (
+                    boxes[k, column] if column < 3 else np.float32(0)
+                )
             row += 1
     for i in range(points.shape[0]):
         if keep[i]:

@@ -1,9 +1,8 @@
 """All checks of a config, before anything is trained."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from mmengine.config import Config
 
@@ -11,12 +10,13 @@ from ssal3d.checks.anchors import check_anchors
 from ssal3d.checks.class_settings import check_class_settings, check_classes
 from ssal3d.checks.finding import Checked, Finding
 from ssal3d.checks.heads import check_heads
-from ssal3d.checks.names import check_names, earlier_values
+from ssal3d.checks.names import NOTHING, check_names, earlier_values, read_names
 from ssal3d.checks.network import check_network
 from ssal3d.checks.options import check_options
 from ssal3d.checks.ranges import check_range
 from ssal3d.checks.stages import check_numbers, check_stages, check_start
 from ssal3d.checks.subject import Subject
+from ssal3d.checks.unused_names import unused_names
 from ssal3d.checks.voxels import check_voxels
 from ssal3d.errors import UserError
 from ssal3d.log import tell
@@ -27,7 +27,7 @@ CHECKS: tuple[Check, ...] = (
     *(check_range, check_voxels, check_network, check_anchors),
     *(check_numbers, check_start, check_stages),
 )
-OF_STAGES: tuple[Check, ...] = (check_heads, check_range, check_voxels, check_network, check_anchors)
+OF_STAGES: tuple[Check, ...] = (check_options, check_heads, check_range, check_voxels, check_network, check_anchors)
 
 
 def check_experiment(config: Config) -> list[Checked]:
@@ -42,7 +42,8 @@ def check_experiment(config: Config) -> list[Checked]:
         The outcome of every check, in order.
     """
     content = config.to_dict()
-    subject = Subject(content, _earlier(config))
+    path = config.filename if config.filename and Path(config.filename).is_file() else None
+    subject = Subject(content, *((earlier_values(path), unused_names(path)) if path else ()))
     outcomes = [check(subject) for check in CHECKS]
     known = {finding for outcome in outcomes for finding in outcome.findings}
     for name, stage in subject.used_stages.items():
@@ -51,6 +52,7 @@ def check_experiment(config: Config) -> list[Checked]:
         changed = Config(content).copy()
         changed.merge_from_dict(dict(stage['options']))
         found = [finding for check in OF_STAGES for finding in check(Subject(changed.to_dict())).findings]
+        found += [Finding(key, *NOTHING) for key in changed if key not in (*content, *read_names())]
         new = [
             Finding(f'stages.{name}.options -> {finding.key}', finding.found, finding.expected, finding.severity)
             for finding in found
@@ -85,9 +87,3 @@ def refuse(findings: list[Finding]) -> None:
     if errors:
         more = f' ({len(errors) - 1} more contradictions stand above)' if len(errors) > 1 else ''
         raise UserError(f'{errors[0]}{more}')
-
-
-def _earlier(config: Config) -> tuple[Mapping[str, Any], ...]:
-    """Return what the files of a config say; nothing if it has none."""
-    path = config.filename
-    return earlier_values(path) if path and Path(path).is_file() else ()

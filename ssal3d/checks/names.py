@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ssal3d.checks.finding import Checked, Finding
+from ssal3d.checks.finding import Checked, Finding, Severity
 from ssal3d.checks.subject import DATA, PIPELINES, Subject
 from ssal3d.checks.tree import join, shown
 from ssal3d.configs import load_file
@@ -29,6 +29,10 @@ OF_EXPERIMENTS = (
     *('pool_dataloader', *PIPELINES, *DATA),
 )
 
+NOTHING = ('a name that nothing reads', 'a key of the config; remove it')  # found, expected
+# Names that MMDetection3D's configs give to what they put into other places.
+HELPERS = ('train_pipeline', 'eval_pipeline')
+
 
 def read_names() -> tuple[str, ...]:
     """Return the top-level names that have an effect."""
@@ -41,10 +45,14 @@ def read_names() -> tuple[str, ...]:
 def check_names(subject: Subject) -> Checked:
     """Look for mistyped names, and for changed ones whose copies keep their old value."""
     read = (*read_names(), *_referred_to(subject.earlier))
-    loose = {name: value for name, value in subject.config.items() if name not in read}
-    used = {name: value for name, value in subject.config.items() if name in read}
-    findings = [*_mistyped(loose, read), *_without_effect(subject, loose, used)]
-    unique = {finding.key: finding for finding in reversed(findings)}  # of two, the one that knows a name
+    content = _without_scopes(subject.config)
+    loose = {name: value for name, value in content.items() if name not in read}
+    used = {name: value for name, value in content.items() if name in read}
+    # MMDetection3D's own configs have names without effect: no reason to refuse a training.
+    severity: Severity = 'error' if subject.is_experiment else 'warning'
+    unused = [Finding(name, *NOTHING, severity) for name in loose if name in subject.unused]
+    findings = [*_mistyped(loose, read, severity), *_without_effect(subject, loose, used), *unused]
+    unique = {finding.key: finding for finding in reversed(findings)}  # of two, the one that says more
     return Checked('names', f'{len(used)} names that are read, {len(loose)} helpers', tuple(unique.values()))
 
 
@@ -57,19 +65,19 @@ def _referred_to(files: tuple[Mapping[str, Any], ...]) -> Iterator[str]:
     yield 'class_names'
 
 
-def _mistyped(loose: Mapping[str, Any], read: tuple[str, ...]) -> Iterator[Finding]:
+def _mistyped(loose: Mapping[str, Any], read: tuple[str, ...], severity: Severity) -> Iterator[Finding]:
     for name in loose:
         close = get_close_matches(name, read, n=1, cutoff=0.82)
-        if close:
-            yield Finding(name, 'a name that nothing reads', f"'{close[0]}'?")
+        if close and name not in HELPERS:
+            yield Finding(name, NOTHING[0], f"'{close[0]}'?", severity)
 
 
 def _without_effect(subject: Subject, loose: Mapping[str, Any], used: Mapping[str, Any]) -> Iterator[Finding]:
     """Find names that were changed after their value had been copied."""
     own = subject.earlier[-1] if subject.earlier else subject.config
     for name, value in loose.items():
-        if name not in own and not _occurs(value, used):
-            yield Finding(name, 'a name that nothing reads', 'a key of the config')
+        if name not in own:
+            yield Finding(name, *NOTHING)
             continue
         for before in subject.earlier:
             if name not in before or before[name] == value or _is_plain(value):
@@ -127,4 +135,11 @@ def earlier_values(path: str | Path) -> tuple[Mapping[str, Any], ...]:
     for name in Config._get_base_files(str(path)):
         base = Config._get_cfg_path(name, str(path))[0]
         bases += earlier_values(base)
-    return (*bases, load_file(path).to_dict())
+    return (*bases, _without_scopes(load_file(path).to_dict()))
+
+
+def _without_scopes(value: Any) -> Any:
+    """Return a value without the names of packages that MMEngine writes into what it inherits from them."""
+    if isinstance(value, Mapping):
+        return {key: _without_scopes(child) for key, child in value.items() if key != '_scope_'}
+    return type(value)(map(_without_scopes, value)) if type(value) in (list, tuple) else value

@@ -15,6 +15,7 @@ from ssal3d.checks.signatures import (
     mentions,
     registered,
     settings_read_by,
+    usual_keys,
 )
 from ssal3d.checks.subject import Subject
 from ssal3d.checks.tree import at, join, mappings
@@ -28,7 +29,8 @@ SETTINGS = ('train_cfg', 'test_cfg')
 
 def check_options(subject: Subject) -> Checked:
     """Compare the keys of every dictionary with what reads it."""
-    found, count = [], 0
+    found: list[Finding] = []
+    count = 0
     for name in read_names():
         value = subject.config.get(name)
         for path, part in mappings(value, name):
@@ -36,6 +38,7 @@ def check_options(subject: Subject) -> Checked:
                 continue
             keys = _known(subject, path, part)
             if keys is None:
+                found += _nearly_usual(path, part)
                 continue
             count += 1
             if isinstance(keys, Finding):
@@ -52,6 +55,14 @@ def _compare(path: str, part: Mapping[str, Any], keys: set[str]) -> Iterator[Fin
             owner = part.get('type')
             whose = f' of {owner if isinstance(owner, str) else getattr(owner, "__name__", owner)}' if owner else ''
             yield Finding(join(path, key), f'a key that nothing reads{whose}', _nearest(key, keys - {*ALWAYS}))
+
+
+def _nearly_usual(path: str, part: Mapping[str, Any]) -> Iterator[Finding]:
+    usual = usual_keys(part, path)
+    for key in part:
+        close = get_close_matches(str(key), usual, n=1, cutoff=0.8) if key not in usual else ()
+        if close:
+            yield Finding(join(path, key), 'a key that nothing reads', f"'{close[0]}'?")
 
 
 def _taken_by_parents(subject: Subject, path: str) -> bool:
@@ -104,5 +115,5 @@ def _settings(subject: Subject) -> Iterator[Finding]:
                 continue
             for key in part:
                 close = get_close_matches(str(key), read, n=1, cutoff=0.8)
-                if key not in read and close and close[0] not in part:
+                if key not in read and close:
                     yield Finding(join(path, key), 'a key that the detector does not read', f"'{close[0]}'?")

@@ -28,6 +28,17 @@ TAKEN_AWAY = {
     'train_cfg': ('by_epoch',),
 }
 ALWAYS = ('type', '_scope_', 'init_cfg')
+# Dictionaries that may hold any key, by the key that they stand at; the names that are usual in them.
+USUAL = {
+    'metainfo': ('classes', 'palette', 'categories'),
+    'modality': ('use_lidar', 'use_camera'),
+    'data_prefix': ('pts', 'img', 'sweeps'),
+    'dist_cfg': ('backend', 'timeout', 'init_backend'),
+    'default_hooks': (
+        *('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization'),
+        *('early_stopping', 'ema'),
+    ),
+}
 
 
 @cache
@@ -71,6 +82,15 @@ def keys_of(kind: Callable[..., Any]) -> set[str] | None:
     return None if _is_open(kind) else set(options)
 
 
+def usual_keys(part: Mapping[str, Any], path: str) -> set[str]:
+    """Return the usual keys of a dictionary that may hold any key: what nearly is one of them is mistyped."""
+    found = set(USUAL.get(path.rpartition('.')[2], ()))
+    for kind in kinds_of(part['type']) if 'type' in part else ():
+        with suppress(TypeError, ValueError):
+            found.update(options_of(kind), ALWAYS)
+    return found
+
+
 def names_of(kind: Callable[..., Any]) -> set[str]:
     """Return the fields of a dataclass or the parameters of a function or class."""
     if dataclasses.is_dataclass(kind):
@@ -104,6 +124,7 @@ def handed_to(parent: Mapping[str, Any], path: str) -> set[str] | None:
 @cache
 def _hand_overs() -> tuple[tuple[str, tuple[str, ...], set[str]], ...]:
     from mmdet3d.models.data_preprocessors.voxelize import VoxelizationByGridShape
+    from torch.nn.utils import clip_grad_norm_
     from torch.utils.data import DataLoader
 
     from ssal3d.active.query.settings import QuerySettings
@@ -123,6 +144,9 @@ def _hand_overs() -> tuple[tuple[str, tuple[str, ...], set[str]], ...]:
         ('query', ('ActiveLearningLoop', 'query', ''), names_of(QuerySettings)),
         ('randomness', ('randomness',), {'seed', 'diff_rank_seed', 'deterministic'}),
         ('env_cfg', ('env_cfg',), {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
+        ('mp_cfg', (), {'mp_start_method', 'opencv_num_threads'}),
+        ('custom_imports', ('custom_imports',), {'imports', 'allow_failed_imports'}),
+        ('clip_grad', (), {*names_of(clip_grad_norm_), 'type', 'clip_value'} - {'parameters'}),
         ('auto_scale_lr', ('auto_scale_lr',), {'enable', 'base_batch_size'}),
         ('pool_dataloader', ('pool_dataloader',), settings),
         *((name, (name,), loader) for name in ('train_dataloader', 'val_dataloader', 'test_dataloader')),

@@ -8,7 +8,7 @@ from ssal3d.active.query.settings import query_settings
 from ssal3d.checks.finding import Checked, Finding
 from ssal3d.checks.subject import LOOP, Subject
 from ssal3d.checks.tree import join, mappings
-from ssal3d.errors import UserError, one_line
+from ssal3d.errors import UserError, one_line, unknown_name
 
 AT_LEAST_ONE = ('epochs', 'repeat', 'interval', 'batch_size', 'checkpoint_interval', 'frames_per_part')
 NOT_NEGATIVE = ('num_workers', 'min_points')
@@ -39,11 +39,20 @@ def check_stages(subject: Subject) -> Checked:
     """Build every stage of the plan, and let stages and samplers say what the detector lacks."""
     if not subject.is_experiment:
         return Checked('stages', 'one run')
+    found = list(_without_type(subject.config.get('stages') or {}))
     try:
-        found = list(_build(subject))
+        found += _build(subject)
     except UserError as error:
-        found = [Finding('train_cfg', one_line(error), 'stages that can be trained')]
+        found.append(Finding('train_cfg', one_line(error), 'stages that can be trained'))
     return Checked('stages', ', '.join(subject.used_stages) or 'none', tuple(found))
+
+
+def _without_type(stages: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find settings of stages that do not exist: their name is mistyped."""
+    known = [name for name, stage in stages.items() if isinstance(stage, Mapping) and 'type' in stage]
+    for name in stages:
+        if name not in known:
+            yield Finding(f'stages.{name}', 'settings of no stage', str(unknown_name('stage', name, known)))
 
 
 def _build(subject: Subject) -> Iterator[Finding]:

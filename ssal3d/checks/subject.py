@@ -23,10 +23,12 @@ class Subject:
         config: All of it; what a command line changed is in it.
         earlier: Top-level values before that: of the files that the config inherits from, oldest first, and of the
             file itself.
+        unused: Top-level names that these files set and never use, see `ssal3d.checks.unused_names`.
     """
 
     config: Mapping[str, Any]
     earlier: tuple[Mapping[str, Any], ...] = ()
+    unused: frozenset[str] = frozenset()
 
     @property
     def is_experiment(self) -> bool:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from ssal3d.cli.commands import as_called
+from ssal3d.commands import as_called
 
 Words = Sequence[str] | None  # of a command line; None: those of the process
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')

@@ -3,7 +3,7 @@
 Example:
     ssal3d create-data kitti --root-path data/kitti
     ssal3d create-data waymo --root-path data/waymo/raw --out-dir data/waymo
-    ssal3d create-data folder --root recordings --out data/mine --classes car truck forklift --val-share 0.2
+    ssal3d create-data folder --root-path recordings --out-dir data/mine --classes car truck forklift --val-share 0.2
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssal3d.cli.arguments import Words, add_kind, make_parser
-from ssal3d.cli.create_data_waymo import add_waymo
+from ssal3d.cli.create_data_waymo import add_waymo, on_error, writing
 from ssal3d.errors import command
 from ssal3d.terminal import console, print_table
 
@@ -38,8 +38,7 @@ def main(argv: Words = None) -> None:
 
 
 def _add_kitti(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group('what is read')
-    group.add_argument('--root-path', type=Path, required=True, help='folder in the KITTI object layout')
+    group = _reading(parser, 'folder in the KITTI object layout')
     group.add_argument('--splits', nargs='+', metavar='NAME', help='lists in ImageSets to convert (default: all)')
     group.add_argument(
         '--image-size',
@@ -54,38 +53,18 @@ def _add_kitti(parser: argparse.ArgumentParser) -> None:
         help="how labels are read: KITTI's camera frame; the LiDAR frame with the centre of the box, or of its bottom "
         '(default: camera where there is a calibration, else lidar)',
     )
-    group.add_argument(
-        '--intensity-max',
-        type=float,
-        metavar='VALUE',
-        help='greatest intensity of the sensor, e.g. 255 or 65535; intensities are divided by it (default: kept)',
-    )
-    group.add_argument(
-        '--accept-implausible',
-        action='store_true',
-        help='go on with labels and calibrations that cannot belong to the scans',
-    )
-    group.add_argument(
-        '--on-error',
-        choices=('stop', 'quarantine'),
-        default='stop',
-        help='stop at a bad frame, or leave bad frames out and list them in quarantine.json (default: stop)',
-    )
-    group = parser.add_argument_group('what is written')
-    group.add_argument('--out-dir', type=Path, help='where to write (default: the root path)')
-    group.add_argument('--extra-tag', default='kitti', help='prefix of the annotation files (default: kitti)')
+    _judging(group)
+    group = writing(parser, 'kitti', 'the root path')
     group.add_argument(
         '--gt-database',
         action='store_true',
         help='also write the classic paste database for stock configs; it holds the labels of all train frames',
     )
-    parser.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
     parser.set_defaults(run=_convert_kitti)
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group('what is read')
-    group.add_argument('--root', type=Path, required=True, help='folder with scans, in it or in folders of sequences')
+    group = _reading(parser, 'folder with scans, in it or in folders of sequences')
     group.add_argument(
         '--classes', nargs='+', required=True, metavar='NAME', help='class names, in the order of labels'
     )
@@ -105,57 +84,69 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--columns', nargs='+', metavar='NAME', help='what they mean, of x y z i t r; _ leaves one out')
     group.add_argument('--splits', nargs='+', metavar='NAME', help='lists in ImageSets or splits (default: all)')
     group.add_argument('--val-share', type=float, metavar='S', help='without lists: share of labelled frames for val')
-    group.add_argument('--intensity-max', type=float, metavar='VALUE', help='intensities are divided by it')
-    group.add_argument('--accept-implausible', action='store_true', help='go on with labels that cannot belong here')
-    group.add_argument('--on-error', choices=('stop', 'quarantine'), default='stop', help='as for kitti')
-    group = parser.add_argument_group('what is written')
-    group.add_argument('--out', type=Path, required=True, help='where to write')
-    group.add_argument('--extra-tag', default='folder', help='prefix of the annotation files (default: folder)')
-    parser.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
+    _judging(group)
+    writing(parser, 'folder')
     parser.set_defaults(run=_convert_folder)
 
 
 def _add_nuscenes(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group('what is read')
-    group.add_argument('--root', type=Path, required=True, help='folder with samples and the tables')
+    group = _reading(parser, 'folder with samples and the tables')
     group.add_argument('--version', default='v1.0-trainval', help='v1.0-mini, v1.0-trainval (default) or v1.0-test')
     group.add_argument('--classes', nargs='+', metavar='NAME', help='detection classes (default: all ten)')
-    group.add_argument(
-        '--intensity-max', type=float, default=255.0, metavar='VALUE', help='divides them (default: 255)'
-    )
-    group.add_argument('--accept-implausible', action='store_true', help='go on with labels that cannot belong here')
-    group.add_argument('--on-error', choices=('stop', 'quarantine'), default='stop', help='as for kitti')
-    group = parser.add_argument_group('what is written')
-    group.add_argument('--out', type=Path, required=True, help='where to write')
-    group.add_argument('--extra-tag', default='nuscenes', help='prefix of the annotation files (default: nuscenes)')
-    parser.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
+    _judging(group, 255.0)
+    writing(parser, 'nuscenes')
     parser.set_defaults(run=_convert_nuscenes)
 
 
-def _convert_nuscenes(*, classes: list[str] | None, **options: Any) -> None:
+def _reading(parser: argparse.ArgumentParser, root: str) -> Any:
+    """Add where the data lie; returns the group of what is read."""
+    group = parser.add_argument_group('what is read')
+    group.add_argument('--root-path', type=Path, required=True, help=root)
+    return group
+
+
+def _judging(group: Any, intensity_max: float | None = None) -> None:
+    """Add what is done with values and labels that cannot be right."""
+    group.add_argument(
+        '--intensity-max',
+        type=float,
+        default=intensity_max,
+        metavar='VALUE',
+        help='greatest intensity of the sensor, e.g. 255 or 65535; intensities are divided by it '
+        f'(default: {"kept" if intensity_max is None else f"{intensity_max:g}"})',
+    )
+    group.add_argument(
+        '--accept-implausible',
+        action='store_true',
+        help='go on with labels and calibrations that cannot belong to the scans',
+    )
+    on_error(group, 'frame', 'quarantine.json')
+
+
+def _convert_nuscenes(*, root_path: Path, out_dir: Path, classes: list[str] | None, **options: Any) -> None:
     from ssal3d.data.folder.nuscenes import CLASSES, convert_nuscenes
 
-    _print_summary(convert_nuscenes(classes=classes or CLASSES, **options))
+    _print_summary(convert_nuscenes(root=root_path, out=out_dir, classes=classes or CLASSES, **options))
 
 
 def _add_recordings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('recordings', type=Path, nargs='+', help='.mcap files, rosbag2 folders, .bag files')
-    parser.add_argument('--out', type=Path, required=True, help='folder that gets a folder for each recording')
+    parser.add_argument('--out-dir', type=Path, required=True, help='folder that gets a folder for each recording')
     parser.add_argument('--topic', help='of the clouds (default: the only one)')
     parser.add_argument('--every', type=int, default=1, metavar='N', help='keep one of N clouds (default: 1)')
     parser.set_defaults(run=_extract_recordings)
 
 
-def _extract_recordings(**options: Any) -> None:
+def _extract_recordings(*, out_dir: Path, **options: Any) -> None:
     from ssal3d.data.folder.recordings import extract
 
-    print_table('taken out', ('recording', 'scans'), list(extract(**options).items()))
+    print_table('taken out', ('recording', 'scans'), list(extract(out=out_dir, **options).items()))
 
 
-def _convert_folder(**options: Any) -> None:
+def _convert_folder(*, root_path: Path, out_dir: Path, **options: Any) -> None:
     from ssal3d.data.folder.converter import convert_folder
 
-    _print_summary(convert_folder(**options))
+    _print_summary(convert_folder(root=root_path, out=out_dir, **options))
 
 
 def _convert_kitti(*, root_path: Path, image_size: list[int] | None, **options: Any) -> None:
@@ -208,6 +199,8 @@ def _notes(summary: 'SplitSummary') -> Iterator[str]:
             f'{summary.labelled_frames} of {summary.frames} frames have a label file; the others count as unlabelled, '
             'not as empty'
         )
+    if summary.labelled and not any(summary.boxes.values()):
+        yield f'none of {summary.labelled_frames} labelled frames holds an object of a class; nothing can be learnt from them'
     if summary.label_state:
         yield f"what is labelled stands in {summary.label_state}; start from it with initial=dict(labels='...')"
     low, high = summary.intensity or (0.0, 0.0)

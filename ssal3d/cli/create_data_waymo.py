@@ -29,17 +29,8 @@ def add_waymo(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='keep points in zones that nobody labelled (default: drop them)',
     )
-    group.add_argument(
-        '--on-error',
-        choices=('stop', 'quarantine'),
-        default='stop',
-        help='stop at a bad segment, or leave bad ones out and list them in quarantine_*.json (default: stop)',
-    )
-    group = parser.add_argument_group('what is written')
-    group.add_argument('--out-dir', type=Path, required=True, help='where to write')
-    group.add_argument('--extra-tag', default='waymo', help='prefix of the annotation files (default: waymo)')
-    group = parser.add_argument_group('sharing the work')
-    group.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
+    on_error(group, 'segment', 'quarantine_*.json')
+    group = writing(parser, 'waymo')
     group.add_argument(
         '--shard',
         default='0/1',
@@ -47,6 +38,38 @@ def add_waymo(parser: argparse.ArgumentParser) -> None:
         help='convert segments I, I + N, I + 2 N, ... only, for several machines',
     )
     parser.set_defaults(run=convert)
+
+
+def on_error(group: Any, unit: str, listed_in: str) -> None:
+    """Add what every converter does with data that cannot be read.
+
+    Args:
+        group: Group of what is read.
+        unit: What is left out at once.
+        listed_in: Where it is listed.
+    """
+    group.add_argument(
+        '--on-error',
+        choices=('stop', 'quarantine'),
+        default='stop',
+        help=f'stop at a bad {unit}, or leave bad ones out and list them in {listed_in} (default: stop)',
+    )
+
+
+def writing(parser: argparse.ArgumentParser, tag: str, default: str | None = None) -> Any:
+    """Add where every converter writes, under which names and with how many processes; returns the group.
+
+    Args:
+        parser: The converter's options.
+        tag: Prefix of the annotation files.
+        default: Where it writes if nothing is said; without it, something must be said.
+    """
+    group = parser.add_argument_group('what is written')
+    where = 'where to write' if default is None else f'where to write (default: {default})'
+    group.add_argument('--out-dir', type=Path, required=default is None, help=where)
+    group.add_argument('--extra-tag', default=tag, help=f'prefix of the annotation files (default: {tag})')
+    group.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
+    return group
 
 
 def convert(*, root_path: Path, interval: list[str], shard: str, **options: Any) -> None:

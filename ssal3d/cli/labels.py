@@ -169,7 +169,7 @@ def _export(
         pool={'name': state.pool_name, 'size': state.pool_size, 'sha256': state.pool_sha256},
         prelabels=boxes,
         options=options_of(option),
-        class_map=read_json(class_map, schema=False) if class_map else None,
+        class_map=read_json(class_map, schema=False, holds=Mapping[str, str]) if class_map else None,
         query_sha256=sha256(query) if query else '',
         checkpoint_sha256=metadata.get('checkpoint_sha256') or '',
         source={

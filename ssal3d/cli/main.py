@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from ssal3d.cli.commands import ALIASES, COMMANDS
+from ssal3d.commands import ALIASES, COMMANDS
 from ssal3d.errors import command, unknown_name
 from ssal3d.version import __version__
 

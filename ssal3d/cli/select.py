@@ -195,6 +195,8 @@ def read_pool(
     if sampler.required_fields or (with_dontcare and settings.projection_fields):
         raise UserError('--frames is for samplers that need no predictions; give --predictions')
     ids = read_text(arguments.frames, 'expected frame ids, one a line').split()
+    if not ids:
+        raise UserError(f'{arguments.frames}: found no frame id, expected one a line')
     return pool_of_ids(ids, labels.classes)
 
 

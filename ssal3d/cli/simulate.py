@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ssal3d.cli.arguments import Words, make_parser
-from ssal3d.cli.commands import as_called
+from ssal3d.commands import as_called
 from ssal3d.errors import UserError, command
 from ssal3d.simulation.presets import PRESETS
 from ssal3d.terminal import console, print_table

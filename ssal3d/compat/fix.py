@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fix:
-    """One defect of an upstream package and what we do about it.
+    """One defect of an upstream package, or something slow in it, and what we do about it.
 
     Attributes:
         name: Short name, shown by ``python -m ssal3d.env``.
         problem: What is wrong, in one sentence.
         link: An issue or the line of source that shows it.
         needs: Packages without which there is nothing to mend.
-        is_needed: Whether the installed version still has the defect; only asked when the packages are there.
+        is_needed: Whether the installed version still has it; only asked when the packages are there.
         apply: Mends it for this process.
     """
 

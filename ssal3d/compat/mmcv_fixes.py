@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ssal3d import mmcv_stand_in
 from ssal3d.compat.fix import Fix, replace_everywhere
 from ssal3d.errors import UserError
 from ssal3d.ops.ball_query import ball_query, stacked_ball_query
@@ -148,6 +149,7 @@ def _nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Te
     return nms_upright(boxes, scores, iou_threshold, offset)
 
 
+# Compiled mmcv has these for CUDA alone, and the ones in _SLOW for the CPU, too; mmcv-lite has none.
 _MISSING: dict[str, Kernel] = {
     'ball_query_forward': _ball_query,
     'stack_ball_query_forward': _stack_ball_query,
@@ -190,7 +192,7 @@ def _install_point_operators() -> None:
     from mmcv import ops
     from mmcv.ops.furthest_point_sample import FurthestPointSampling
 
-    _install(_MISSING)
+    _install({**_MISSING, **_SLOW} if mmcv_stand_in.is_used() else _MISSING)
     # These three ask for CUDA before they call their kernels.
     FurthestPointSampling.forward = staticmethod(_sampling_forward(FurthestPointSampling.forward))
     for original, kernel in (
@@ -213,7 +215,7 @@ def _sampling_forward(original: Kernel) -> Kernel:
 
 
 def _grid_is_dense() -> bool:
-    return True  # true of every release so far; the test of this fix measures it
+    return not mmcv_stand_in.is_used()  # true of every release so far; the test of this preference measures it
 
 
 def _install_fast_kernels() -> None:
@@ -256,12 +258,22 @@ def _return_no_indices() -> None:
 FIXES = (
     Fix(
         name='cpu-point-operators',
-        problem='Point sampling, ball query, grouping and points in boxes have CUDA kernels only.',
+        problem='Point sampling, ball query, grouping and points in boxes have CUDA kernels only; mmcv-lite has none at all.',
         link='https://github.com/open-mmlab/mmdetection3d/issues/2575',
         needs=('mmcv._ext',),
         is_needed=_kernels_refuse_cpu,
         apply=_install_point_operators,
     ),
+    Fix(
+        name='nms-of-nothing',
+        problem='nms_rotated returns None for the indices of no boxes; indexing with it adds a dimension.',
+        link='https://github.com/open-mmlab/mmcv/blob/v2.1.0/mmcv/ops/nms.py#L410',
+        needs=('mmcv._ext',),
+        is_needed=_nothing_is_none,
+        apply=_return_no_indices,
+    ),
+)
+PREFERENCES = (
     Fix(
         name='fast-cpu-boxes-and-voxels',
         problem='Rotated NMS and IoU take 1 microsecond per pair on the CPU; voxelisation clears a dense grid per frame.',
@@ -277,13 +289,5 @@ FIXES = (
         needs=('mmcv._ext',),
         is_needed=_one_thread_does_it,
         apply=_sort_points_elsewhere,
-    ),
-    Fix(
-        name='nms-of-nothing',
-        problem='nms_rotated returns None for the indices of no boxes; indexing with it adds a dimension.',
-        link='https://github.com/open-mmlab/mmcv/blob/v2.1.0/mmcv/ops/nms.py#L410',
-        needs=('mmcv._ext',),
-        is_needed=_nothing_is_none,
-        apply=_return_no_indices,
     ),
 )

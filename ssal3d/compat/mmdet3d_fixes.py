@@ -95,60 +95,16 @@ def in_row_order(sparse: Any) -> Any:
     return type(sparse)(sparse.features[order], indices[order], shape, sparse.batch_size)
 
 
-def _frames_without_proposals_are_lost() -> bool:
-    from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
-
-    return 'roi_batch_id.max()' in inspect.getsource(PVRCNNBBoxHead.get_results)
-
-
-def _keep_frames_without_proposals() -> None:
-    from mmdet3d.models.roi_heads import PVRCNNRoiHead
-    from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
+def _frames_without_proposals_have_fewer_columns() -> bool:
     from mmdet3d.structures import bbox3d2roi
 
-    get_results, forward = PVRCNNBBoxHead.get_results, PVRCNNRoiHead._bbox_forward
+    return bbox3d2roi([torch.zeros(0, 7)]).shape[1] != 8
 
-    @wraps(get_results)
-    def get_results_of_all(
-        self: Any,
-        rois: Tensor,
-        cls_preds: Tensor,
-        bbox_reg: Tensor,
-        class_labels: list,
-        input_metas: list,
-        *args: Any,
-        **kwargs: Any,
-    ) -> list:
-        results = []
-        if len(rois):
-            results = get_results(self, rois, cls_preds, bbox_reg, class_labels, input_metas, *args, **kwargs)
-        results += [_no_boxes(rois, meta, self.bbox_coder.code_size) for meta in input_metas[len(results) :]]
-        for result in results:
-            result.labels_3d = result.labels_3d.long()  # the proposal head gives float labels to no boxes
-        return results
 
-    @wraps(forward)
-    def forward_any_number(self: Any, features: Tensor, keypoints: Tensor, rois: Tensor) -> dict:
-        if len(rois):
-            return forward(self, features, keypoints, rois)
-        head = self.bbox_head
-        return {
-            'bbox_scores': rois.new_zeros((0, head.cls_out_channels)),
-            'bbox_reg': rois.new_zeros((0, head.reg_out_channels)),
-        }
+def _give_no_proposals_all_columns() -> None:
+    from mmdet3d.structures import bbox3d2roi
 
-    PVRCNNBBoxHead.get_results, PVRCNNRoiHead._bbox_forward = get_results_of_all, forward_any_number
     replace_everywhere(bbox3d2roi, stack_rois)
-
-
-def _no_boxes(like: Tensor, meta: dict, code_size: int) -> Any:
-    from mmengine.structures import InstanceData
-
-    return InstanceData(
-        bboxes_3d=meta['box_type_3d'](like.new_zeros((0, code_size)), code_size),
-        scores_3d=like.new_zeros(0),
-        labels_3d=like.new_zeros(0, dtype=torch.long),
-    )
 
 
 def _no_targets_have_four_columns() -> bool:
@@ -224,11 +180,11 @@ FIXES = (
     ),
     Fix(
         name='frames-without-proposals',
-        problem='PV-RCNN fails on a batch with a frame without proposals, and reads the number of frames off the last proposal.',
+        problem='No proposals get seven columns instead of eight: two-stage detectors fail on a batch with such a frame.',
         link='https://github.com/open-mmlab/mmdetection3d/blob/v1.4.0/mmdet3d/structures/ops/transforms.py#L44',
         needs=('mmdet3d', 'mmcv._ext'),
-        is_needed=_frames_without_proposals_are_lost,
-        apply=_keep_frames_without_proposals,
+        is_needed=_frames_without_proposals_have_fewer_columns,
+        apply=_give_no_proposals_all_columns,
     ),
     Fix(
         name='frames-without-objects',

@@ -3,11 +3,11 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.cpsp.settings import CPSPSettings
 from ssal3d.ops.box_kernels import pair_bev_iou
+from ssal3d.ops.kernel import kernel
 
 KEEP, REPLACE, DELETE, DUPLICATE = range(4)
 
@@ -114,7 +114,7 @@ def _typed(detections: Detections) -> Detections:
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _refine(bank: Any, miss: Any, predictions: Any, confident: Any, has_points: Any, rules: Any) -> Any:
     action = np.zeros(bank.boxes.shape[0], dtype=np.int8)
     miss = miss.copy()
@@ -144,7 +144,7 @@ def _refine(bank: Any, miss: Any, predictions: Any, confident: Any, has_points: 
     return action, partner, miss, free
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _match(bank: Any, predictions: Any, support: Any, rules: Any) -> Any:
     """Return for every bank object its prediction of largest BEV IoU above ``match_iou``, or -1, and that IoU."""
     partner = np.full(bank.boxes.shape[0], -1, dtype=np.int64)
@@ -159,7 +159,7 @@ def _match(bank: Any, predictions: Any, support: Any, rules: Any) -> Any:
     return partner, quality
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_duplicate(b: Any, partner: Any, quality: Any, uncertainty: Any) -> Any:
     """Whether another object of the frame has the better claim to b's prediction: IoU, then certainty, then order."""
     for other in range(partner.shape[0]):

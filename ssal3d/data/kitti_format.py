@@ -12,12 +12,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.data.kitti_objects import KittiObjects
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_text
+from ssal3d.ops.kernel import kernel
 
 Array = NDArray[np.floating]
 
@@ -34,6 +34,15 @@ _IMAGE_SIZES = {
 }
 _SHAPES = {'P0': (3, 4), 'P1': (3, 4), 'P2': (3, 4), 'P3': (3, 4), 'R0_rect': (3, 3)}
 _SHAPES |= {'Tr_velo_to_cam': (3, 4), 'Tr_imu_to_velo': (3, 4)}
+# Names of matrices in the calibrations of other benchmarks, and what to do with such a file.
+_OTHER_BENCHMARKS = {
+    ('R_rect', 'Tr_velo_cam'): (
+        'these are the names of the tracking benchmark; write R0_rect:, Tr_velo_to_cam: and Tr_imu_to_velo: in their place'
+    ),
+    ('P2', 'Tr'): (
+        'this is a file of the odometry benchmark; write Tr_velo_to_cam: in place of Tr: and add R0_rect: 1 0 0 0 1 0 0 0 1'
+    ),
+}
 _REQUIRED = ('P2', 'R0_rect', 'Tr_velo_to_cam')
 # The axes of a camera that looks along the x axis of the LiDAR and stands in its place.
 NOMINAL_CAMERA = np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
@@ -71,13 +80,16 @@ def read_calibration(path: str | Path) -> Calibration:
     """
     path = Path(path)
     matrices: dict[str, Array] = {}
-    for number, line in enumerate(read_text(path, 'download data_object_calib.zip').splitlines(), 1):
+    text = read_text(path, 'download data_object_calib.zip')
+    for number, line in enumerate(text.splitlines(), 1):
         name, _, values = line.partition(':')
         if name.strip() in _SHAPES:
             matrices[name.strip()] = _parse_matrix(f'{path}, line {number}', name.strip(), values)
     for name in _REQUIRED:
         if name not in matrices:
-            raise UserError(f'{path}: no matrix {name}; expected {", ".join(_REQUIRED)}; restore the file')
+            found = {re.split(r'[:\s]', line, maxsplit=1)[0] for line in text.splitlines()}
+            other = next((f'; {said}' for names, said in _OTHER_BENCHMARKS.items() if found.issuperset(names)), '')
+            raise UserError(f'{path}: no matrix {name}; expected {", ".join(_REQUIRED)}{other or "; restore the file"}')
     for name in _REQUIRED[1:]:
         rotation = matrices[name][:3, :3]
         if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-2):
@@ -118,7 +130,9 @@ def read_split(path: str | Path) -> list[str]:
         if not name:
             continue
         if not re.fullmatch(r'[\w-]+', name):
-            raise UserError(f'{path}, line {number}: found {name!r}, expected a frame id such as 000123')
+            stem = Path(name.split()[0]).stem
+            example = stem if re.fullmatch(r'[\w-]+', stem) else '000123'
+            raise UserError(f'{path}, line {number}: found {name!r}, expected a frame id alone, such as {example}')
         if name in ids:
             raise UserError(f'{path}: frame {name} stands on lines {ids[name]} and {number}; remove one of them')
         ids[name] = number
@@ -263,7 +277,7 @@ def require_kitti(path: str | Path, infos: str | None = None) -> None:
         raise UserError(f'{path / infos}: no such file; the raw data is there but not converted, run: {command}')
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _in_view(points: Array, matrix: Array, width: float, height: float, near: float, far: float) -> NDArray[np.bool_]:
     inside = np.zeros(points.shape[0], dtype=np.bool_)
     for i in range(points.shape[0]):

@@ -31,6 +31,7 @@ from ssal3d.data.kitti_objects import KittiObjects, read_objects
 from ssal3d.data.scans import check_plausible, check_scan_size, read_scan, scale_intensity
 from ssal3d.errors import UnwritableError, UserError
 from ssal3d.fileio import atomic_path
+from ssal3d.spelling import meant_file
 
 REDUCED = 'velodyne_reduced'
 # Camera frame and bottom centre as KITTI has them; LiDAR frame with the centre of the box, or of its bottom.
@@ -155,8 +156,8 @@ def _reduce(
         status = os.stat(path)
     except FileNotFoundError:
         raise UserError(
-            f'{path}: no such file, but frame {task.frame_id} is listed in ImageSets/{task.split}.txt; download it or '
-            'take the frame out of the list'
+            f'{path}: no such file, but frame {task.frame_id} is listed in ImageSets/{task.split}.txt'
+            f'{meant_file(path) or "; download it or take the frame out of the list"}'
         ) from None
     check_scan_size(path, status.st_size, NUM_POINT_FEATURES)
     record = {'bytes': status.st_size, 'mtime_ns': status.st_mtime_ns, 'view': _view(calibration, image_size)}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_text
+from ssal3d.spelling import meant_file
 
 Array = NDArray[np.floating]
 
@@ -142,8 +143,11 @@ def read_frames(folder: str | Path, frame_ids: Iterable[str], *, detections: boo
         raise UserError(f'{folder}: no such folder; expected one <frame id>.txt for every frame')
     kind = 'detection' if detections else 'label'
     paths = {frame: folder / f'{frame}.txt' for frame in frame_ids}
-    remedy = f'frame {{}} has no {kind} file; write an empty file if it has no {kind}s, or take it out of the split'
-    texts = [read_text(path, remedy.format(frame)) for frame, path in paths.items()]
+    for frame, path in paths.items():
+        if not path.exists():
+            remedy = meant_file(path) or f'; write an empty file if it has no {kind}s, or take it out of the split'
+            raise UserError(f'{path}: no such file; frame {frame} has no {kind} file{remedy}')
+    texts = [read_text(path) for path in paths.values()]
     allowed = (DETECTION_FIELDS,) if detections else (LABEL_FIELDS, DETECTION_FIELDS)
     frames = _parse_frames(texts, list(paths.values()), allowed)
     check_boxes(frames, list(paths.values()))
@@ -255,13 +259,25 @@ def _first_bad_line(texts: Sequence[str], sources: Sequence[str | Path], allowed
                 continue
             if len(row) not in allowed:
                 expected = ' or '.join(map(str, allowed))
-                return UserError(f'{where}: found {len(row)} fields, expected {expected} as in a KITTI object line')
+                return UserError(
+                    f'{where}: found {len(row)} fields, expected {expected} as in a KITTI object line{_other_line(row)}'
+                )
             for position, value in enumerate(row[1:], 2):
                 if not _is_finite_number(value):
-                    return UserError(f"{where}: found '{value}' as field {position}, expected a finite number")
+                    python = '; write numbers as text, not as bytes of Python' if value.startswith(("b'", 'b"')) else ''
+                    return UserError(f"{where}: found '{value}' as field {position}, expected a finite number{python}")
             if float(row[2]) % 1:
                 return UserError(f"{where}: found occlusion '{row[2]}', expected a whole number from -1 to 3")
     raise AssertionError('no line is bad')
+
+
+def _other_line(row: list[str]) -> str:
+    """Return what a line with another number of fields probably is."""
+    if len(row) in (LABEL_FIELDS + 2, DETECTION_FIELDS + 2) and row[0].isdigit() and not _is_finite_number(row[2]):
+        return '; it begins with frame and track like a line of the tracking benchmark, remove these two'
+    if len(row) > DETECTION_FIELDS and all(map(_is_finite_number, row[1:LABEL_FIELDS])):
+        return f'; remove the fields behind the first {LABEL_FIELDS}'
+    return ''
 
 
 def _is_finite_number(value: str) -> bool:

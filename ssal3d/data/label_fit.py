@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.ops.box_kernels import is_inside, membership_table
+from ssal3d.ops.kernel import kernel
 
 Array = NDArray[np.floating]
 
@@ -73,7 +73,7 @@ def compare(counts: NDArray[np.integer]) -> Array:
     return (counts[:, telling] / best[telling]).mean(axis=1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _object_points(points: Array, boxes: Array) -> NDArray[np.int32]:
     table = membership_table(boxes)
     result = np.zeros(boxes.shape[0], dtype=np.int32)

@@ -27,6 +27,7 @@ from ssal3d.data.scans import read_scan
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_text
 from ssal3d.log import tell
+from ssal3d.spelling import meant
 
 Infos = dict[str, Any]
 
@@ -324,5 +325,7 @@ def _known(frames: Iterable[str], pool: list[str], source: str) -> set[str]:
     known = set(pool)
     for frame in frames:
         if frame not in known:
-            raise UserError(f'{source}: frame {frame} is not among the {len(pool)} frames of the data set')
+            raise UserError(
+                f'{source}: frame {frame} is not among the {len(pool)} frames of the data set{meant(frame, pool)}'
+            )
     return set(frames)

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ssal3d.annotated import fits
 from ssal3d.data.waymo_frame import TOP, Camera, Labels, Laser, WaymoFrame
 from ssal3d.data.waymo_geometry import uniform_inclinations
 from ssal3d.errors import UserError
+from ssal3d.typed import fits
 
 REQUIRED = ('lidar', 'lidar_pose', 'lidar_calibration', 'vehicle_pose')
 CAMERAS, BOXES = 'camera_calibration', 'lidar_box'  # not needed for LiDAR alone, or for frames without labels

@@ -124,7 +124,8 @@ def iou_thresholds_by_metric(classes: Sequence[str], changes: Thresholds | None 
     for name in classes:
         if name not in (*IOU_THRESHOLDS, *changes):
             raise UserError(
-                f'{unknown_name("class", name, list(IOU_THRESHOLDS))}; another class needs an IoU threshold of its own'
+                f'{unknown_name("class", name, list(IOU_THRESHOLDS))}; another class needs an IoU threshold of its own, '
+                f'e.g. --iou {name}=0.5'
             )
         change = changes.get(name, {})
         chosen = change if isinstance(change, Mapping) else dict.fromkeys(METRICS, change)

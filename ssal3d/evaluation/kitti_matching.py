@@ -6,11 +6,11 @@ Only pairs of one frame that overlap are kept, frame after frame, so the matchin
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.data.kitti_objects import KittiFrames
 from ssal3d.ops.box_kernels import pair_bev_iou, pair_iou_3d
+from ssal3d.ops.kernel import kernel
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -146,7 +146,7 @@ def score_thresholds_of_few(descending: Array, truths: int) -> list[float]:
     return descending[needed[needed <= len(descending)] - 1].tolist()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _overlapping_pairs(
     truth_offsets: Rows,
     offsets: Rows,
@@ -185,7 +185,7 @@ def _overlapping_pairs(
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _match(
     rows: Rows,
     truth_states: States,

@@ -7,10 +7,10 @@ which band a detection lies is decided afterwards, so one matching serves all ba
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.ops.box_kernels import pair_iou_3d
+from ssal3d.ops.kernel import kernel
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -61,7 +61,7 @@ def match(
     return Matches(order, partner)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _match(
     truth: Array, start: Rows, boxes: Array, frames: Rows, order: Rows, threshold: float, by_distance: bool
 ) -> Rows:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.evaluation.annotated_boxes import AnnotatedBoxes
 from ssal3d.ops.box_kernels import pair_iou_3d
+from ssal3d.ops.kernel import kernel
 
 Array = NDArray[np.floating]
 Rows = NDArray[np.int64]
@@ -151,7 +151,7 @@ def class_thresholds(classes: Sequence[str], changes: Mapping[str, float] | None
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _right(
     boxes: Any,
     labels: Any,

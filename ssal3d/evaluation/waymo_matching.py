@@ -8,10 +8,10 @@ algorithm on integers), and anew only where a cut-off adds a detection to it.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.ops.box_kernels import pair_iou_3d
+from ssal3d.ops.kernel import kernel
 
 LEVELS = (1, 2)
 STEPS_OF_IOU = 1_000_000  # the matching sums whole millionths of IoU
@@ -74,7 +74,7 @@ def assign(weights: NDArray[np.int64]) -> NDArray[np.int64]:
     return _assign(np.ascontiguousarray(weights, dtype=np.int64))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_matches(
     truth_offsets: Any,
     offsets: Any,
@@ -122,7 +122,7 @@ def _count_matches(
     return totals
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pairs(truth_boxes: Any, boxes: Any, min_iou: Any) -> Any:
     """Return the pairs of a frame that may match, ``(P, 2)`` truth and detection, and their weights ``(P,)``."""
     room = 4 * (truth_boxes.shape[0] + boxes.shape[0])
@@ -148,7 +148,7 @@ def _pairs(truth_boxes: Any, boxes: Any, min_iou: Any) -> Any:
     return pairs[:count], weights[:count]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _groups(pairs: Any, truths: Any, detections: Any) -> Any:
     """Return a number for each pair, the same for pairs that are linked through shared boxes (union-find)."""
     parent = np.arange(truths + detections)
@@ -161,7 +161,7 @@ def _groups(pairs: Any, truths: Any, detections: Any) -> Any:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _root(parent: Any, node: Any) -> Any:
     while parent[node] != node:
         parent[node] = parent[parent[node]]
@@ -169,7 +169,7 @@ def _root(parent: Any, node: Any) -> Any:
     return node
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_group(
     table: Any, truth_headings: Any, headings: Any, levels: Any, last_cutoff: Any, counted: Any, totals: Any
 ) -> None:
@@ -193,14 +193,14 @@ def _count_group(
                 totals[cutoff, FOUND + levels[row] - 1] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _heading_accuracy(truth: Any, heading: Any) -> Any:
     """1 for the same heading, 0 for the opposite one."""
     error = (heading - truth) % (2 * np.pi)
     return 1 - min(error, 2 * np.pi - error) / np.pi
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _assign(weights: Any) -> Any:
     rows, columns = weights.shape
     result = np.full(rows, -1, dtype=np.int64)
@@ -216,7 +216,7 @@ def _assign(weights: Any) -> Any:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _row_of_columns(weights: Any) -> Any:
     """Assign every row of a table that is not taller than wide; return the row of each column, -1 for none.
 
@@ -235,7 +235,7 @@ def _row_of_columns(weights: Any) -> Any:
     return row_of[1:] - 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cheapest_free_column(weights: Any, row_of: Any, came_from: Any, row_price: Any, column_price: Any) -> Any:
     """Search from column 0 as Dijkstra does; ``came_from`` and both prices are updated."""
     unreached = np.int64(1) << 60

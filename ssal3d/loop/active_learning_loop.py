@@ -80,6 +80,7 @@ class ActiveLearningLoop(BaseLoop):
             `ssal3d.loop.guard.Guard`. The query then sees the predecessor's predictions.
     """
 
+    starts_runs = True  # the runner's own model stays where it was built
     max_epochs = max_iters = 1
     epoch = iter = 0
 

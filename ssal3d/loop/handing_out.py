@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
 
 from ssal3d.active.query.query_file import Query
 from ssal3d.annotation.importing import Labels
-from ssal3d.annotation.model import LabelFrame
 from ssal3d.annotation.provenance import Export
 from ssal3d.annotation.sources import choose, frames_of_infos
 from ssal3d.annotation.store import store
 from ssal3d.annotation.telling import show_labels
+from ssal3d.commands import as_called
 from ssal3d.data.infos import read_infos, write_infos
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError, WaitingError
@@ -56,12 +56,52 @@ def check_people(config: Config, annotator: FileAnnotator) -> None:
     annotator.check(data.metainfo['classes'])
 
 
+@dataclass(frozen=True)
+class Batch:
+    """The frames of one round that people label.
+
+    Attributes:
+        config: The experiment's config.
+        annotator: How people work.
+        work_dir: The experiment's folder.
+        state: What was labelled before.
+        number: Number of the round; 0 for the initial frames.
+    """
+
+    config: Config
+    annotator: FileAnnotator
+    work_dir: Path
+    state: LabelState
+    number: int
+
+    @property
+    def folder(self) -> Path:
+        """Where the frames are handed out and taken back."""
+        return self.work_dir / (f'round_{self.number}' if self.number else 'initial')
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """What there is once the labels are back: label state, annotation file and query."""
+        labels = self.work_dir / 'labels'
+        return {
+            'labels': labels / f'round_{self.number}.json',
+            'annotations': labels / f'annotations_{self.number}.pkl',
+            'query': self.folder / 'query.json',
+        }
+
+    @property
+    def ann_file(self) -> Path:
+        """The annotation file of the pool."""
+        return Path(self.config.pool_dataset.data_root, self.config.pool_dataset.ann_file)
+
+    @property
+    def scans(self) -> Path:
+        """The folder of the pool's scans."""
+        return Path(self.config.pool_dataset.data_root, self.config.pool_dataset.get('data_prefix', {}).get('pts', ''))
+
+
 def ask_people(
-    config: Config,
-    annotator: FileAnnotator,
-    work_dir: Path,
-    state: LabelState,
-    number: int,
+    batch: Batch,
     made_of: Mapping[str, Any],
     ask: Callable[[], Query],
     models: tuple[Path | None, Path | None],
@@ -69,11 +109,7 @@ def ask_people(
     """Hand the frames of a query out, or take the labels back if they were handed out before.
 
     Args:
-        config: The experiment's config.
-        annotator: How people work.
-        work_dir: The experiment's folder.
-        state: What was labelled before.
-        number: Number of the round; 0 for the initial frames.
+        batch: Which round asks whom.
         made_of: JSON content: what the query is made of.
         ask: Makes the query; called once, on rank 0.
         models: Predictions of the query model and of the first one, for pre-labels.
@@ -85,43 +121,30 @@ def ask_people(
         WaitingError: If labels are still to come; on every process.
         UserError: If the query would be made of something else now.
     """
-    folder, labels = work_dir / (f'round_{number}' if number else 'initial'), work_dir / 'labels'
-    files = {
-        'labels': labels / f'round_{number}.json',
-        'annotations': labels / f'annotations_{number}.pkl',
-        'query': folder / 'query.json',
-    }
-    facts: dict[str, Any] | None = {'files': {}, **{role: str(p.relative_to(work_dir)) for role, p in files.items()}}
+    paths = {role: str(path.relative_to(batch.work_dir)) for role, path in batch.files.items()}
+    facts: dict[str, Any] | None = {'files': {}, **paths}
     if is_main_process():
-        facts = _ask_or_take(config, annotator, folder, state, number, made_of, ask, models, files)
+        facts = _ask_or_take(batch, made_of, ask, models)
     waits = [facts is None]
     broadcast_object_list(waits)
     if waits[0] or facts is None:
-        raise WaitingError(f'{folder}: waiting for labels')
+        raise WaitingError(f'{batch.folder}: waiting for labels')
     return facts
 
 
 def _ask_or_take(
-    config: Config,
-    annotator: FileAnnotator,
-    folder: Path,
-    state: LabelState,
-    number: int,
-    made_of: Mapping[str, Any],
-    ask: Callable[[], Query],
-    models: tuple[Path | None, Path | None],
-    files: Mapping[str, Path],
+    batch: Batch, made_of: Mapping[str, Any], ask: Callable[[], Query], models: tuple[Path | None, Path | None]
 ) -> dict[str, Any] | None:
     """Return facts for the journal, None while labels are to come."""
-    if _is_asked(folder, made_of) and (folder / HANDED_OUT).exists():
-        facts = _take_back(config, annotator, folder, state, number, files)
+    asked, facts = _is_asked(batch.folder, made_of), None
+    if asked and (batch.folder / HANDED_OUT).exists():
+        facts = _take_back(batch)
     else:
-        if not _is_asked(folder, made_of):
-            write_json(folder / ASKED, ask().to_json() | {MADE_OF: made_of})
-        _hand_out(config, annotator, folder, state, number, models)
-        facts = None
+        if not asked:
+            write_json(batch.folder / ASKED, ask().to_json() | {MADE_OF: made_of})
+        _hand_out(batch, models)
     if facts is None:
-        _say_what_to_do(folder, annotator)
+        _say_what_to_do(batch)
     return facts
 
 
@@ -143,14 +166,8 @@ def _is_asked(folder: Path, made_of: Mapping[str, Any]) -> bool:
     return True
 
 
-def _hand_out(
-    config: Config,
-    annotator: FileAnnotator,
-    folder: Path,
-    state: LabelState,
-    number: int,
-    models: tuple[Path | None, Path | None],
-) -> None:
+def _hand_out(batch: Batch, models: tuple[Path | None, Path | None]) -> None:
+    folder, annotator = batch.folder, batch.annotator
     query = Query.read(folder / ASKED)
     if not query.frames:
         raise UserError(f'{folder / ASKED}: the query chose no frame; raise query.budget, or end the experiment here')
@@ -163,17 +180,20 @@ def _hand_out(
         }
         for rank, frame in enumerate(query.frames)
     }
-    pool = _frames(config, annotator)
-    frames = [replace(f, facts=facts[f.frame_id]) for f in choose(pool, list(facts), _ann_file(config))]
+    pool = frames_of_infos(batch.ann_file, annotator.scans or batch.scans, annotator.images)  # as people see them
+    frames = [replace(f, facts=facts[f.frame_id]) for f in choose(pool, list(facts), batch.ann_file)]
     predictions, reference = (read_predictions(path) if path else None for path in models)
-    export, notes = annotator.hand_out(frames, folder, state, number, folder / ASKED, predictions, reference)
+    export, notes = annotator.hand_out(
+        frames, folder, batch.state, batch.number, folder / ASKED, predictions, reference
+    )
     counts = export.prelabels_of_class()
     print_table(f'{len(frames)} frames to label, {annotator.format}', ('class', 'pre-labels'), counts.items())
     for note in notes:
         tell(f'note: {note}')
 
 
-def _say_what_to_do(folder: Path, annotator: FileAnnotator) -> None:
+def _say_what_to_do(batch: Batch) -> None:
+    folder, annotator = batch.folder, batch.annotator
     place = folder / HANDED_OUT
     export = Export.read(place)
     share = '' if annotator.wait_for == 1 else f'; {annotator.wait_for:.0%} of them are enough'
@@ -184,12 +204,8 @@ def _say_what_to_do(folder: Path, annotator: FileAnnotator) -> None:
     )
     returned = annotator.returned(folder)
     given = '' if returned is None else f' --from {shlex.quote(str(returned))}'
-    tell(f'  2. see how far you are: {_program("labels")} status {shlex.quote(str(place))}{given}')
+    tell(f'  2. see how far you are: {as_called("ssal3d labels")} status {shlex.quote(str(place))}{given}')
     tell(f'  3. go on: {_this_command()}')
-
-
-def _program(command: str) -> str:
-    return f'python tools/{command}.py' if Path(sys.argv[0]).parent.name == 'tools' else f'ssal3d {command}'
 
 
 def _this_command() -> str:
@@ -198,26 +214,25 @@ def _this_command() -> str:
         words = words[1:]
     text = shlex.join([*words, *([] if '--resume' in words else ['--resume'])])
     launcher = ' (with the same launcher)' if get_world_size() > 1 else ''
-    return f'{_program("train")} {text}{launcher}'
+    return f'{as_called("ssal3d train")} {text}{launcher}'
 
 
-def _take_back(
-    config: Config, annotator: FileAnnotator, folder: Path, state: LabelState, number: int, files: Mapping[str, Path]
-) -> dict[str, Any] | None:
+def _take_back(batch: Batch) -> dict[str, Any] | None:
     """Return facts for the journal; None if too few frames are labelled."""
+    folder, annotator, files = batch.folder, batch.annotator, batch.files
     found, export = annotator.take_back(folder), Export.read(folder / HANDED_OUT)
     show_labels(found, export)
     labelled, asked = len(found.frames), len(export.frames)
     if not labelled or labelled < annotator.wait_for * asked:
         tell(f'{folder.name}: {labelled} of {asked} frames are labelled')
         return None
-    store(found, state, number, files['labels'].parent, overwrite=True)
-    _write_annotations(config, state, found, files['annotations'])
+    store(found, batch.state, batch.number, files['labels'].parent, overwrite=True)
+    _write_annotations(batch, found)
     query = answered(Query.read(folder / ASKED), found)
     query.write(files['query'])
     tell(f'{folder.name}: {labelled} of {asked} frames are labelled; the others stay in the pool, unlabelled')
     return {
-        'files': dict(files),
+        'files': files,
         'frames': labelled,
         'spent': sum(query.spent_per_class.values()),
         'spent_per_class': dict(query.spent_per_class),
@@ -254,22 +269,9 @@ def answered(query: Query, labels: Labels) -> Query:
     )
 
 
-def _write_annotations(config: Config, state: LabelState, found: Labels, path: Path) -> None:
-    pool = frames_of_infos(_ann_file(config), _scans(config))
+def _write_annotations(batch: Batch, found: Labels) -> None:
+    pool = frames_of_infos(batch.ann_file, batch.scans)
     drawn = {frame.frame_id: replace(pool[frame.frame_id], cuboids=frame.cuboids) for frame in found.frames}
-    in_camera = issubclass(DATASETS.get(config.pool_dataset.type), KittiDataset)
-    infos = read_infos(_ann_file(config))
-    write_infos(path, with_drawn_boxes(infos, set(state.frame_ids), drawn, in_camera))
-
-
-def _frames(config: Config, annotator: FileAnnotator) -> dict[str, LabelFrame]:
-    """Return the frames of the pool with the scans and images that the annotators see."""
-    return frames_of_infos(_ann_file(config), annotator.scans or _scans(config), annotator.images)
-
-
-def _ann_file(config: Config) -> Path:
-    return Path(config.pool_dataset.data_root, config.pool_dataset.ann_file)
-
-
-def _scans(config: Config) -> Path:
-    return Path(config.pool_dataset.data_root, config.pool_dataset.get('data_prefix', {}).get('pts', ''))
+    in_camera = issubclass(DATASETS.get(batch.config.pool_dataset.type), KittiDataset)
+    infos = with_drawn_boxes(read_infos(batch.ann_file), set(batch.state.frame_ids), drawn, in_camera)
+    write_infos(batch.files['annotations'], infos)

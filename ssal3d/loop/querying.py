@@ -23,7 +23,7 @@ from ssal3d.fileio import file_digest
 from ssal3d.loop.annotators import Annotator, build_annotator
 from ssal3d.loop.digests import neutral
 from ssal3d.loop.file_annotator import FileAnnotator, is_patient
-from ssal3d.loop.handing_out import ask_people, check_people
+from ssal3d.loop.handing_out import Batch, ask_people, check_people
 from ssal3d.loop.story import tell_query
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
@@ -294,7 +294,8 @@ def _ask(question: _Question, annotator: Mapping[str, Any]) -> dict[str, Any]:
     assert isinstance(people, FileAnnotator)
     models = (question.paths.get('predictions'), question.paths.get('reference_predictions'))
     made_of = json.loads(json.dumps(made_of))
-    return ask_people(config, people, question.work_dir, question.state, number, made_of, ask, models)
+    batch = Batch(config, people, question.work_dir, question.state, number)
+    return ask_people(batch, made_of, ask, models)
 
 
 def _select(question: _Question, oracle: Annotator | None = None) -> Query:

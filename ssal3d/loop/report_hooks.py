@@ -70,18 +70,19 @@ class HeldOutReportHook(LoopHook):
 
     def after_experiment(self, runner: Runner, labels: Path, models: Sequence[TrainedModel]) -> None:
         """Print the tables and add ``held_out`` and ``pseudo_labels`` to ``metrics.json``."""
-        if not is_main_process():
-            return
-        loop, state = runner.train_loop, LabelState.read(labels)
+        loop = runner.train_loop
         shown = [*models[:1], *(model for model in models if model.ends and _is_final(model.group))]
         measured = {model.name: model for model in shown}
-        folders = {name: model.predictions for name, model in measured.items() if model.predictions is not None}
         found = {}
-        for name, model in measured.items():
+        for name, model in measured.items():  # in every process: a stage may share the frames among them
             stage = loop.stages[model.stage]
             taken = stage.pseudo_labels(stage.build_config(loop.config, model.inputs), model.inputs)
             if taken is not None:
                 found[name] = taken
+        if not is_main_process():
+            return
+        state = LabelState.read(labels)
+        folders = {name: model.predictions for name, model in measured.items() if model.predictions is not None}
         add_held_out(
             loop.config,
             loop.work_dir / METRICS,

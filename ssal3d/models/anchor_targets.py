@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from ssal3d.ops.kernel import kernel
 
 IGNORED, NEGATIVE = -1, 0
 SMALLEST_UNION = np.float32(1e-6)
@@ -38,7 +39,7 @@ def assign_anchors(
     return _assign(anchors, boxes.astype(np.float32), labels.astype(np.int64), limits, per_class)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _assign(anchors: Any, boxes: Any, labels: Any, limits: Any, per_class: bool) -> Any:
     sizes = anchors.shape[2]
     assigned = np.zeros(anchors.shape[:4], dtype=np.int32)
@@ -55,7 +56,7 @@ def _assign(anchors: Any, boxes: Any, labels: Any, limits: Any, per_class: bool)
     return assigned
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _offer(anchors: Any, box: Any, size: int, number: int, limits: Any, best: Any, assigned: Any) -> Any:
     """Give a box those anchors of a size that overlap none before it as much; return its highest IoU with any."""
     rows, columns, _, rotations = anchors.shape[:4]
@@ -77,7 +78,7 @@ def _offer(anchors: Any, box: Any, size: int, number: int, limits: Any, best: An
     return highest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take_best(anchors: Any, box: Any, size: int, number: int, highest: Any, assigned: Any) -> None:
     """Give a box all anchors of a size that overlap it as much as the best one does."""
     rows, columns, _, rotations = anchors.shape[:4]
@@ -91,12 +92,12 @@ def _take_best(anchors: Any, box: Any, size: int, number: int, highest: Any, ass
                     assigned[row, column, size, turn] = number + 1
 
 
-@njit(cache=True, nogil=True, inline='always')
+@kernel(inline='always')
 def _apart(anchor: Any, box: Any, axis: int) -> Any:
     return anchor[axis + 2] <= box[axis] or box[axis + 2] <= anchor[axis]
 
 
-@njit(cache=True, nogil=True, inline='always')
+@kernel(inline='always')
 def _iou(anchor: Any, box: Any) -> Any:
     """Return the IoU with the same float32 operations as the stock calculator: equally good anchors must stay equal."""
     width = min(anchor[2], box[2]) - max(anchor[0], box[0])

@@ -15,6 +15,7 @@ from torch import nn
 
 from ssal3d.devices import require_usable_gpu
 from ssal3d.errors import UserError
+from ssal3d.models.fast_layers import use_fast_layers
 
 
 def load_detector(config: Config, checkpoint: str | Path, device: str | None = None) -> nn.Module:
@@ -42,6 +43,7 @@ def load_detector(config: Config, checkpoint: str | Path, device: str | None = N
             f'{checkpoint}: does not fit the model of the config ({str(error).splitlines()[-1].strip()}); use the '
             'config that it was trained with'
         ) from None
+    use_fast_layers(model)
     return model.to(torch.device(device)).eval()
 
 

@@ -6,11 +6,11 @@ in ``frame_predictions``.
 Source: PV-RCNN (Shi et al. 2020, arXiv 1912.13192) as in MMDetection3D.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmdet3d.models.dense_heads import PartA2RPNHead
 from mmdet3d.models.detectors import PointVoxelRCNN
 from mmdet3d.models.roi_heads import PVRCNNRoiHead
 from mmdet3d.registry import MODELS
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ssal3d.data.boxes import raised
 from ssal3d.models.class_quality import ClassQuality, aligned_iou_3d
 from ssal3d.models.extraction import Extraction
+from ssal3d.models.fast_layers import FastPartA2RPNHead, use_fast_layers
 from ssal3d.models.frame_losses import WeightedAnchorTargets, frame_outputs
 from ssal3d.models.gradients import (
     anchor_score_derivatives,
@@ -37,7 +38,7 @@ LOGIT_EPS = 1e-6
 
 
 @MODELS.register_module()
-class ActivePartA2RPNHead(WeightedAnchorTargets, PartA2RPNHead):
+class ActivePartA2RPNHead(WeightedAnchorTargets, FastPartA2RPNHead):
     """RPN head whose proposals carry one-vs-all class logits as ``class_logits`` (R, C).
 
     The stock head stores sigmoid probabilities when it pruned anchors to ``nms_pre`` and raw logits when it did not.
@@ -159,6 +160,16 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         """Return ``(max_rois, D)``: the values of a frame's RoIs, then zeros."""
         return nn.functional.pad(rows, (0, 0, 0, self.max_rois - len(rows)))
 
+    def _bbox_forward(self, keypoint_features: Tensor, keypoints: Tensor, rois: Tensor) -> dict:
+        """Score and refine any number of RoIs; the stock head needs one."""
+        if len(rois):
+            return super()._bbox_forward(keypoint_features, keypoints, rois)
+        head = self.bbox_head
+        return {
+            'bbox_scores': rois.new_zeros((0, head.cls_out_channels)),
+            'bbox_reg': rois.new_zeros((0, head.reg_out_channels)),
+        }
+
     def _bbox_forward_train(
         self, seg_preds: Tensor, keypoint_features: Tensor, keypoints: Tensor, sampling_results: list
     ) -> dict:
@@ -210,6 +221,10 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
         )
     )
     _anchor_gradients: Tensor | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        use_fast_layers(self)
 
     @property
     def extraction(self) -> Extraction:
@@ -279,7 +294,13 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
         dense, levels = self.middle_encoder(features, voxels['coors'], len(batch_inputs_dict['points']))
         with dense_part(dense.device):
             neck_feats = self.neck(self.backbone(dense))
-        return {'spatial_feats': dense, 'multi_scale_3d_feats': levels, 'neck_feats': neck_feats}
+        read = [levels[round(math.log2(stride))] for stride in self._strides]
+        return {'spatial_feats': dense, 'multi_scale_3d_feats': read, 'neck_feats': neck_feats}
+
+    @property
+    def _strides(self) -> list[int]:
+        """Strides of the levels of the 3D backbone that key points gather from; the stock class takes the first ones."""
+        return [layer['scale_factor'] for layer in getattr(self.points_encoder, 'voxel_sa_configs_list', ())]
 
     def extract_points_feat(self, batch_inputs_dict: dict, feats_dict: dict, rpn_results_list: list) -> dict:
         """Extract key point features; keeps the RPN's input where its gradient is wanted.

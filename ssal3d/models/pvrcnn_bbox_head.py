@@ -22,8 +22,7 @@ class ActivePVRCNNBBoxHead(PVRCNNBBoxHead):
 
     def forward(self, feats: Tensor) -> tuple[Tensor, Tensor]:
         """Score and refine RoIs; ``shared_features`` (R, D) keeps the features behind both branches."""
-        rois = feats.shape[0]
-        flat = feats.permute(0, 4, 1, 2, 3).reshape(rois, -1, 1, 1)
+        flat = feats.permute(0, 4, 1, 2, 3).flatten(1)[..., None, None]
         shared = self.shared_fc_layer(flat)
         self.shared_features = None if self.training and torch.is_grad_enabled() else shared.flatten(1)
         scores = self.cls_layer(shared).reshape(-1, self.cls_out_channels)
@@ -83,7 +82,7 @@ class ActivePVRCNNBBoxHead(PVRCNNBBoxHead):
             instances = InstanceData()
             instances.bboxes_3d = meta['box_type_3d'](boxes[kept], self.bbox_coder.code_size)
             instances.scores_3d = scores[kept]
-            instances.labels_3d = found.labels_3d[kept]
+            instances.labels_3d = found.labels_3d[kept].long()  # the proposal head gives float labels to no boxes
             instances.roi_index = kept
             results.append(instances)
         return results

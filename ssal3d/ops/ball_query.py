@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from ssal3d.ops.kernel import kernel
 
 
 def ball_query(min_radius: float, max_radius: float, num_samples: int, points: Tensor, centres: Tensor) -> Tensor:
@@ -69,7 +70,7 @@ def _query(points: Tensor, centres: Tensor, min_radius: float, max_radius: float
     return torch.from_numpy(found)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sort_into_columns(points: Any, radius: Any) -> Any:
     """Sort points into square columns about as wide as the radius, by index within a column.
 
@@ -109,7 +110,7 @@ def _sort_into_columns(points: Any, radius: Any) -> Any:
     return order, starts, (low_x, low_y, width, size_x, size_y)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _query_columns(
     points: Any, centres: Any, radius: Any, inner: Any, outer: Any, columns: Any, result: Any, found: Any
 ) -> Any:

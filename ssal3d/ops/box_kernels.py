@@ -6,10 +6,11 @@ Boxes are ``(x, y, z, dx, dy, dz, yaw)`` with the gravity centre in metres, yaw 
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from ssal3d.ops.kernel import kernel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def overlap_area(a: Any, b: Any) -> Any:
     """Area of the intersection of two BEV rectangles, to the last bit the same for (a, b) and (b, a).
 
@@ -25,7 +26,7 @@ def overlap_area(a: Any, b: Any) -> Any:
     return _clipped_area(a, b)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _clipped_area(a: Any, b: Any) -> Any:
     """Area of the intersection: a's corners, in b's frame, clipped by b's four sides."""
     dx, dy = a[0] - b[0], a[1] - b[1]
@@ -73,7 +74,7 @@ def _clipped_area(a: Any, b: Any) -> Any:
     return abs(area) * 0.5
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pair_bev_iou(a: Any, b: Any) -> Any:
     """BEV IoU of two boxes; 0 for degenerate ones."""
     overlap = overlap_area(a, b)
@@ -81,7 +82,7 @@ def pair_bev_iou(a: Any, b: Any) -> Any:
     return overlap / union if overlap > 0.0 and union > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pair_iou_3d(a: Any, b: Any) -> Any:
     """3D IoU of two boxes; 0 for degenerate ones."""
     top = min(a[2] + a[5] * 0.5, b[2] + b[5] * 0.5)
@@ -93,7 +94,7 @@ def pair_iou_3d(a: Any, b: Any) -> Any:
     return overlap / union if overlap > 0.0 and union > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def membership_table(boxes: Any) -> Any:
     """Per box: centre, half sizes, cos and sin of yaw, squared circumradius, in float32 like the points."""
     table = np.empty((boxes.shape[0], 9), dtype=np.float32)
@@ -106,7 +107,7 @@ def membership_table(boxes: Any) -> Any:
     return table
 
 
-@njit(cache=True, nogil=True, inline='always')
+@kernel(inline='always')
 def is_inside(x: Any, y: Any, z: Any, box: Any) -> Any:
     """Whether a point lies in a box given as a row of `membership_table`."""
     dx, dy = x - box[0], y - box[1]

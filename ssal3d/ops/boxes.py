@@ -7,10 +7,10 @@ Kernels for single boxes are in `ssal3d.ops.box_kernels`.
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.ops.box_kernels import is_inside, membership_table, pair_bev_iou, pair_iou_3d
+from ssal3d.ops.kernel import kernel
 
 Array = NDArray[np.floating]
 
@@ -80,7 +80,7 @@ def _as_points(points: Array) -> NDArray[np.float32]:
     return np.ascontiguousarray(points, dtype=np.float32)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bev_iou_matrix(boxes_a: Any, boxes_b: Any) -> Any:
     result = np.zeros((boxes_a.shape[0], boxes_b.shape[0]))
     for i in range(boxes_a.shape[0]):
@@ -89,7 +89,7 @@ def _bev_iou_matrix(boxes_a: Any, boxes_b: Any) -> Any:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _overlaps_any(boxes: Any, offsets: Any, others: Any, other_offsets: Any, iou: Any) -> Any:
     result = np.zeros(boxes.shape[0], dtype=np.bool_)
     for frame in range(offsets.shape[0] - 1):
@@ -101,7 +101,7 @@ def _overlaps_any(boxes: Any, offsets: Any, others: Any, other_offsets: Any, iou
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _iou_3d_matrix(boxes_a: Any, boxes_b: Any) -> Any:
     result = np.zeros((boxes_a.shape[0], boxes_b.shape[0]))
     for i in range(boxes_a.shape[0]):
@@ -110,7 +110,7 @@ def _iou_3d_matrix(boxes_a: Any, boxes_b: Any) -> Any:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _first_box_of_points(points: Any, boxes: Any) -> Any:
     table = membership_table(boxes)
     result = np.full(points.shape[0], -1, dtype=np.int32)
@@ -122,7 +122,7 @@ def _first_box_of_points(points: Any, boxes: Any) -> Any:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_points(points: Any, boxes: Any) -> Any:
     table = membership_table(boxes)
     result = np.zeros(boxes.shape[0], dtype=np.int32)

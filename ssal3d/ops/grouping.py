@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
-from numba import njit
 from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+
+from ssal3d.ops.kernel import kernel
 
 
 def take_rows(features: Tensor, rows: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ def _full_precision(values: Tensor) -> Tensor:
     return values.detach() if values.dtype in (torch.float32, torch.float64) else values.detach().float()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def take_rows_kernel(features: Any, rows: Any, result: Any) -> Any:
     """Copy the picked rows of features into the result."""
     for k in range(rows.shape[0]):
@@ -117,7 +118,7 @@ def take_rows_kernel(features: Any, rows: Any, result: Any) -> Any:
             result[k, c] = features[row, c] if row >= 0 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_rows_kernel(gradients: Any, rows: Any, result: Any) -> Any:
     """Add each row of values to the row of the result that it belongs to."""
     for k in range(rows.shape[0]):

@@ -3,10 +3,10 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ssal3d.ops.box_kernels import is_inside, membership_table
+from ssal3d.ops.kernel import kernel
 
 CELLS = 64  # grid cells along each axis
 
@@ -44,7 +44,7 @@ def outside_boxes(points: NDArray[np.float32], boxes: NDArray[np.floating]) -> N
     return outside
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _points_of_boxes(points: Any, boxes: Any) -> Any:
     table = membership_table(boxes)
     low_x, low_y, scale_x, scale_y, starts, entries = _box_grid(table)
@@ -76,7 +76,7 @@ def _points_of_boxes(points: Any, boxes: Any) -> Any:
     return members, offsets
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _box_grid(table: Any) -> Any:
     """List the boxes that reach into each cell: origin, cells per metre, and CSR offsets and entries over cells."""
     reach = np.empty(table.shape[0])

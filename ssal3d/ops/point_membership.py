@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ssal3d.ops.box_kernels import is_inside, membership_table
 from ssal3d.ops.boxes import points_in_boxes, points_per_box
+from ssal3d.ops.kernel import kernel
 
 
 def points_in_boxes_part(points: Tensor, boxes: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def _gravity_centred(boxes: Tensor) -> NDArray[np.float64]:
     return centred.double().numpy()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mark_boxes(points: Any, boxes: Any, result: Any) -> Any:
     table = membership_table(boxes)
     for i in range(points.shape[0]):

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ssal3d.ops.box_kernels import overlap_area, pair_bev_iou
 from ssal3d.ops.boxes import bev_iou, iou_3d
+from ssal3d.ops.kernel import kernel
 
 _SMALLEST_AREA = 1e-14  # mmcv gives boxes below it no overlap
 
@@ -77,7 +77,7 @@ def _table(boxes: Tensor) -> NDArray[np.float64]:
     return table
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _relative_overlap(a: Any, b: Any, over_first: Any) -> Any:
     area_a, area_b = a[3] * a[4], b[3] * b[4]
     if area_a < _SMALLEST_AREA or area_b < _SMALLEST_AREA:
@@ -86,7 +86,7 @@ def _relative_overlap(a: Any, b: Any, over_first: Any) -> Any:
     return overlap / (area_a if over_first else area_a + area_b - overlap)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _overlap_matrix(boxes_a: Any, boxes_b: Any, over_first: Any) -> Any:
     result = np.zeros((boxes_a.shape[0], boxes_b.shape[0]))
     for i in range(boxes_a.shape[0]):
@@ -95,7 +95,7 @@ def _overlap_matrix(boxes_a: Any, boxes_b: Any, over_first: Any) -> Any:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _overlap_aligned(boxes_a: Any, boxes_b: Any, over_first: Any) -> Any:
     result = np.zeros(boxes_a.shape[0])
     for i in range(boxes_a.shape[0]):
@@ -103,7 +103,7 @@ def _overlap_aligned(boxes_a: Any, boxes_b: Any, over_first: Any) -> Any:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _suppress(boxes: Any, threshold: Any, max_kept: Any) -> Any:
     """Return the indices of the first kept ones of boxes sorted by falling score."""
     count = boxes.shape[0]

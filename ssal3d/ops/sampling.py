@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
+
+from ssal3d.ops.kernel import kernel
 
 _BUCKET = 64  # points that are accepted or skipped together
 _FAR = np.float32(1e10)  # the distance to an empty set, as in the CUDA kernel
@@ -80,7 +81,7 @@ def _tie_rank(num_points: int) -> NDArray[np.int32]:
     return reversed_thread * np.int32(passes) + (index >> bits)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _morton_codes(cloud: Any) -> Any:
     """Interleave 10 bits of each coordinate, so that neighbours in the sorted order are neighbours in space."""
     codes = np.empty(cloud.shape[0], dtype=np.uint32)
@@ -104,7 +105,7 @@ def _morton_codes(cloud: Any) -> Any:
     return codes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sample_buckets(cloud: Any, order: Any, rank: Any, chosen: Any) -> Any:
     """Fill `chosen` from `(3, N)` points sorted by neighbourhood; `order` leads back to the original indices.
 
@@ -157,7 +158,7 @@ def _sample_buckets(cloud: Any, order: Any, rank: Any, chosen: Any) -> Any:
         current = at_rank[2**31 - 1 - (best & (2**31 - 1))]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sample_distances(table: Any, rank: Any, chosen: Any) -> Any:
     nearest = np.full(table.shape[0], _FAR, dtype=np.float32)
     current = 0

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
@@ -22,6 +21,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from ssal3d.ops.ball_query import stacked_ball_query
 from ssal3d.ops.grouping import stacked_rows
+from ssal3d.ops.kernel import kernel
 
 
 def set_abstraction(
@@ -155,7 +155,7 @@ class _SegmentMax(Function):
         return result, None
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _without_repetitions(rows: Any) -> Any:
     """List the neighbours of ``(M, K)`` padded rows once: row of the point, its centre, how often it stands there.
 
@@ -177,7 +177,7 @@ def _without_repetitions(rows: Any) -> Any:
     return neighbour[:size], centre[:size], times[:size], starts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _first_layer(projected: Any, weights: Any, relation: Any, result: Any) -> Any:
     points, centres, neighbour, centre = relation
     for k in range(neighbour.shape[0]):
@@ -191,7 +191,7 @@ def _first_layer(projected: Any, weights: Any, relation: Any, result: Any) -> An
             result[k, c] = projected[n, c] + dx * weights[0, c] + dy * weights[1, c] + dz * weights[2, c]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _first_layer_backward(gradients: Any, relation: Any, for_projected: Any, for_weights: Any) -> Any:
     points, centres, neighbour, centre = relation
     for k in range(neighbour.shape[0]):
@@ -207,7 +207,7 @@ def _first_layer_backward(gradients: Any, relation: Any, for_projected: Any, for
             for_weights[2, c] += gradient * dz
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _statistics(values: Any, times: Any) -> Any:
     """Mean and variance (not Bessel-corrected) of each column, and the number of rows, all with repetitions."""
     channels = values.shape[1]
@@ -224,7 +224,7 @@ def _statistics(values: Any, times: Any) -> Any:
     return mean + first, np.maximum(squares / total - mean * mean, 0.0), total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scale_relu(values: Any, mean: Any, factor: Any, shift: Any, result: Any) -> Any:
     zero = values.dtype.type(0.0)
     for k in range(values.shape[0]):
@@ -233,7 +233,7 @@ def _scale_relu(values: Any, mean: Any, factor: Any, shift: Any, result: Any) ->
             result[k, c] = scaled if scaled > zero else zero
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _norm_relu_backward(
     gradients: Any,
     result: Any,
@@ -264,7 +264,7 @@ def _norm_relu_backward(
     return for_scale, for_shift
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _segment_max(values: Any, starts: Any, result: Any, where: Any) -> Any:
     for m in range(result.shape[0]):
         for c in range(result.shape[1]):
@@ -275,7 +275,7 @@ def _segment_max(values: Any, starts: Any, result: Any, where: Any) -> Any:
                     result[m, c], where[m, c] = values[k, c], k
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _segment_max_backward(gradients: Any, where: Any, result: Any) -> Any:
     for m in range(gradients.shape[0]):
         for c in range(gradients.shape[1]):

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from ssal3d.ops.grouping import add_rows_kernel, take_rows_kernel
+from ssal3d.ops.kernel import kernel
 
 
 def submanifold_pairs(
@@ -137,7 +137,7 @@ def _rows(source: Any, rows: Any) -> Tensor:
     return torch.from_numpy(result)
 
 
-@njit(cache=True, nogil=True, inline='always')
+@kernel(inline='always')
 def _place(keys: Any, key: Any) -> Any:
     """Slot of a key in an open-addressing table, or of the free slot where it belongs."""
     mask = np.uint64(keys.shape[0] - 1)
@@ -147,7 +147,7 @@ def _place(keys: Any, key: Any) -> Any:
     return place
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _table_size(count: Any) -> Any:
     size = 64
     while size < 2 * count:
@@ -155,7 +155,7 @@ def _table_size(count: Any) -> Any:
     return size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _submanifold_pairs(indices: Any, shape: Any, kernel: Any, dilation: Any) -> Any:
     count, volume = indices.shape[0], kernel[0] * kernel[1] * kernel[2]
     keys = np.full(_table_size(count), -1, dtype=np.int64)
@@ -183,7 +183,7 @@ def _submanifold_pairs(indices: Any, shape: Any, kernel: Any, dilation: Any) -> 
     return pairs, counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _convolution_pairs(indices: Any, shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
     count, volume = indices.shape[0], kernel[0] * kernel[1] * kernel[2]
     reached = _reached(indices, shape, kernel, stride, padding, dilation)
@@ -205,7 +205,7 @@ def _convolution_pairs(indices: Any, shape: Any, kernel: Any, stride: Any, paddi
     return outputs, pairs, counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _reached(indices: Any, shape: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
     """Linear index of the output voxel by input and kernel position, -1 where there is none."""
     volume = kernel[0] * kernel[1] * kernel[2]
@@ -227,7 +227,7 @@ def _reached(indices: Any, shape: Any, kernel: Any, stride: Any, padding: Any, d
     return reached
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number_distinct(values: Any) -> Any:
     """Hash table of the distinct non-negative values and their places in sorted order, and the sorted values."""
     flat = values.ravel()

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
+
+from ssal3d.ops.kernel import kernel
 
 
 def hard_voxelize(
@@ -106,7 +107,7 @@ def _grid_size(voxel_size: Sequence[float], point_range: Sequence[float]) -> NDA
     return np.floor((limits[3:] - limits[:3]) / size + np.float32(0.5)).astype(np.int64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _coordinates(points: Any, size: Any, low: Any, grid: Any) -> Any:
     result = np.full((points.shape[0], 3), -1, dtype=np.int32)
     for k in range(points.shape[0]):
@@ -119,7 +120,7 @@ def _coordinates(points: Any, size: Any, low: Any, grid: Any) -> Any:
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _assign(coordinates: Any, grid: Any, max_points: Any, max_voxels: Any) -> Any:
     """Give every point its voxel and its slot in it (-1: dropped), voxels numbered by their first points."""
     count = coordinates.shape[0]
@@ -151,7 +152,7 @@ def _assign(coordinates: Any, grid: Any, max_points: Any, max_voxels: Any) -> An
     return voxel_of_point, slot, first[:voxels], counts[:voxels]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scatter(points: Any, voxel_of_point: Any, slot: Any, voxels: Any) -> Any:
     for k in range(points.shape[0]):
         if voxel_of_point[k] >= 0:

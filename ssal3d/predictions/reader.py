@@ -1,6 +1,6 @@
 """Reading pool predictions: all parts of a folder, validated, ordered by frame id."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypedDict
@@ -8,12 +8,14 @@ from typing import Any, TypedDict
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from ssal3d.annotated import check_fields
+from ssal3d.data.label_state import pool_digest
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, parse_json
 from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Column, Layout, column
 from ssal3d.predictions.table import PoolPredictions, Ragged
+from ssal3d.typed import check_value
 
 
 def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
@@ -27,12 +29,16 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
         optional: Those of them that are left out where the files do not have them.
 
     Raises:
-        UserError: If there is no part, parts disagree, a column is missing, a frame appears twice or a value is out of
-            range; the message names the file and the frame.
+        UserError: If there is no part, parts disagree, a column is missing, a frame appears twice, a pass over the pool
+            is not finished or a value is out of range; the message names the file and the frame.
     """
     parts = find_parts(folder)
     if not parts:
-        raise UserError(f'{folder}: no part-*.parquet found; write them with `ssal3d predict` or PredictionWriter')
+        others = sorted(path.name for path in Path(folder).glob('*.parquet'))
+        found = f', but {others[0]}' if others else ''
+        raise UserError(
+            f'{folder}: no part-*.parquet found{found}; write them with `ssal3d predict` or PredictionWriter'
+        )
     names = list(dict.fromkeys((*REQUIRED, *fields)))
     for name in names:
         column(name)
@@ -54,6 +60,7 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
         raise UserError(
             f'{folder}: frame {frame_ids[repeated[0]]} appears twice; every frame needs one row, remove one of them'
         )
+    _check_complete(folder, frame_ids, metadata)
     lists, offsets = _per_box(table, names, frame_ids, str(folder))
     predictions = PoolPredictions(
         frame_ids=frame_ids,
@@ -70,6 +77,15 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
     return predictions
 
 
+def _check_complete(folder: str | Path, frame_ids: NDArray[np.str_], metadata: Mapping[str, Any]) -> None:
+    """Raise an error if these are not the frames of the pass that wrote them, which other writers need not tell."""
+    if metadata.get('frames_sha256', expected := pool_digest(frame_ids.tolist())) != expected:
+        raise UserError(
+            f'{folder}: found {len(frame_ids)} frames, not those of the pass that wrote them: it was interrupted, or a '
+            'part is missing; run it again, what is finished is kept'
+        )
+
+
 def find_parts(folder: str | Path) -> list[Path]:
     """Return the prediction files of a folder in a stable order."""
     return sorted(Path(folder).glob('part-*.parquet'))
@@ -84,9 +100,12 @@ def read_metadata(part: Path) -> dict[str, Any]:
     with _readable(part):
         raw = (pq.read_schema(part).metadata or {}).get(METADATA_KEY)
     if raw is None:
-        raise UserError(f"{part}: found no metadata key 'ssal3d', expected the prediction contract; write it with it")
+        raise UserError(
+            f"{part}: found no metadata key 'ssal3d', which tells classes and boxes; write the file with "
+            'PredictionWriter, or add the key, see docs/predictions.md'
+        )
     metadata = parse_json(raw.decode(errors='replace'), f"{part}: metadata 'ssal3d'")
-    check_fields(_Metadata, metadata, f"{part}: metadata 'ssal3d'")
+    check_value(metadata, _Metadata, f"{part}: metadata 'ssal3d'")
     if metadata.get('schema') != SCHEMA or not metadata.get('classes'):
         raise UserError(f'{part}: found schema {metadata.get("schema")!r}, expected {SCHEMA} with a list of classes')
     if metadata.get('box', BOX_CONVENTION) != BOX_CONVENTION:

@@ -1,6 +1,7 @@
 """A training stage with a teacher and a student, for every method of `ssal3d.semi`."""
 
 import copy
+from collections import ChainMap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import torch
 from mmdet3d.registry import DATASETS, MODELS
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import get_dist_info, is_main_process
+from torch.utils.data import DataLoader
 
 from ssal3d.data.boxes import gravity_centred
 from ssal3d.data.determinism import seeded_globals
-from ssal3d.distributed import barrier
+from ssal3d.distributed import barrier, to_rank_0
 from ssal3d.errors import unknown_name
 from ssal3d.fileio import atomic_path
 from ssal3d.models.loading import load_detector
@@ -112,20 +115,39 @@ class TeacherStudentStage(SupervisedStage):
         return path
 
     def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes | None:
-        """Return the boxes that the final teacher would let the student learn; None if it does not decide on boxes."""
+        """Return the boxes that the final teacher would let the student learn; None if it does not decide on boxes.
+
+        Every process predicts its share of the frames, one by one: a teacher in train mode normalises over a batch.
+
+        Args:
+            config: What `build_config` returned.
+            inputs: What it was given.
+
+        Returns:
+            All boxes in the first process, none in the others.
+        """
         model = load_detector(config, SupervisedStage.result(self, config))
         if not isinstance(model, TeacherLabels):
             return None
         view, device = DATASETS.build(pool_view(config, inputs)), next(model.parameters()).device
         model.data_preprocessor.train()  # as many voxels as in training
+        rank, processes = get_dist_info()
+        own = range(rank, len(view), processes)
+        loader = DataLoader(
+            view,
+            sampler=own,
+            num_workers=inputs.prediction.get('num_workers', 1),
+            collate_fn=pseudo_collate,
+            generator=torch.Generator(),  # the loader's own draw must not touch the global one
+        )
         labels: FrameBoxes = {}
-        for index, name in enumerate(track(view.frame_ids, f'pseudo labels of {inputs.work_dir.name}')):
-            sample = view[index]
+        told = f'pseudo labels of {inputs.work_dir.name}'
+        for batch, index in zip(track(loader, told, len(own), quiet=rank != 0), own):
             with seeded_globals(config.randomness.seed, index):  # a teacher in train mode drops features at random
-                points, frame = [sample['inputs']['points'].to(device)], [sample['data_samples']]
-                (found,) = model.taken(points, frame)
-            labels[name] = gravity_centred(found.bboxes_3d), found.labels_3d.cpu().numpy()
-        return labels
+                points = [cloud.to(device) for cloud in batch['inputs']['points']]
+                (found,) = model.taken(points, batch['data_samples'])
+            labels[view.frame_ids[index]] = gravity_centred(found.bboxes_3d), found.labels_3d.cpu().numpy()
+        return dict(ChainMap(*to_rank_0(labels)))
 
     def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
         """Return the data set config: pairs of a labelled and an unlabelled frame."""

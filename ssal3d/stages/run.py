@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from ssal3d.config_text import config_text
 from ssal3d.distributed import barrier
 from ssal3d.fileio import atomic_path
 from ssal3d.models.loading import newest_checkpoint
@@ -66,7 +67,7 @@ def write_config(config: Config) -> Path:
     path = Path(config.work_dir) / CONFIG_NAME
     if is_main_process():
         with atomic_path(path) as temporary:
-            temporary.write_text(config.pretty_text)
+            temporary.write_text(config_text(config.to_dict()))
     barrier()
     return path
 

@@ -155,6 +155,8 @@ class SupervisedStage:
     def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes | None:
         """Return what the finished stage took for labels of unlabelled frames; None if it takes nothing.
 
+        Called in every process, so that they can share the frames; what the first one returns counts.
+
         Args:
             config: What `build_config` returned.
             inputs: What it was given.

@@ -255,8 +255,24 @@ def test_any_number_of_columns(channels):
     generation = small_generation(RNG, {'Car': 2}, channels=channels)
     scene = paste(Scene(np.zeros((7, channels), np.float32)), generation, {'Car': 2})
     assert scene.points.shape == (67, channels)
-    with pytest.raises(UserError, match=f'the scene has 9 columns per point, .* {channels}; load points'):
+    with pytest.raises(
+        UserError, match=f'the scene has 9 columns per point, .* {channels}, of which PasteObjects takes'
+    ):
         paste(Scene(np.zeros((7, 9), np.float32)), generation, {'Car': 2})
+
+
+@pytest.mark.parametrize(('use_dim', 'columns'), [(5, [0, 1, 2, 3, 4]), ([0, 1, 2, 4], [0, 1, 2, 4])])
+def test_a_scene_may_have_some_columns_of_the_file(use_dim, columns):
+    generation = small_generation(RNG, {'Car': 2}, channels=6)
+    background = RNG.random((7, 6), dtype=np.float32)
+    full = paste(Scene(background), generation, {'Car': 2})
+    some = paste(Scene(background[:, columns]), generation, {'Car': 2}, use_dim=use_dim)
+    assert some.points.tobytes() == full.points[:, columns].tobytes()
+    assert some.boxes.tobytes() == full.boxes.tobytes()
+    with pytest.raises(
+        UserError, match=r'the scene has 5 columns per point, .* have 6, .* use_dim of LoadPointsFromFile'
+    ):
+        paste(Scene(background[:, :5]), generation, {'Car': 2})
 
 
 def test_pasting_twice_keeps_what_is_there():

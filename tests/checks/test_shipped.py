@@ -63,3 +63,27 @@ def test_the_config_of_one_stage_is_checked_like_an_experiment(tmp_path):
         run.merge_from_dict({key: 2})
         found = [finding for outcome in check_experiment(run) for finding in outcome.findings]
         assert [finding.key for finding in found] == [key]
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'second/second_hv_secfpn_8xb6-80e_kitti-3d-3class.py',
+        'pv_rcnn/pv_rcnn_8xb2-80e_kitti-3d-3class.py',
+        'centerpoint/centerpoint_voxel01_second_secfpn_8xb4-cyclic-20e_nus-3d.py',
+        'votenet/votenet_8xb16_sunrgbd-3d.py',
+    ],
+)
+def test_names_of_stock_configs_refuse_no_training(tmp_path, name):
+    from ssal3d import compat
+
+    compat.apply_all()
+    path = tmp_path / 'mine.py'
+    path.write_text(f"_base_ = 'mmdet3d::{name}'\n")
+    config = read_config(str(path))
+    config.dump(tmp_path / 'dumped.py')
+    for file in (path, tmp_path / 'dumped.py'):
+        found = {outcome.name: outcome.findings for outcome in check_experiment(read_config(str(file)))}
+        assert [
+            str(finding) for check in ('names', 'options') for finding in found[check] if finding.severity == 'error'
+        ] == []

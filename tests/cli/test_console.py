@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ssal3d.cli import commands
+from ssal3d import commands
 from ssal3d.cli.main import main
 from ssal3d.errors import EXTRAS, command
 from ssal3d.version import __version__

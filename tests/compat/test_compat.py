@@ -1,3 +1,5 @@
+import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -11,18 +13,18 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from spconv.cppconstants import CPU_ONLY_BUILD
 
-from ssal3d import compat
+from ssal3d import compat, launch, mmcv_stand_in, register
 from ssal3d.compat.environment_fixes import get_installed_path, is_installed
-from ssal3d.compat.fix import replace_everywhere
+from ssal3d.compat.fix import Fix, replace_everywhere
 from ssal3d.compat.mmcv_fixes import by_device
 from ssal3d.compat.mmdet3d_fixes import with_point_in_range
-from ssal3d.compat.mmdet3d_speed_fixes import PointwiseConv2d, first_survivors
 from ssal3d.compat.mmengine_training_fixes import mend_cyclic_momentum
 from ssal3d.errors import UserError
-from tests.helpers.paths import ROOT
+from tests.helpers.paths import ROOT, TINY
 
 PROBES = Path(__file__).with_name('probes.py')
-NAMES = [fix.name for fix in compat.FIXES]
+ALL = (*compat.FIXES, *compat.PREFERENCES)
+NAMES = [fix.name for fix in ALL]
 
 compat.apply_all()
 
@@ -41,15 +43,9 @@ def answers():
     return report
 
 
-def spconv_is_for_the_cpu():
-    from spconv.cppconstants import CPU_ONLY_BUILD
-
-    return CPU_ONLY_BUILD
-
-
 def test_every_fix_is_a_complete_record_of_its_own():
     assert len(set(NAMES)) == len(NAMES)
-    for fix in compat.FIXES:
+    for fix in ALL:
         assert fix.problem.endswith('.')
         assert fix.link.startswith('https://')
 
@@ -60,9 +56,9 @@ def test_upstream_still_has_the_defect(answers, name):
         pytest.skip('only builds of spconv without CUDA have it')
     if name == 'numpy-long' and np.__version__ >= '2':
         pytest.skip('NumPy 2 has np.long again; the oldest NumPy that we support has not')
-    if name in ('spconv-stream', 'spconv-races') and not spconv_is_for_the_cpu():
-        pytest.skip('only builds of spconv without CUDA have it')
-    assert answers['unfixed'][name] is True, f'{name}: upstream is mended, remove the fix ({answers["unfixed"][name]})'
+    if name == 'fast-cpu-boxes-and-voxels' and mmcv_stand_in.is_used():
+        pytest.skip('mmcv-lite has no slow kernels')
+    assert answers['unfixed'][name] is True, f'{name}: upstream is mended, remove it ({answers["unfixed"][name]})'
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -78,8 +74,23 @@ def test_applying_again_changes_nothing():
     before = ops.nms_rotated, Runner._build_param_scheduler, torch.nn.Conv2d.forward
     compat.apply_all()
     assert (ops.nms_rotated, Runner._build_param_scheduler, torch.nn.Conv2d.forward) == before
-    assert set(compat.states()) == set(NAMES)
-    assert set(compat.states().values()) <= {'applied', 'not needed'}
+    states = compat.states()
+    assert list(states) == NAMES
+    assert {states[fix.name] for fix in compat.FIXES} <= {'applied', 'not needed'}
+
+
+def test_only_commands_ask_for_what_we_merely_prefer(monkeypatch):
+    applied = []
+    ours = Fix('preferred', 'It is slow.', 'https://', (), lambda: True, lambda: applied.append('preferred'))
+    monkeypatch.setattr(compat, 'PREFERENCES', (ours,))
+    monkeypatch.setattr(compat, '_applied', set(compat._applied))
+    compat.apply_all()
+    importlib.reload(register)
+    assert not applied
+    assert compat.states()['preferred'] == 'needed'
+    launch.load_config(argparse.Namespace(config=TINY, cfg_options=None, launcher='none', local_rank=0))
+    assert applied == ['preferred']
+    assert compat.states()['preferred'] == 'applied'
 
 
 def test_other_devices_keep_their_own_kernels():
@@ -250,29 +261,6 @@ def test_stock_momentum_goes_from_095_to_085_and_back():
 # --- frames with nothing in them -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('frames', [[0, 0, 2], [1], [2, 2], [0], [], [0, 1, 2]])
-def test_every_frame_has_a_result(frames):
-    from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
-    from mmdet3d.structures import LiDARInstance3DBoxes
-
-    head = types.SimpleNamespace(
-        bbox_coder=types.SimpleNamespace(decode=lambda anchors, deltas: anchors, code_size=7),
-        class_agnostic_nms=lambda scores, **_: torch.arange(len(scores)),
-    )
-    rois = torch.tensor([[frame, 1, 2, 3, 4, 2, 2, 0] for frame in frames], dtype=torch.float32).view(-1, 8)
-    labels = [torch.full((frames.count(k),), k, dtype=torch.long if k in frames else torch.float32) for k in range(3)]
-    metas = [{'box_type_3d': LiDARInstance3DBoxes}] * 3
-    scores = torch.zeros(len(rois), 1)
-    results = PVRCNNBBoxHead.get_results(head, rois, scores, torch.zeros(len(rois), 7), labels, metas, None)
-    assert [len(result) for result in results] == [frames.count(k) for k in range(3)]
-    for k, result in enumerate(results):
-        assert set(result.keys()) == {'bboxes_3d', 'scores_3d', 'labels_3d'}
-        assert isinstance(result.bboxes_3d, LiDARInstance3DBoxes)
-        assert result.bboxes_3d.tensor.shape == (frames.count(k), 7)
-        assert result.labels_3d.dtype == torch.long
-        assert (result.labels_3d == k).all()
-
-
 def test_proposals_carry_the_number_of_their_frame():
     from mmdet3d.structures import bbox3d2roi
 
@@ -291,29 +279,6 @@ def test_a_frame_without_points_in_range_gets_one(points):
 def test_a_frame_with_points_in_range_is_left_alone():
     points = torch.tensor([[9.0, 9, 9, 0.5], [1, 1, 1, 0.5]])
     assert with_point_in_range(points, [0, 0, 0, 4, 4, 2]) is points
-
-
-def test_first_survivors_are_those_of_full_suppression():
-    from mmdet3d.models.layers import nms_bev
-
-    generator = torch.Generator().manual_seed(0)
-    corners = torch.rand(300, 2, generator=generator) * 20
-    boxes = torch.cat((corners, corners + torch.rand(300, 2, generator=generator) * 4 + 0.5, corners[:, :1]), 1)
-    scores = torch.rand(300, generator=generator)
-    possible = (scores > 0.2).nonzero().view(-1)
-    full = possible[nms_bev(boxes[possible], scores[possible], 0.3)]
-    assert first_survivors(boxes, scores, 0.2, 0.3, 25).tolist() == full[:25].tolist()
-    assert first_survivors(boxes, scores, 0.2, 0.3, 1000).tolist() == full.tolist()
-    assert first_survivors(boxes, scores, 2.0, 0.3, 25).tolist() == []
-
-
-def test_pointwise_convolution_computes_the_same():
-    layer = torch.nn.Conv2d(6, 4, 1).double()
-    values = torch.rand(5, 6, 1, 1, dtype=torch.float64)
-    expected = layer(values), layer(values.expand(5, 6, 2, 3))
-    layer.__class__ = PointwiseConv2d
-    for result, reference in zip((layer(values), layer(values.expand(5, 6, 2, 3))), expected, strict=True):
-        torch.testing.assert_close(result, reference)
 
 
 # --- packages --------------------------------------------------------------------------------------------------------

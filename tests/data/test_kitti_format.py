@@ -57,6 +57,7 @@ def test_pixels_by_hand(calibration):
         ('P2: 721', 'Q2: 721', r'no matrix P2'),
         ('Tr_velo_to_cam: 0 -1', 'Tr_velo_to_cam: 0 -7', r'Tr_velo_to_cam are not a rotation'),
         ('R0_rect: 1 0 0 0 1', 'R0_rect: 0 0 0 0 0', r'R0_rect are not a rotation'),
+        ('R0_rect:', 'R0:', r'no matrix R0_rect; expected P2, R0_rect, Tr_velo_to_cam; restore the file$'),
     ],
 )
 def test_malformed_calibrations_are_named(kitti_folder, old, new, message):
@@ -65,6 +66,29 @@ def test_malformed_calibrations_are_named(kitti_folder, old, new, message):
     with pytest.raises(UserError, match=message) as error:
         read_calibration(path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            {'R0_rect:': 'R_rect', 'Tr_velo_to_cam:': 'Tr_velo_cam', 'Tr_imu_to_velo:': 'Tr_imu_velo'},
+            r'no matrix R0_rect; .*names of the tracking benchmark; write R0_rect:, Tr_velo_to_cam:',
+        ),
+        (
+            {'R0_rect:': 'X:', 'Tr_velo_to_cam:': 'Tr:'},
+            r'no matrix R0_rect; .*odometry benchmark; write Tr_velo_to_cam:',
+        ),
+    ],
+)
+def test_calibrations_of_other_benchmarks_are_recognised(kitti_folder, changes, message):
+    path = kitti_folder.path('calib', '000001')
+    text = path.read_text()
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_calibration(path)
 
 
 def test_an_empty_or_missing_calibration_is_named(kitti_folder):
@@ -206,6 +230,9 @@ def test_split_lists(tmp_path):
         ('000001\n000002\n000001\n', 'frame 000001 stands on lines 1 and 3'),
         ('../../etc/passwd\n', r'line 1.*expected a frame id'),
         ('000001 000002\n', 'expected a frame id'),
+        ('000007.txt\n', r"found '000007\.txt', expected a frame id alone, such as 000007$"),
+        ('image_2/000007.png label_2/000007.txt\n', 'such as 000007$'),
+        ('000007 1\n', 'such as 000007$'),
     ):
         path.write_text(content)
         with pytest.raises(UserError, match=message):

@@ -158,3 +158,17 @@ def test_a_damaged_manifest_is_named(kitti_folder):
     (kitti_folder.root / 'manifest.json').write_text('{"schema": 1, "fra')
     with pytest.raises(UserError, match=r'manifest\.json: not valid JSON'):
         convert_kitti(kitti_folder.root, workers=1)
+
+
+def test_a_scan_under_another_name_is_recognised(kitti_folder):
+    scan = kitti_folder.path('velodyne', '000001')
+    scan = scan.with_suffix('.bin')
+    scan.rename(scan.with_suffix('.npy'))
+    with pytest.raises(UserError, match=r'000001\.bin: no such file, .*train\.txt; did you mean 000001\.npy\?'):
+        convert_kitti(kitti_folder.root, workers=1)
+    scan.with_suffix('.npy').rename(scan.with_name('1.bin'))
+    with pytest.raises(UserError, match=r'000001\.bin: no such file, .*did you mean 1\.bin\?'):
+        convert_kitti(kitti_folder.root, workers=1)
+    scan.with_name('1.bin').unlink()
+    with pytest.raises(UserError, match=r'download it or take the frame out of the list'):
+        convert_kitti(kitti_folder.root, workers=1)

@@ -64,6 +64,10 @@ def test_blank_lines_and_line_ends_do_not_matter(text):
         (LABEL.rsplit(' ', 1)[0], '14 fields', '15 or 16'),
         (f'{DETECTION} 7', '17 fields', '15 or 16'),
         ('garbage', '1 fields', '15 or 16'),
+        (f'0 3 {LABEL}', '17 fields', 'frame and track like a line of the tracking benchmark, remove these two'),
+        (f'0 3 {DETECTION}', '18 fields', 'tracking benchmark'),
+        (f'{LABEL} 436 2018_03_07 0002', '18 fields', 'remove the fields behind the first 15'),
+        (LABEL.replace(' 0.25 ', " b'0.25' "), "b'0.25'' as field", 'not as bytes of Python'),
         (LABEL.replace('69.44', 'far'), "'far' as field 14", 'finite number'),
         (LABEL.replace('1.60', 'nan'), "'nan' as field 10", 'finite number'),
         (DETECTION.replace('0.93', '-inf'), "'-inf' as field 16", 'finite number'),
@@ -94,6 +98,14 @@ def test_missing_and_binary_files_are_user_errors(tmp_path):
         read_objects(tmp_path / 'scan.txt')
     with pytest.raises(UserError, match='nowhere: no such folder'):
         read_frames(tmp_path / 'nowhere', ['1'])
+
+
+def test_a_file_under_another_spelling_is_named(tmp_path):
+    (tmp_path / '000007.txt').write_text(LABEL)
+    with pytest.raises(
+        UserError, match=r'/7\.txt: no such file; frame 7 has no label file; did you mean 000007\.txt\?'
+    ):
+        read_frames(tmp_path, ['7'])
 
 
 @pytest.mark.parametrize(('detections', 'kind'), [(False, 'label'), (True, 'detection')])

@@ -96,6 +96,31 @@ def test_frames_and_include_labelled(root, tmp_path):
     assert DATASETS.build(dict(type='UnlabelledView', dataset=config(root))).frame_ids == POOL
 
 
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('', r'frames\.txt: found no frame id, expected one a line'),
+        (' \n\n', r'frames\.txt: found no frame id'),
+        ('1\n', r"frame 1 is not among the 4 frames of the data set; did you mean '000001'\?"),
+        ('000009\n', r'frame 000009 is not among the 4 frames of the data set$'),
+    ],
+)
+def test_lists_that_name_no_frame_are_refused(root, tmp_path, content, message):
+    (tmp_path / 'frames.txt').write_text(content)
+    view = dict(type='UnlabelledView', dataset=config(root, TEST_PIPELINE), frames=str(tmp_path / 'frames.txt'))
+    with pytest.raises(UserError, match=message):
+        DATASETS.build(view)
+
+
+@pytest.mark.parametrize(
+    'content', [b'\xef\xbb\xbf000001\r\n000003\r\n', '000001\n000003\n'.encode('utf-16')], ids=['mark', 'utf-16']
+)
+def test_lists_of_windows_programs_are_read(root, tmp_path, content):
+    (tmp_path / 'frames.txt').write_bytes(content)
+    view = dict(type='UnlabelledView', dataset=config(root, TEST_PIPELINE), frames=str(tmp_path / 'frames.txt'))
+    assert DATASETS.build(view).frame_ids == ['000001', '000003']
+
+
 def test_labels_may_be_a_file(root, tmp_path):
     state('000001').write(tmp_path / 'round_0.json')
     view = DATASETS.build(dict(type='LabelledView', dataset=config(root), labels=str(tmp_path / 'round_0.json')))

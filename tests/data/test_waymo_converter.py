@@ -9,7 +9,8 @@ import pytest
 from mmdet3d.datasets import WaymoDataset
 from mmdet3d.registry import DATASETS
 
-import ssal3d.data.views  # noqa: F401 - registers the views
+import ssal3d.data.views
+import ssal3d.data.waymo_dataset  # noqa: F401 - registers the data set
 from ssal3d.data import waymo_segment
 from ssal3d.data.counts import annotated_counts
 from ssal3d.data.infos import read_infos
@@ -112,6 +113,13 @@ def test_the_stock_data_set_and_our_views_read_it(source, tmp_path, mmdet3d_scop
     assert len(stock) == 4
     sample = stock[1]
     name = f'{SEGMENTS[0]}_002'
+    ours = DATASETS.build(dict(type='WaymoFrameDataset', **settings, pipeline=pipeline))
+    assert ours.frame_ids[1] == name
+    for first, second in zip(stock, ours, strict=True):
+        truth, again = (one['data_samples'].gt_instances_3d for one in (first, second))
+        np.testing.assert_array_equal(*(one['inputs']['points'].numpy() for one in (first, second)))
+        np.testing.assert_array_equal(truth.bboxes_3d.tensor.numpy(), again.bboxes_3d.tensor.numpy())
+        assert truth.labels_3d.tolist() == again.labels_3d.tolist()
     np.testing.assert_array_equal(sample['inputs']['points'].numpy(), scan(tmp_path, name)[:, :5])
     boxes = sample['data_samples'].gt_instances_3d.bboxes_3d
     np.testing.assert_allclose(boxes.gravity_center.numpy(), [row[0][:3] for row in list(waymo_scene.labels(waymo_scene.frame(2)))[:3]], rtol=1e-5, atol=1e-4)  # fmt: skip
@@ -124,6 +132,23 @@ def test_the_stock_data_set_and_our_views_read_it(source, tmp_path, mmdet3d_scop
     assert not {'instances', 'empty_instances', 'no_label_zones'} & set(unlabelled.get_data_info(0))
     labelled = DATASETS.build(dict(type='LabelledView', dataset={**pool, 'pipeline': pipeline}, labels=state))
     assert len(labelled[0]['data_samples'].gt_instances_3d.labels_3d) == 3
+
+
+def test_our_data_set_finds_a_cut_scan_and_a_misspelt_class_at_the_start(source, tmp_path, mmdet3d_scope):
+    convert_waymo(source, tmp_path, **TRAINING)
+    settings = dict(
+        type='WaymoFrameDataset',
+        data_root=str(tmp_path),
+        ann_file='waymo_infos_train.pkl',
+        data_prefix=dict(pts='training/velodyne'),
+        pipeline=[],
+    )
+    with pytest.raises(UserError, match=r"unknown class 'Cyclits'.*did you mean 'Cyclist'"):
+        DATASETS.build(dict(settings, metainfo=dict(classes=['Car', 'Cyclits'])))
+    path = tmp_path / 'training' / 'velodyne' / f'{SEGMENTS[1]}_000.bin'
+    path.write_bytes(path.read_bytes()[:-24])
+    with pytest.raises(UserError, match=path.name):
+        DATASETS.build(settings)
 
 
 def test_boxes_without_points_count_only_if_all_boxes_do(source, tmp_path):

@@ -17,7 +17,7 @@ from tests.devices.autocast import CUDAAutocast, imagined_autocast
 from tests.devices.imagined import DEVICE, ImaginedGPU
 from tests.devices.test_training_steps import STAGES, on_cpu, total
 
-compat.apply_all()
+compat.apply_preferences()
 
 
 def calls(device, dtype):

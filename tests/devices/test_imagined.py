@@ -10,7 +10,7 @@ from ssal3d import compat
 from ssal3d.ops.sampling import furthest_point_sample
 from tests.devices.imagined import DEVICE, DeviceError, ImaginedGPU, OnGPU
 
-compat.apply_all()
+compat.apply_preferences()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from ssal3d.predictions import pool_inference, read_predictions
 from tests.devices import steps
 from tests.devices.imagined import DEVICE, ImaginedGPU
 
-compat.apply_all()
+compat.apply_preferences()
 
 USUAL = pool_inference.USUAL_FIELDS
 TARGETS = ('roi_features', 'roi_valid', 'roi_scores_target', 'roi_residuals_target')

@@ -11,7 +11,7 @@ from ssal3d.semi.ema import MeanTeacherHook, ema_update
 from tests.devices import steps
 from tests.devices.imagined import DEVICE, ImaginedGPU, OnGPU
 
-compat.apply_all()
+compat.apply_preferences()
 
 STAGES = {  # the model's config, and whose batch it learns from
     'supervised': (steps.supervised, 'supervised'),

@@ -5,6 +5,7 @@ memory still ends with its process, and a kill is a kill.
 """
 
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -37,6 +38,7 @@ def run(script: str, arguments: list[str], environment: dict[str, str], out: str
 def serve() -> None:
     """Answer one line of JSON per request with the exit status of its process, negative for a signal."""
     answers = os.fdopen(os.dup(1), 'w')
+    gc.freeze()  # the forked runs share what is imported
     for line in sys.stdin:
         child = os.fork()
         if not child:

@@ -1,5 +1,7 @@
 """PV-RCNN's extras: same predictions as the stock classes, and extras that belong to the right boxes."""
 
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -13,8 +15,9 @@ import ssal3d.register  # noqa: F401
 from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import Extraction, extracting
+from ssal3d.models.fast_layers import use_fast_layers
 from ssal3d.models.gradients import outer_product_sums
-from ssal3d.models.pvrcnn_bbox_head import monte_carlo_passes
+from ssal3d.models.pvrcnn_bbox_head import ActivePVRCNNBBoxHead, monte_carlo_passes
 from ssal3d.ops.rois import stack_rois
 from tests.helpers.paths import TINY
 
@@ -65,6 +68,7 @@ def predict(model, data):
 def test_stock_checkpoint_loads_and_predicts_the_same(model, config):
     stock = MODELS.build(Config(dict(model=to_stock(config))).model).eval()
     stock.load_state_dict(model.state_dict(), strict=True)
+    use_fast_layers(stock)  # without them random weights leave near ties, which rounding settles
     for ours, theirs in zip(predict(model, batch()), predict(stock, batch())):
         assert len(ours.pred_instances_3d) > 0
         torch.testing.assert_close(ours.pred_instances_3d.bboxes_3d.tensor, theirs.pred_instances_3d.bboxes_3d.tensor)
@@ -124,6 +128,31 @@ def test_frames_without_rois_anywhere_in_the_batch(model):
     assert [len(result) for result in results] == [0, 1, 0]
     assert results[1].labels_3d.tolist() == [2]
     assert all(result.roi_index.dtype == torch.long for result in results)
+
+
+@pytest.mark.parametrize('frames', [[0, 0, 2], [1], [2, 2], [0], [], [0, 1, 2]])
+def test_every_frame_has_a_result_whichever_have_rois(frames):
+    head = ActivePVRCNNBBoxHead(4, 2, 1)
+    head.bbox_coder = types.SimpleNamespace(decode=lambda anchors, deltas: anchors.clone(), code_size=7)
+    head.class_agnostic_nms = lambda scores, **_: torch.arange(len(scores))
+    rois = torch.tensor([[frame, 1, 2, 3, 4, 2, 2, 0] for frame in frames], dtype=torch.float32).view(-1, 8)
+    # The proposal head gives float labels to no boxes.
+    labels = [torch.full((frames.count(k),), k, dtype=torch.long if k in frames else torch.float32) for k in range(3)]
+    metas = [{'box_type_3d': LiDARInstance3DBoxes}] * 3
+    results = head.get_results(rois, torch.zeros(len(rois), 1), torch.zeros(len(rois), 7), labels, metas)
+    assert [len(result) for result in results] == [frames.count(k) for k in range(3)]
+    for k, result in enumerate(results):
+        assert isinstance(result.bboxes_3d, LiDARInstance3DBoxes)
+        assert result.bboxes_3d.tensor.tolist() == [[1, 2, 3, 4, 2, 2, 0]] * frames.count(k)
+        assert result.labels_3d.dtype == torch.long
+        assert (result.labels_3d == k).all()
+
+
+def test_no_rois_at_all_are_scored(model):
+    points = torch.zeros(2, 4, 3)
+    outputs = model.roi_head._bbox_forward(torch.zeros(2, 4, 8), points, torch.zeros(0, 8))
+    assert outputs['bbox_scores'].shape == (0, 1)
+    assert outputs['bbox_reg'].shape == (0, 7)
 
 
 def test_monte_carlo_passes_vary_and_change_nothing(model):
@@ -264,3 +293,24 @@ def test_targets_of_rois_are_those_that_the_head_is_trained_on(model):
     torch.testing.assert_close(decoded[:, :6], boxes[:, :6], rtol=1e-4, atol=1e-4)
     empty = {'gt_bboxes_3d': LiDARInstance3DBoxes(boxes[:0]), 'gt_labels_3d': np.zeros(0, dtype=np.int64)}
     assert not model.roi_targets(rois, empty)['roi_scores_target'].any()
+
+
+def test_key_points_gather_from_the_levels_whose_stride_their_layers_name(config):
+    """The stock class takes the first levels: layers for strides 4 and 8 would read those of strides 1 and 2."""
+    torch.manual_seed(0)
+    deep = config.copy()
+    deep.points_encoder = dict(deep.points_encoder, voxel_sa_cfgs_list=deep.points_encoder.voxel_sa_cfgs_list[2:])
+    fused = sum(2 * layer.mlp_channels[0][-1] for layer in config.points_encoder.voxel_sa_cfgs_list[:2])
+    deep.roi_head = dict(deep.roi_head, semantic_head=dict(deep.roi_head.semantic_head))
+    deep.roi_head['semantic_head']['in_channels'] -= fused
+    model = MODELS.build(deep).eval()
+    data = model.data_preprocessor(batch(), False)
+    levels = model.extract_feat(data['inputs'])['multi_scale_3d_feats']
+    _, every = model.middle_encoder(
+        model.voxel_encoder(*(data['inputs']['voxels'][key] for key in ('voxels', 'num_points', 'coors'))),
+        data['inputs']['voxels']['coors'],
+        2,
+    )
+    assert [level.spatial_shape for level in levels] == [level.spatial_shape for level in every[2:]]
+    assert [len(level.features) for level in levels] == [len(level.features) for level in every[2:]]
+    assert len(predict(model, batch())) == 2

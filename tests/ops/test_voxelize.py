@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from ssal3d.ops.voxelize import dynamic_voxelize, hard_voxelize
+from ssal3d.ops.voxelize import dynamic_voxelize, hard_voxelize, hard_voxelize_by_sorting
 from tests.helpers.operator_inputs import mmcv_kernel, scan, voxels_by_definition
 
 GRID = [0.05, 0.05, 0.1], [0.0, -40.0, -3.0, 70.4, 40.0, 1.0]
 PILLARS = [0.16, 0.16, 4.0], [0.0, -39.68, -3.0, 69.12, 39.68, 1.0]
+FINE, COARSE, WIDE = [0.05, 0.05, 0.1], [2.0, 2.0, 4.0], [0.0, -40.0, -3.0, 70.4, 40.0, 1.0]
 SMALL = [0.5, 0.4, 1.0], [-2.0, -2.0, -1.0, 2.0, 2.0, 1.0]
 
 
@@ -102,6 +103,37 @@ def test_nothing_and_bad_points():
         assert (dynamic_voxelize(points, *SMALL) == -1).all()
     points = torch.tensor([[torch.nan, 0, 0, 1], [0.1, 0, 0, 2]])
     assert hard_voxelize(points, *SMALL, 2, 10)[0].tolist() == [[points[1].tolist(), [0, 0, 0, 0]]]
+
+
+def street(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, 4, generator=generator) * torch.tensor([80.0, 90, 5, 1]) - torch.tensor([5.0, 45, 3.2, 0])
+
+
+@pytest.mark.parametrize('count', [1, 300, 20000])
+@pytest.mark.parametrize(
+    ('size', 'max_points', 'max_voxels'), [(FINE, 5, 16000), (COARSE, 3, 100), (COARSE, 50, 40000)]
+)
+def test_sorting_gives_the_voxels_of_one_point_after_another(count, size, max_points, max_voxels):
+    for points in (street(count), (street(count, 1) * 2).round() / 2):  # the second: many points on borders of voxels
+        expected = hard_voxelize(points, size, WIDE, max_points, max_voxels)
+        *found, number = hard_voxelize_by_sorting(points, size, WIDE, max_points, max_voxels)
+        assert int(number) == len(expected[0])
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.dtype == theirs.dtype
+            assert torch.equal(ours[: len(theirs)], theirs)
+            assert not ours[len(theirs) :].any()
+
+
+@pytest.mark.parametrize('bad', [99.0, torch.nan, torch.inf, -torch.inf])
+def test_points_outside_or_not_finite_are_dropped(bad):
+    points = torch.tensor([[bad, 0, 0, 1], [1.0, 0, 0, 2], [bad, bad, 0, 3]])
+    voxels, coordinates, counts, number = hard_voxelize_by_sorting(points, COARSE, WIDE, 2, 4)
+    assert int(number) == 1
+    assert voxels[0].tolist() == [points[1].tolist(), [0, 0, 0, 0]]
+    assert counts.tolist() == [1, 0, 0, 0]
+    assert coordinates[0].tolist() == [0, 20, 0]
+    assert int(hard_voxelize_by_sorting(points[:1], COARSE, WIDE, 2, 4)[3]) == 0
 
 
 def test_the_layers_of_mmdet3d_use_these_kernels():

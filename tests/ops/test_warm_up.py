@@ -14,7 +14,7 @@ THROUGH_THEIR_USERS = {'ssal3d.evaluation.kitti_matching', 'ssal3d.ops.box_kerne
 WITH_KERNELS = {
     '.'.join(path.relative_to(ROOT).with_suffix('').parts)
     for path in (ROOT / 'ssal3d').rglob('*.py')
-    if '@njit' in path.read_text()
+    if '\n@kernel' in path.read_text()
 }
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ssal3d.data.label_state import pool_digest
 from ssal3d.errors import UserError
 from ssal3d.predictions import PredictionWriter, read_predictions
 from ssal3d.predictions.schema import COLUMNS, METADATA_KEY, REQUIRED, Layout
@@ -54,6 +55,16 @@ def write_unchecked(folder, frames):
     """Write what `PredictionWriter` refuses, as another program may."""
     write_part(folder / 'part-0-00000.parquet', list(frames.items()), tuple(COLUMNS), {'classes': CLASSES})
     return folder
+
+
+def test_a_pass_that_lacks_a_part_is_told(tmp_path, frames):
+    write(tmp_path, frames, metadata={'frames_sha256': pool_digest(frames)})
+    assert len(read_predictions(tmp_path)) == 5
+    sorted(tmp_path.glob('part-*'))[1].unlink()
+    with pytest.raises(
+        UserError, match=r': found 3 frames, not those of the pass .* run it again, what is finished is kept$'
+    ):
+        read_predictions(tmp_path)
 
 
 def test_every_column_comes_back(tmp_path, frames):
@@ -160,7 +171,9 @@ def test_folders_without_predictions(tmp_path):
 
 def test_foreign_parquet_files(tmp_path):
     pq.write_table(pa.table({'frame_id': ['1']}), tmp_path / 'part-0.parquet')
-    with pytest.raises(UserError, match="no metadata key 'ssal3d'"):
+    with pytest.raises(
+        UserError, match="no metadata key 'ssal3d', which tells classes and boxes; write the file with PredictionWriter"
+    ):
         read_predictions(tmp_path)
     other = pa.schema([('frame_id', pa.string())], {METADATA_KEY: json.dumps({'schema': 2, 'classes': ['Car']})})
     pq.write_table(pa.table({'frame_id': ['1']}, schema=other), tmp_path / 'part-0.parquet')

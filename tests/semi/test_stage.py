@@ -191,8 +191,8 @@ def test_same_sample_in_any_process(name, make):
     assert any(not torch.equal(*pair) for pair in clouds)
 
 
-def test_what_the_final_teacher_takes_does_not_depend_on_what_ran_before(make, tmp_path):
-    """3DIoUMatch's teacher predicts in train mode, with dropout."""
+def final_teacher(make, tmp_path):
+    """A finished run of 3DIoUMatch whose teacher takes every box."""
     every = dict(t_iou=dict(Car=0.0, Pedestrian=0.0, Cyclist=0.0), t_sem=0.0)
     config = make('threedioumatch', method=dict(type='IoUMatch3D', **every))
     model = MODELS.build(config.model)
@@ -200,7 +200,12 @@ def test_what_the_final_teacher_takes_does_not_depend_on_what_ran_before(make, t
     Path(config.work_dir).mkdir()
     torch.save({'state_dict': model.state_dict()}, last_checkpoint(config))
     stage = STAGES.build({**read_config(TINY).stages['threedioumatch']})
-    inputs = StageInputs(Path(config.work_dir), tmp_path / 'labels.json')
+    return config, stage, StageInputs(Path(config.work_dir), tmp_path / 'labels.json')
+
+
+def test_what_the_final_teacher_takes_does_not_depend_on_what_ran_before(make, tmp_path):
+    """3DIoUMatch's teacher predicts in train mode, with dropout."""
+    config, stage, inputs = final_teacher(make, tmp_path)
     results = []
     for seed in (1, 2):
         torch.manual_seed(seed)
@@ -210,6 +215,23 @@ def test_what_the_final_teacher_takes_does_not_depend_on_what_ran_before(make, t
     for frame, (boxes, labels) in results[0].items():
         assert np.array_equal(boxes, results[1][frame][0])
         assert np.array_equal(labels, results[1][frame][1])
+
+
+def test_processes_share_the_frames_of_which_the_final_teacher_takes_boxes(make, tmp_path, monkeypatch):
+    config, stage, inputs = final_teacher(make, tmp_path)
+    whole = stage.pseudo_labels(config, inputs)
+    shares = []
+    for rank in (0, 1):
+        monkeypatch.setattr('ssal3d.semi.stage.get_dist_info', lambda rank=rank: (rank, 2))
+        monkeypatch.setattr('ssal3d.semi.stage.to_rank_0', lambda own: shares.append(own) or [])
+        assert stage.pseudo_labels(config, inputs) == {}
+    assert abs(len(shares[0]) - len(shares[1])) <= 1
+    monkeypatch.setattr('ssal3d.semi.stage.to_rank_0', lambda own: shares)
+    together = stage.pseudo_labels(config, inputs)
+    assert together.keys() == whole.keys() == {*shares[0], *shares[1]}
+    for frame, (boxes, labels) in whole.items():
+        assert np.array_equal(boxes, together[frame][0])
+        assert np.array_equal(labels, together[frame][1])
 
 
 @pytest.mark.parametrize('option', ['tau', 'min_points'])

@@ -179,6 +179,12 @@ def test_initial_frames_from_a_list_of_ids(al_select, inputs):
     assert query['spent'] >= 20
     assert 'cost of a frame in boxes is unknown' in al_select('random_kitti', code=2, **options)
     assert len(al_select('random_kitti', '--unit', 'frames', **options)['frames']) == 20
+    for content in (b'\xef\xbb\xbf000001\r\n000002\r\n', '000001\n000002\n'.encode('utf-16')):
+        (inputs / 'train.txt').write_bytes(content)
+        bought = al_select('random_kitti', '--unit', 'frames', **{**options, 'budget': 2})['frames']
+        assert sorted(frame['frame_id'] for frame in bought) == ['000001', '000002']
+    (inputs / 'train.txt').write_text('\n')
+    assert 'train.txt: found no frame id, expected one a line' in al_select('random_kitti', code=2, **options)
     assert 'samplers that need no predictions' in al_select(code=2, annotations='counts.json', **options)
 
 

@@ -209,6 +209,16 @@ def test_a_gpu_that_torch_cannot_use_ends_the_set_up(environment):
     made.check_gpu()
 
 
+@pytest.mark.parametrize(
+    ('gpus', 'torch', 'served'),
+    [([], 'auto', ''), ([], '2.4.1', ''), ([], 'cu126', '12.6'), (['9.0'], 'auto', '12.6'), ([], 'cpu', '')],
+)
+def test_a_machine_without_a_gpu_needs_no_cuda_though_torch_comes_with_it(environment, gpus, torch, served):
+    made = environment(gpus=gpus, torch=torch)
+    program(made.python, 'echo 12.6')
+    assert made.cuda() == served
+
+
 def test_other_builds_leave_before_the_chosen_one_comes(environment, modules, monkeypatch):
     made, removed = environment(), []
     made.installer = argparse.Namespace(uninstall=lambda *names: removed.append(names))

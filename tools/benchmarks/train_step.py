@@ -18,8 +18,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import ssal3d.register  # noqa: F401 - the small detector is one of ours
-from ssal3d.compat.mmdet3d_speed_fixes import PointwiseConv2d
+from ssal3d import compat
 from ssal3d.configs import read_config
+from ssal3d.models.fast_layers import use_fast_layers
 
 DEFAULT_FRAMES = 3
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,6 +48,7 @@ def run(frames: int, method: str | None = None, all: bool = False) -> list[dict[
         from benchmarks import _semi_step
 
         return _semi_step.method_step(method, frames) if method else _semi_step.every_method(frames)
+    compat.apply_preferences()
     init_default_scope('mmdet3d')
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -82,8 +84,9 @@ def operators(points: torch.Tensor, repeats: int) -> Iterator[dict[str, Any]]:
 def prediction(points: torch.Tensor, repeats: int) -> Iterator[dict[str, Any]]:
     """Time the modules of the stock PV-RCNN, and the whole, when it predicts."""
     model = build(stock_config()).eval()
-    with upstream_kernels(model):
+    with upstream_kernels():
         before = module_seconds(model, lambda: predict(model, points), repeats)
+    use_fast_layers(model)
     after = module_seconds(model, lambda: predict(model, points), repeats)
     for part in before:
         yield row(f'{part}: upstream', before[part])
@@ -95,6 +98,7 @@ def training(points: torch.Tensor, repeats: int) -> Iterator[dict[str, Any]]:
     small = read_config(ROOT / 'configs' / 'ssal' / 'pvrcnn_kitti_mini.py')
     for name, config in (('stock', stock_config()), ('small', small)):
         model = build(config).train()
+        use_fast_layers(model)
         data = {'inputs': {'points': [points, points[::2]]}}
         forward, backward = [], []
         for _ in range(repeats + 1):  # the first one compiles
@@ -184,32 +188,23 @@ def timing(module: Any, part: str, spent: dict[str, float]) -> Callable[[], None
 
 
 @contextmanager
-def upstream_kernels(model: Any = None) -> Iterator[None]:
+def upstream_kernels() -> Iterator[None]:
     """Take our kernels out where upstream has its own for the CPU."""
     import mmcv._ext as extension
-    from mmdet3d.models.dense_heads import PartA2RPNHead
-    from mmdet3d.models.layers.pointnet_modules.stack_point_sa_module import StackedSAModuleMSG
     from spconv.pytorch import ops
 
     places = [
         *((extension, name) for name in ('nms_rotated', 'box_iou_rotated', 'hard_voxelize_forward')),
         *((ops, name) for name in ('get_indice_pairs', 'indice_conv')),
-        (StackedSAModuleMSG, 'forward'),
-        (PartA2RPNHead, 'class_agnostic_nms'),
     ]
     ours = [getattr(owner, name) for owner, name in places]
-    layers = [] if model is None else [module for module in model.modules() if type(module) is PointwiseConv2d]
     try:
         for (owner, name), kernel in zip(places, ours, strict=True):
             setattr(owner, name, kernel.__wrapped__)
-        for layer in layers:
-            layer.__class__ = torch.nn.Conv2d
         yield
     finally:
         for (owner, name), kernel in zip(places, ours, strict=True):
             setattr(owner, name, kernel)
-        for layer in layers:
-            layer.__class__ = PointwiseConv2d
 
 
 def proposals(count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,7 +15,7 @@ NEVER_IMPORTED = (
     'parameterized', 'opencv-python',
 )  # fmt: skip
 # Caps in their metadata that do not hold: the code runs with newer releases.
-WIDER = ('numpy>=1.26,<3', 'matplotlib>=3.8', 'shapely>=2')
+WIDER = ('numpy>=1.26.4,<3', 'matplotlib>=3.8', 'shapely>=2')
 
 
 class InstallError(Exception):

@@ -30,11 +30,15 @@ def two_clouds() -> list[Tensor]:
     return [points, mirrored[order].contiguous()]
 
 
+def config_name(record: Record) -> str:
+    """Return the experiment whose detector is checked."""
+    return 'pvrcnn_kitti_mini' if record.small else 'pvrcnn_kitti'
+
+
 def model_config(record: Record, stock: bool = False) -> Any:
     """Return the config of the full or the small PV-RCNN, ours or with MMDetection3D's own classes."""
     init_default_scope('mmdet3d')
-    name = 'pvrcnn_kitti_mini' if record.small else 'pvrcnn_kitti'
-    model = read_config(ROOT / 'configs' / 'ssal' / f'{name}.py').model
+    model = read_config(ROOT / 'configs' / 'ssal' / f'{config_name(record)}.py').model
     return to_stock(model) if stock else model
 
 

@@ -1,7 +1,6 @@
-"""A shortened experiment under torchrun: killed in its first training, resumed to the end; then other seeds, if time is left."""
+"""A shortened experiment under torchrun: killed amid its first training and resumed; then other seeds, if time is left."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.train_step import ROOT
 
+from gpu_checks.processes import kill_all
 from gpu_checks.record import Figures, NotHeldError, Record
 from ssal3d.fileio import read_json
 
@@ -16,7 +16,7 @@ CONFIG = ROOT / 'configs' / 'ssal' / 'pvrcnn_sim.py'
 SHORT = [
     'train_cfg.initial.query.budget=40',
     'query.budget=20',
-    'stages.normal.epochs=1',
+    'stages.normal.epochs=2',  # killed after the first
     'stages.normal.repeat=2',
     'stages.cpsp.epochs=2',
     'stages.cpsp.repeat=1',
@@ -35,6 +35,15 @@ TINY = [
 ]
 
 
+def shortened(small: bool) -> list[str]:
+    """Return the options that shorten the experiment.
+
+    Args:
+        small: For a rehearsal: as few frames and epochs as there can be.
+    """
+    return [*SHORT, *(TINY if small else ['train_dataloader.batch_size=4'])]
+
+
 def run(record: Record, deadline: float) -> None:
     """Simulate streets, then run, kill and resume an experiment on them.
 
@@ -45,7 +54,7 @@ def run(record: Record, deadline: float) -> None:
     out = record.path.parent / 'loop'
     streets, work = out / 'streets', out / 'run'
     frames, val = ('12', '4') if record.small else ('60', '12')
-    options = [*SHORT, *(TINY if record.small else ['train_dataloader.batch_size=4'])]
+    options = shortened(record.small)
 
     def simulate() -> None:
         _finish(
@@ -61,18 +70,18 @@ def run(record: Record, deadline: float) -> None:
 
     def kill() -> Figures:
         process, log = _start(_train(work, options), out / 'killed.txt', streets)
-        begun = lambda: list((work / 'round_1').glob('*/2*/*.log'))  # noqa: E731 - the first stage writes its log
         start = time.monotonic()
-        while process.poll() is None and not begun() and time.monotonic() < deadline:
-            time.sleep(0.5)
-        if process.poll() is not None:
-            raise NotHeldError(f'it ended by itself with {process.returncode}; see {log}')
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return {'seconds until the first stage': time.monotonic() - start}
+        while process.poll() is None and not any(work.glob('round_1/*/epoch_1.pth')) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        ended = process.poll()
+        kill_all(process)
+        if ended is not None:
+            raise NotHeldError(f'it ended by itself with {ended}; see {log}')
+        return {'seconds until its first checkpoint': time.monotonic() - start}
 
     def resume() -> Figures:
         before = {entry['step'] for entry in _steps(work)}
+        stage = next(work.glob('round_1/*/epoch_1.pth'), None)
         start = time.monotonic()
         process, log = _start([*_train(work, options), '--resume'], out / 'resumed.txt', streets)
         code = _wait(process, deadline)
@@ -81,12 +90,15 @@ def run(record: Record, deadline: float) -> None:
         names = [entry['step'] for entry in _steps(work)]
         if not before <= set(names) or len(set(names)) != len(names):
             raise NotHeldError(f'steps were lost or done twice: {names}')
+        amid = stage and f'round_1/{stage.parent.name}' not in before
+        if amid and not any('resumed epoch: 1' in path.read_text() for path in stage.parent.glob('*/*.log')):
+            raise NotHeldError(f'the first training did not go on from its first epoch; see {stage.parent}')
         if not (work / 'metrics.json').exists():
             raise NotHeldError(f'no metrics.json; see {log}')
         return {'seconds': time.monotonic() - start, 'steps': len(names)}
 
     record.check('streets are simulated and converted', simulate)
-    record.check('an experiment under torchrun starts, and is killed in its first stage', kill)
+    record.check('an experiment under torchrun starts, and is killed after an epoch of its first stage', kill)
     record.check('it is resumed to its end', resume)
     seconds = next((one.figures['seconds'] for one in record.results if 'seconds' in one.figures), None)
     seed = 1
@@ -113,20 +125,18 @@ def _train(work: Path, options: list[str]) -> list[str]:
 
 
 def _start(command: list[str], log: Path, streets: Path) -> tuple[subprocess.Popen, Path]:
-    """Start a command as a process group of its own, so that exactly what was started can be killed."""
+    """Start a command with its output in a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, 'SSAL3D_SIM': str(streets)}
     with log.open('w') as file:
-        return subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-        ), log
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT), log
 
 
 def _wait(process: subprocess.Popen, deadline: float) -> int:
     try:
         return process.wait(timeout=max(1.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill_all(process)
         raise NotHeldError('it did not end in time') from None
 
 

@@ -1,5 +1,6 @@
 """What a check finds: passed or not, figures, one line; written after every check, so that nothing is lost."""
 
+import statistics
 import time
 import traceback
 from collections.abc import Callable
@@ -85,7 +86,7 @@ class Record:
             torch.cuda.synchronize()
 
     def milliseconds(self, action: Callable[[], Any], repeats: int) -> float:
-        """Return the mean time of an action after two that are not counted.
+        """Return the median time of an action after two that are not counted.
 
         Args:
             action: What is timed.
@@ -93,13 +94,14 @@ class Record:
         """
         for _ in range(2 if self.on_gpu else 0):
             action()
-        self.synchronise()
-        start = time.perf_counter()
-        repeats = repeats if self.on_gpu else 1
-        for _ in range(repeats):
+        times = []
+        for _ in range(repeats if self.on_gpu else 1):
+            self.synchronise()
+            start = time.perf_counter()
             action()
-        self.synchronise()
-        return 1000 * (time.perf_counter() - start) / repeats
+            self.synchronise()
+            times.append(time.perf_counter() - start)
+        return 1000 * statistics.median(times)
 
     def gibibytes(self) -> float:
         """Return the largest memory since `forget_memory`; 0 on the CPU."""

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from benchmarks import _semi_step
 from benchmarks.train_step import CARS, ROOT, sample
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from gpu_checks.inputs import build, model_config, two_clouds
+from gpu_checks.inputs import build, config_name, model_config, two_clouds
 from gpu_checks.record import Figures, NotHeldError, Record
 from ssal3d.configs import read_config
 from ssal3d.models.mixed_precision import dense_in, fastest_type
@@ -59,13 +58,26 @@ def run_methods(record: Record) -> None:
     Args:
         record: Where results go.
     """
-    init_default_scope('mmdet3d')
-    name = 'pvrcnn_kitti_mini' if record.small else 'pvrcnn_kitti'
-    experiment = read_config(ROOT / 'configs' / 'ssal' / f'{name}.py')
     for method in METHODS:
         for mixed in (False, True):
             label = f'{method}, {"mixed" if mixed else "single"} precision'
-            record.check(label, lambda method=method, mixed=mixed: _method(record, experiment, method, mixed))
+            record.check(label, lambda method=method, mixed=mixed: _method(record, method, mixed))
+
+
+def method_model(record: Record, method: str) -> Any:
+    """Build the model of a method, as the experiment of that size would.
+
+    Args:
+        record: Says which size.
+        method: One of `METHODS`.
+    """
+    init_default_scope('mmdet3d')
+    experiment = read_config(ROOT / 'configs' / 'ssal' / f'{config_name(record)}.py')
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        inputs = StageInputs(work, work / 'labels.json', work / 'start.pth', work / 'predictions')
+        run_config = STAGES.build(copy.deepcopy(dict(experiment.stages[method]))).build_config(experiment, inputs)
+    return _semi_step.build(run_config).to(record.device)
 
 
 def _labelled(frames: int) -> dict[str, Any]:
@@ -101,19 +113,15 @@ def _timed(record: Record, model: Any, batch: Any, precision: Any = nullcontext)
         optimizer.step()
 
     record.forget_memory()
-    figures = {'ms': record.milliseconds(step, 15), 'GiB': record.gibibytes(), 'loss': float(found['loss'])}
+    figures = {'ms': record.milliseconds(step, 15), 'GiB': record.gibibytes(), 'loss': float(found['loss'].detach())}
     idle = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
     if not bool(torch.isfinite(found['loss'])) or idle:
         raise NotHeldError(f'loss {float(found["loss"])}, without gradient: {idle[:3]}')
     return figures
 
 
-def _method(record: Record, experiment: Config, method: str, mixed: bool) -> Figures:
-    with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        inputs = StageInputs(work, work / 'labels.json', work / 'start.pth', work / 'predictions')
-        run_config = STAGES.build(copy.deepcopy(dict(experiment.stages[method]))).build_config(experiment, inputs)
-    model = _semi_step.build(run_config).to(record.device)
+def _method(record: Record, method: str, mixed: bool) -> Figures:
+    model = method_model(record, method)
     with _half(record) as half:
         figures = _timed(record, model, _semi_step.clouds(method), half if mixed else nullcontext)
     if model.teacher is not None:

@@ -5,20 +5,9 @@ The experiment says where they are and what is in them: configs/ssal/pvrcnn_fold
 
 _base_ = './lidar.py'
 
-# All frames that may be labelled; the loop alone decides whose labels are visible.
-pool_dataset = dict(
-    type='FolderDataset',
-    data_root='${data_root}',
-    ann_file='${tag}_infos_train.pkl',  # in data_root
-    data_prefix=dict(pts='points'),  # folder of the scans, in data_root
-    modality=dict(use_lidar=True, use_camera=False),
-    metainfo=dict(classes='${class_names}'),  # change class_names
-    box_type_3d='LiDAR',
-)
-val_dataloader = dict(
-    dataset=dict(pool_dataset, ann_file='${tag}_infos_val.pkl', pipeline='${test_pipeline}', test_mode=True)
-)
-test_dataloader = val_dataloader
+dataset_type = 'FolderDataset'  # class of its frames
+scans = 'points'  # folder of the point clouds, in data_root
+
 val_evaluator = dict(
     type='LidarAPMetric',
     ann_file='${data_root}/${tag}_infos_val.pkl',

@@ -1,6 +1,5 @@
 """Which frames may be bought: the unlabelled frames of a pool, and what is known of the labelled ones."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,9 +14,9 @@ from ssal3d.class_names import class_index
 from ssal3d.data.label_state import LabelState, pool_digest
 from ssal3d.errors import UserError
 from ssal3d.predictions import PoolPredictions
+from ssal3d.spelling import canonical
 
 Warn = Callable[[str], None]
-_FILE = re.compile(r'\.(bin|npy|pcd|ply|txt|png|jpg)$')
 
 
 def pool_of_ids(frame_ids: Sequence[str], classes: Sequence[str]) -> PoolPredictions:
@@ -82,24 +81,14 @@ def check_spelling(frame_ids: Sequence[str], labels: LabelState, source: str) ->
     missing = set(labels.frame_ids) - set(frame_ids)
     if not missing:
         return
-    spelt = {_canonical(frame_id): frame_id for frame_id in frame_ids}
-    twins = {frame_id: spelt[name] for frame_id in missing if (name := _canonical(frame_id)) in spelt}
+    spelt = {canonical(frame_id): frame_id for frame_id in frame_ids}
+    twins = {frame_id: spelt[name] for frame_id in missing if (name := canonical(frame_id)) in spelt}
     if twins:
         labelled = min(twins)
         raise UserError(
             f"{source}: frame '{twins[labelled]}' is labelled already as '{labelled}' ({len(twins)} frames are spelt "
             "differently in the label state); write one of the files again with the other's ids"
         )
-
-
-def _canonical(frame_id: str) -> str:
-    """Return what different spellings of an id have in common.
-
-    >>> _canonical('000007'), _canonical(' 7 '), _canonical('Seq_01/0007.bin')
-    ('7', '7', 'seq_1/7')
-    """
-    name = _FILE.sub('', frame_id.strip().lower())
-    return re.sub(r'\d+', lambda found: found[0].lstrip('0') or '0', name)
 
 
 def aligned_reference(reference: PoolPredictions, pool: PoolPredictions, warn: Warn) -> PoolPredictions:

@@ -9,9 +9,9 @@ from ssal3d.active.query.budget import STOP_RULES
 from ssal3d.active.query.cost_score import CALIBRATED
 from ssal3d.active.query.dontcare import PROJECTION_FIELDS, RULES
 from ssal3d.active.query.units import BudgetUnit, build_unit
-from ssal3d.annotated import check_fields
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.options import in_range, one_of
+from ssal3d.typed import check_fields
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def convert_folder(
     if label_frame is not None and label_frame not in LABEL_FRAMES:
         raise unknown_name('label frame', label_frame, list(LABEL_FRAMES))
     if out.resolve() == root.resolve():
-        raise UserError(f'{out}: the result cannot lie in --root itself; give another --out')
+        raise UserError(f'{out}: the result cannot lie in --root-path itself; give another --out-dir')
     scans = find_scans(root, out)
     source = find_labels(root, None if labels is None else Path(labels), {s.frame_id: s.path.stem for s in scans})
     lists = read_lists(root, scans, splits)
@@ -146,7 +146,7 @@ def convert_scans(
         UserError: As for `convert_folder`.
     """
     check_overlap(lists)
-    with exclusive(out, '--out'):
+    with exclusive(out, '--out-dir'):
         manifest = Manifest.read(out / 'manifest.json')
         wanted = {frame for frames in lists.values() for frame in frames}
         tasks = [

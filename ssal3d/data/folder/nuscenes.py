@@ -104,7 +104,7 @@ def _open(root: Path, version: str) -> Any:
     if not (root / version / 'sample_data.json').exists():
         raise UserError(
             f'{root / version}: no tables of nuScenes here; download {version} from https://www.nuscenes.org/download and '
-            'unpack it, so that samples and the tables lie in --root'
+            'unpack it, so that samples and the tables lie in --root-path'
         )
     from nuscenes.nuscenes import NuScenes
 

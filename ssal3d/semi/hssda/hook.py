@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from mmdet3d.registry import DATASETS, HOOKS
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import all_gather_object, get_dist_info, is_main_process
+from mmengine.dist import get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.models.wrapping import unwrapped
 from ssal3d.semi.hssda.detector import FROM_LAST_MINING, HSSDA
+from ssal3d.semi.hssda.gathering import gathered
 from ssal3d.semi.hssda.label_store import BOUGHT, LabelStore, label_rows
 from ssal3d.semi.hssda.levels import DEFAULTS, MIN_POINTS, LevelRules, ScoredBoxes
 from ssal3d.semi.hssda.mining import (
@@ -187,7 +188,7 @@ class HSSDAMiningHook(Hook):
         _log_last(runner, {f'pseudo/{name}/mined': count for name, count in mined.items()})
 
     def _predict(self, runner: Runner) -> list[FramePrediction]:
-        """Return the predictions of all frames in order, on every rank; batches do not depend on the number of ranks."""
+        """Return the predictions of all frames in order, on rank 0; batches do not depend on the number of ranks."""
         model: Any = unwrapped(runner.model)
         rank, ranks = get_dist_info()
         batches = [
@@ -211,8 +212,7 @@ class HSSDAMiningHook(Hook):
                 for sample, view in zip(samples, views)
             ]
         order = {frame_id: place for place, frame_id in enumerate(self.frames.frame_ids)}
-        parts = all_gather_object(own)
-        return sorted((found for part in parts for found in part), key=lambda found: order[found.frame_id])
+        return sorted(gathered(own), key=lambda found: order[found.frame_id])
 
     def _bought_labels(self) -> dict[str, NDArray | None]:
         """Return the annotations of the labelled frames by frame id; None for the others."""

@@ -281,7 +281,7 @@ def test_a_folder_without_scans_and_a_result_among_them(root):
     root.mkdir()
     with pytest.raises(UserError, match='no scan in it'):
         convert(root)
-    with pytest.raises(UserError, match='cannot lie in --root itself'):
+    with pytest.raises(UserError, match='cannot lie in --root-path itself'):
         convert_folder(root, root, CLASSES)
 
 

@@ -1,15 +1,33 @@
 """Config files as text, quickly.
 
 MMEngine formats the text of a config with yapf, which takes seconds, when a run starts and again at every checkpoint.
+Our runner therefore holds a `PlainTextConfig`.
 """
 
-import inspect
+import copy
 from keyword import iskeyword
 from typing import Any
 
-from ssal3d.compat.fix import Fix
+from mmengine.config import Config
 
 WIDTH = 116
+
+
+class PlainTextConfig(Config):
+    """A config whose text comes from `config_text`.
+
+    Args:
+        config: The config; it is copied.
+    """
+
+    def __init__(self, config: Config) -> None:
+        for name, value in vars(config).items():  # Config's own attributes; its __setattr__ writes into the content
+            object.__setattr__(self, name, copy.deepcopy(value))
+
+    @property
+    def pretty_text(self) -> str:
+        """The config as Python source."""
+        return config_text(self.to_dict())
 
 
 def config_text(content: dict[str, Any]) -> str:
@@ -64,27 +82,3 @@ def _type_first(key: Any) -> tuple[bool, str]:
 
 def _are_identifiers(value: dict[Any, Any]) -> bool:
     return all(isinstance(key, str) and key.isidentifier() and not iskeyword(key) for key in value)
-
-
-def _is_formatted_by_yapf() -> bool:
-    from mmengine.config import Config
-
-    return 'FormatCode(' in inspect.getsource(Config.pretty_text.fget)
-
-
-def _format_quickly() -> None:
-    from mmengine.config import Config
-
-    Config.pretty_text = property(lambda config: config_text(config.to_dict()), doc='The config as Python source.')
-
-
-FIXES = (
-    Fix(
-        name='config-text',
-        problem='The text of a config is formatted with yapf, for seconds, at every checkpoint.',
-        link='https://github.com/open-mmlab/mmengine/blob/v0.10.7/mmengine/config/config.py',
-        needs=('mmengine',),
-        is_needed=_is_formatted_by_yapf,
-        apply=_format_quickly,
-    ),
-)

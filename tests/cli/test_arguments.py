@@ -1,0 +1,49 @@
+"""What a command line may say, and paths with blanks, quotes and other letters in configs."""
+
+import argparse
+
+import pytest
+
+from ssal3d.cli.arguments import add_overrides
+from ssal3d.cli.main import main
+from ssal3d.configs import load_file, read_config
+
+
+@pytest.mark.parametrize('words', [['nonsense'], ['a=1', 'nonsense'], ['=1']])
+def test_an_override_without_key_or_value_is_named(capsys, words):
+    parser = argparse.ArgumentParser()
+    add_overrides(parser, 'a=1')
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(['--cfg-options', *words])
+    assert ended.value.code == 2
+    assert f"--cfg-options: found '{words[-1]}', expected KEY=VALUE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('command', ['train', 'check', 'predict', 'test', 'select'])
+def test_an_option_that_no_command_has_is_refused(capsys, command):
+    with pytest.raises(SystemExit) as ended:
+        main([command, 'ssal3d::ssal/pvrcnn_sim.py', '--nonsense'])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert 'usage: ' in error
+    assert 'Traceback' not in error
+
+
+@pytest.mark.parametrize('folder', ["o'brien", 'two words', 'daten \u00fc [1]', '%s {x} #1', 'a,b=c'])
+@pytest.mark.parametrize('way', ['variable', 'option', 'child'])
+def test_data_may_lie_anywhere(tmp_path, monkeypatch, folder, way):
+    root = tmp_path / folder
+    config, overrides = 'ssal3d::ssal/pvrcnn_sim.py', {}
+    if way == 'variable':
+        monkeypatch.setenv('SSAL3D_SIM', str(root))
+    elif way == 'option':
+        overrides = {'data_root': str(root)}
+    else:
+        root.mkdir()
+        config = root / 'my config.py'
+        config.write_text(f"_base_ = 'ssal3d::ssal/pvrcnn_sim.py'\ndata_root = {str(root)!r}\n", encoding='utf-8')
+    found = read_config(config, overrides)
+    assert found.pool_dataset.data_root == str(root)
+    assert found.val_evaluator.ann_file == f'{root}/kitti_infos_val.pkl'
+    found.dump(tmp_path / 'dumped.py')
+    assert load_file(tmp_path / 'dumped.py').pool_dataset.data_root == str(root)
