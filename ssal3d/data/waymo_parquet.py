@@ -43,7 +43,7 @@ def read_parquet_frames(
             raise UserError(f'{files[component]}: no such file; download the component {component} of this split, too')
     try:
         yield from _frames(files, interval, labelled)
-    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, OverflowError) as error:
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(
             f'{folder}/*/{name}: not readable as tables of Waymo ({type(error).__name__}: {error}); fetch the files again'
         ) from None
