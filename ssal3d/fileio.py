@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ssal3d.errors import REMEDIES, UnwritableError, UserError
+from ssal3d.typed import check_value
 
 SCHEMA = 1
 # Why something cannot be written.
@@ -24,7 +25,7 @@ REFUSALS = (
     *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG),
 )
 LOCK_NAME = '.lock'
-_HALF_CHARACTER = re.compile(r'\\u[dD][89abAB]')  # a surrogate; JSON writes two for one character
+_HALF_CHARACTER = re.compile(r'\\u[dD][89a-fA-F]')  # a surrogate; JSON writes two for one character
 
 
 @contextmanager
@@ -111,16 +112,19 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=False, allow_nan=False) + '\n')
 
 
-def read_json(path: str | os.PathLike, *, schema: bool = True, required: tuple[str, ...] = ()) -> Any:
+def read_json(
+    path: str | os.PathLike, *, schema: bool = True, required: tuple[str, ...] = (), holds: Any = None
+) -> Any:
     """Read a JSON file.
 
     Args:
         path: The file.
         schema: Whether the file must be an object with ``"schema": 1``.
         required: Keys that must be there.
+        holds: Annotation of the content, see `ssal3d.typed.check_value`; any by default.
 
     Raises:
-        UserError: If the file is missing, is not JSON, has another schema or lacks a key.
+        UserError: If the file is missing, is not JSON, has another schema, lacks a key or holds values of other types.
     """
     path = Path(path)
     content = parse_json(read_text(path), path)
@@ -134,6 +138,8 @@ def read_json(path: str | os.PathLike, *, schema: bool = True, required: tuple[s
     missing = [key for key in required if key not in content]
     if missing:
         raise UserError(f'{path}: missing key {missing[0]!r}; expected the keys {", ".join(required)}')
+    if holds is not None:
+        check_value(content, holds, path)
     return content
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ssal3d.annotated import check_fields
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
+from ssal3d.typed import check_fields
 
 NAME = 'journal.json'
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from mmengine.registry import Registry
 
-from ssal3d.annotated import check_fields
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.plugins import load_plugins
+from ssal3d.typed import check_fields
 
 
 def build_checked(cfg: Mapping[str, Any], registry: Registry, default_args: Mapping[str, Any] | None = None) -> Any:

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from ssal3d.annotated import check_fields
 from ssal3d.derived_values import DERIVED, check_anchors
 from ssal3d.errors import UserError, unknown_name
+from ssal3d.typed import check_fields
 
 REFERENCE = re.compile(r'\$\{([A-Za-z_]\w*(?:\.\w+)*)\}')
 CLASS_TABLES = ('anchors', 'nms_radius', 'paste_groups')  # the first that a config has lists the classes that it knows

@@ -8,9 +8,9 @@ from json import decoder, scanner
 from pathlib import Path
 from typing import Any
 
-from ssal3d.annotated import is_finite
 from ssal3d.errors import UserError
 from ssal3d.fileio import refuse_half_characters
+from ssal3d.typed import is_finite
 
 
 class Located(dict):

@@ -8,10 +8,10 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from ssal3d.annotated import check_fields, record
 from ssal3d.annotation.model import Cuboid
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, is_file_name, read_json, write_json
+from ssal3d.typed import check_fields, check_value, record
 from ssal3d.version import __version__
 
 NAME = 'ssal3d_export.json'
@@ -152,14 +152,7 @@ def _frame_json(frame: ExportedFrame) -> dict[str, Any]:
 
 def _read_frame(frame_id: str, entry: Mapping[str, Any], classes: Sequence[str], where: str) -> ExportedFrame:
     try:
-        prelabels = tuple(
-            record(
-                Cuboid,
-                {'class_name': row['class'], 'box': tuple(row['box']), 'id': row['id'], 'score': row['score']},
-                where,
-            )
-            for row in entry['prelabels']
-        )
+        prelabels = tuple(_read_prelabel(row, where) for row in entry['prelabels'])
         values = {name: entry[name] for name in ('load_dim', 'label_sha256') if name in entry}
         frame = ExportedFrame(
             frame_id, prelabels, entry['file'], points=entry['points'], facts=entry.get('query', {}), **values
@@ -175,3 +168,9 @@ def _read_frame(frame_id: str, entry: Mapping[str, Any], classes: Sequence[str],
             f'{where}: found {frame.load_dim} values a point and {frame.points} points; export the query again'
         )
     return frame
+
+
+def _read_prelabel(row: Mapping[str, Any], where: str) -> Cuboid:
+    check_value(row['box'], Sequence[float], where, 'box')
+    values = {'class_name': row['class'], 'box': tuple(map(float, row['box'])), 'id': row['id'], 'score': row['score']}
+    return record(Cuboid, values, where)

@@ -20,10 +20,10 @@ from typing import Any, BinaryIO, NamedTuple, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.annotated import check_fields
 from ssal3d.arrays import load_array
 from ssal3d.errors import UserError
 from ssal3d.fileio import atomic_path, read_json, remove
+from ssal3d.typed import check_fields
 
 NAME = re.compile(r'gen-(\d{6})')
 _REMEDY = 'delete this generation and build it again'

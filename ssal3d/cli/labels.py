@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ssal3d.annotated import check_value
 from ssal3d.cli.arguments import Words, add_kind, make_parser
 from ssal3d.cli.labels_arguments import (
     FORMATS,
@@ -161,8 +160,6 @@ def _export(
         }
     elif reference_predictions is not None:
         raise UserError('--reference-predictions: expected --predictions as well')
-    names = read_json(class_map, schema=False) if class_map else None
-    check_value(Mapping[str, str] | None, names, class_map)
     export, notes = export_query(
         chosen,
         out,
@@ -172,7 +169,7 @@ def _export(
         pool={'name': state.pool_name, 'size': state.pool_size, 'sha256': state.pool_sha256},
         prelabels=boxes,
         options=options_of(option),
-        class_map=names,
+        class_map=read_json(class_map, schema=False, holds=Mapping[str, str]) if class_map else None,
         query_sha256=sha256(query) if query else '',
         checkpoint_sha256=metadata.get('checkpoint_sha256') or '',
         source={

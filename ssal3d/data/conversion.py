@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ssal3d.annotated import fits
 from ssal3d.data.plausibility import InImage, box_table
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, read_json, remove, write_json
 from ssal3d.terminal import console, track
+from ssal3d.typed import fits
 
 Task = TypeVar('Task')
 Result = TypeVar('Result')

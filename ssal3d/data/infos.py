@@ -12,10 +12,10 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from ssal3d.annotated import check_fields, fits
 from ssal3d.errors import UserError, one_line
 from ssal3d.fileio import atomic_path, parse_json
 from ssal3d.plain_pickle import load_plain
+from ssal3d.typed import check_fields, fits
 
 # What a frame's sensors deliver. Everything else in a frame is annotation, or might be.
 SENSOR_KEYS = frozenset(

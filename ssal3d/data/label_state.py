@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-from ssal3d.annotated import check_fields, entry_place, record
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, read_json, write_json
 
@@ -16,12 +15,24 @@ def pool_digest(frame_ids: Iterable[str]) -> str:
     return hashlib.sha256('\n'.join(sorted(frame_ids)).encode()).hexdigest()
 
 
+class _Pool(TypedDict):
+    name: str
+    size: int
+    sha256: str
+
+
+class _Frame(TypedDict):
+    frame_id: str
+    round: int
+    boxes: Mapping[str, int]
+
+
 class _File(TypedDict):
     """What a file holds."""
 
     classes: Sequence[str]
-    pool: Mapping[str, Any]
-    frames: Sequence[Mapping[str, Any]]
+    pool: _Pool
+    frames: Sequence[_Frame]
 
 
 @dataclass(frozen=True)
@@ -70,8 +81,7 @@ class LabelState:
             UserError: If the file is missing or malformed, a class is unknown, a count is negative, a frame appears twice
                 or more are labelled than the pool has; the message names the frame.
         """
-        content = read_json(path, required=('classes', 'pool', 'frames'))
-        check_fields(_File, content, str(path))
+        content = read_json(path, required=('classes', 'pool', 'frames'), holds=_File)
         classes, pool = tuple(content['classes']), content['pool']
         missing = [key for key in ('name', 'size', 'sha256') if key not in pool]
         if missing:
@@ -82,13 +92,9 @@ class LabelState:
             if frame.frame_id in seen:
                 raise UserError(f'{path}: frame {frame.frame_id} is listed twice; remove one of the entries')
             seen.add(frame.frame_id)
-        head = {'pool_name': pool['name'], 'pool_size': pool['size'], 'pool_sha256': pool['sha256']}
-        state = record(cls, {'classes': classes, **head, 'frames': frames}, str(path))
-        if state.pool_size < len(frames):
-            raise UserError(
-                f'{path}: found a pool of {state.pool_size} frames, expected at least the {len(frames)} labelled'
-            )
-        return state
+        if pool['size'] < len(frames):
+            raise UserError(f'{path}: {len(frames)} frames are labelled, but the pool has the size {pool["size"]}')
+        return cls(classes, pool['name'], pool['size'], pool['sha256'], frames)
 
     def write(self, path: str | Path) -> None:
         """Write the state atomically as JSON."""
@@ -143,16 +149,13 @@ class LabelState:
 def _parse_frame(entry: Mapping[str, Any], classes: tuple[str, ...], path: str | Path) -> LabelledFrame:
     if not {'frame_id', 'round', 'boxes'} <= set(entry):
         raise UserError(f'{path}: found the frame entry {entry!r}, expected frame_id, round and boxes')
-    frame = record(
-        LabelledFrame, {name: entry[name] for name in ('frame_id', 'round', 'boxes')}, entry_place(path, entry)
-    )
-    if not frame.frame_id or frame.round < 0:
+    if not entry['frame_id'] or entry['round'] < 0:
         raise UserError(
-            f'{path}: found frame {frame.frame_id!r} of round {frame.round}, expected an id and a round from 0 on'
+            f'{path}: found frame {entry["frame_id"]!r} of round {entry["round"]}, expected an id and a round from 0 on'
         )
-    for name, count in frame.boxes.items():
+    for name, count in entry['boxes'].items():
         if name not in classes:
-            raise UserError(f"{path}: frame {frame.frame_id} counts class '{name}', expected {', '.join(classes)}")
+            raise UserError(f"{path}: frame {entry['frame_id']} counts class '{name}', expected {', '.join(classes)}")
         if count < 0:
-            raise UserError(f"{path}: frame {frame.frame_id} has {count!r} boxes of '{name}', expected 0 or more")
-    return frame
+            raise UserError(f"{path}: frame {entry['frame_id']} has {count} boxes of '{name}', expected 0 or more")
+    return LabelledFrame(entry['frame_id'], entry['round'], dict(entry['boxes']))

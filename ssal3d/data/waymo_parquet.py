@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ssal3d.annotated import fits
 from ssal3d.data.waymo_frame import TOP, Camera, Labels, Laser, WaymoFrame
 from ssal3d.data.waymo_geometry import uniform_inclinations
 from ssal3d.errors import UserError
+from ssal3d.typed import fits
 
 REQUIRED = ('lidar', 'lidar_pose', 'lidar_calibration', 'vehicle_pose')
 CAMERAS, BOXES = 'camera_calibration', 'lidar_box'  # not needed for LiDAR alone, or for frames without labels
@@ -43,7 +43,7 @@ def read_parquet_frames(
             raise UserError(f'{files[component]}: no such file; download the component {component} of this split, too')
     try:
         yield from _frames(files, interval, labelled)
-    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, OverflowError) as error:
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise UserError(
             f'{folder}/*/{name}: not readable as tables of Waymo ({type(error).__name__}: {error}); fetch the files again'
         ) from None

@@ -12,7 +12,6 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.annotated import check_fields
 from ssal3d.class_names import ALIASES
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.evaluation.annotated_boxes import AnnotatedBoxes
@@ -22,7 +21,6 @@ from ssal3d.fileio import SCHEMA, read_json, write_json
 METHODS = ('temperature', 'isotonic')
 FEWEST = 50  # detections of a class to fit it by itself
 _CLIP = 1e-6
-
 Array = NDArray[np.floating]
 
 
@@ -48,11 +46,17 @@ class Curve:
         return np.interp(values, self.x, self.y) if self.x else values
 
 
+class _Curve(TypedDict):
+    x: Sequence[float]
+    y: Sequence[float]
+    temperature: float | None
+
+
 class _File(TypedDict):
     """What a file holds."""
 
     method: str
-    classes: Mapping[str, Mapping[str, Any]]
+    classes: Mapping[str, _Curve]
     warnings: Sequence[str]
 
 
@@ -111,13 +115,11 @@ class ScoreCalibration:
         Raises:
             UserError: If the file is missing or malformed.
         """
-        content = read_json(path, required=('method', 'classes'))
-        check_fields(_File, content, str(path))
+        content = read_json(path, required=('method', 'classes'), holds=_File)
         if content['method'] not in METHODS:
             raise UserError(f'{path}: {unknown_name("method", content["method"], list(METHODS))}')
         curves, facts = {}, {}
         for name, entry in content['classes'].items():
-            check_fields(Curve, entry, f"{path}: class '{name}'")
             x, y = tuple(entry.get('x', ())), tuple(entry.get('y', ()))
             temperature = entry.get('temperature')
             ascending = list(x) == sorted(x) and list(y) == sorted(y) and all(0 <= value <= 1 for value in (*x, *y))

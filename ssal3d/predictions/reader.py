@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ssal3d.annotated import check_fields
 from ssal3d.data.label_state import pool_digest
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, parse_json
 from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Column, Layout, column
 from ssal3d.predictions.table import PoolPredictions, Ragged
+from ssal3d.typed import check_value
 
 
 def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
@@ -105,7 +105,7 @@ def read_metadata(part: Path) -> dict[str, Any]:
             'PredictionWriter, or add the key, see docs/predictions.md'
         )
     metadata = parse_json(raw.decode(errors='replace'), f"{part}: metadata 'ssal3d'")
-    check_fields(_Metadata, metadata, f"{part}: metadata 'ssal3d'")
+    check_value(metadata, _Metadata, f"{part}: metadata 'ssal3d'")
     if metadata.get('schema') != SCHEMA or not metadata.get('classes'):
         raise UserError(f'{part}: found schema {metadata.get("schema")!r}, expected {SCHEMA} with a list of classes')
     if metadata.get('box', BOX_CONVENTION) != BOX_CONVENTION:

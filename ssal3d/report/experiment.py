@@ -11,7 +11,6 @@ from typing import Any, TypedDict
 import numpy as np
 
 from ssal3d.active.query.query_file import Query
-from ssal3d.annotated import check_fields
 from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.generation import Generation
 from ssal3d.class_names import ALIASES
@@ -23,6 +22,7 @@ from ssal3d.journal_steps import read_steps
 from ssal3d.predictions import PoolPredictions, read_predictions
 from ssal3d.predictions.reader import find_parts
 from ssal3d.report.pool import Pool
+from ssal3d.typed import check_fields
 
 CARD = 'experiment.json'  # written by the loop when it starts
 KINDS = ('predictions_', 'calibrated_')  # of folders of predictions, before the stage

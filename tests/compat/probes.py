@@ -83,6 +83,16 @@ def safe_checkpoints():
     return refused or weights_only != [True]
 
 
+def safe_pickles():
+    from mmengine.fileio import load
+
+    with tempfile.TemporaryDirectory() as folder:
+        trace, path = Path(folder, 'owned'), Path(folder, 'dbinfos.pkl')
+        path.write_bytes(b'cos\nmkdir\n(V' + str(trace).encode() + b'\ntR.')
+        fails(lambda: load(path))
+        return trace.exists()
+
+
 def atomic_files():
     from mmengine.fileio import LocalBackend
 
@@ -350,7 +360,7 @@ def seconds(action):
 
 # The visualiser comes first: it needs a process that has not loaded it.
 FUNCTIONS = (
-    broken_open3d, numpy_long, pkg_resources, safe_checkpoints, atomic_files, keep_last_checkpoint,
+    broken_open3d, numpy_long, pkg_resources, safe_checkpoints, safe_pickles, atomic_files, keep_last_checkpoint,
     cyclic_momentum, cpu_data_parallel, cpu_launchers, cpu_point_operators, fast_cpu_boxes_and_voxels, nms_of_nothing,
     spconv_stream, spconv_frame_order, spconv_hash_order, spconv_cuda_build, spconv_races, sparse_row_order,
     serial_voxelisation, frames_without_points, frames_without_proposals, frames_without_objects, negative_proposals,

@@ -6,32 +6,45 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from ssal3d.active.query.settings import KEYS, QuerySettings
-from ssal3d.annotated import check_fields, entry_place, record
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, read_json, write_json
 
 REQUIRED = ('round', 'sampler', 'seed', 'budget', 'spent', 'spent_per_class', 'cost', 'stopped', 'frames', 'warnings')
 
 
-class _Pool(TypedDict):
-    """What a file holds of the pool."""
+class _Sampler(TypedDict):
+    type: str
 
+
+class _Pool(TypedDict):
     name: str
     size: int
     sha256: str
 
 
-class _Sampler(TypedDict):
-    """What every sampler's settings have."""
-
-    type: str
+class _Frame(TypedDict):
+    frame_id: str
+    utility: float | None
+    similarity: float | None
+    predicted_boxes: Mapping[str, int]
+    annotated_boxes: Mapping[str, int] | None
+    relax_level: int
 
 
 class _File(TypedDict):
-    """What a file holds beside the fields of a query."""
+    """What a file holds beside the settings."""
 
-    frames: Sequence[Mapping[str, Any]]
+    round: int
+    sampler: _Sampler
+    seed: int
+    spent: float
+    spent_per_class: Mapping[str, int]
+    pool: _Pool
+    frames: Sequence[_Frame]
     warnings: Sequence[str]
+    counted_above: Mapping[str, float]
+    diagnostics: Mapping[str, Any]
+    inputs: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -133,10 +146,7 @@ class Query:
         Raises:
             UserError: If the file is missing or malformed or lists a frame twice; the message names the frame.
         """
-        content = read_json(path, required=REQUIRED)
-        check_fields(_File, content, str(path))
-        check_fields(_Pool, content.get('pool', {}), f'{path}: pool')
-        check_fields(_Sampler, content['sampler'], f'{path}: sampler')
+        content = read_json(path, required=REQUIRED, holds=_File)
         if content['stopped'] not in ('budget', 'pool_exhausted') or content['cost'] not in ('annotated', 'predicted'):
             raise UserError(
                 f'{path}: found stopped={content["stopped"]!r}, cost={content["cost"]!r}; expected budget or '
@@ -155,10 +165,9 @@ class Query:
         names = {item.name for item in fields(cls)} & set(content)
         values = {'pool': {}, **{name: content[name] for name in names}}
         values |= {'settings': settings, 'frames': frames, 'warnings': tuple(content['warnings'])}
-        query = record(cls, values, str(path))
-        if query.spent < 0:
-            raise UserError(f'{path}: found spent {query.spent}, expected 0 or more')
-        return query
+        if content['spent'] < 0:
+            raise UserError(f'{path}: found spent {content["spent"]}, expected 0 or more')
+        return cls(**values)
 
 
 def _read_frame(entry: Mapping[str, Any], path: str | Path) -> SelectedFrame:
@@ -166,7 +175,7 @@ def _read_frame(entry: Mapping[str, Any], path: str | Path) -> SelectedFrame:
         raise UserError(f'{path}: found the frame entry {entry!r}, expected frame_id, predicted_boxes, ...')
     defaults: dict[str, Any] = {'relax_level': 0}
     values = {item.name: entry.get(item.name, defaults.get(item.name)) for item in fields(SelectedFrame)}
-    frame = record(SelectedFrame, values, entry_place(path, entry))
+    frame = SelectedFrame(**values)
     for key, counts in (('predicted_boxes', frame.predicted_boxes), ('annotated_boxes', frame.annotated_boxes or {})):
         for name, count in counts.items():
             if count < 0:

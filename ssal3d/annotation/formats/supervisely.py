@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ssal3d.annotated import is_finite
 from ssal3d.annotation.format import AnnotationFormat, Batch, Tolerance
 from ssal3d.annotation.formats.files import PALETTE, copy, dump, label_files, with_image
 from ssal3d.annotation.json_lines import listed, member, numbers, read_located_json, where
@@ -21,6 +20,7 @@ from ssal3d.annotation.rotations import from_euler
 from ssal3d.annotation.scans import frame_points
 from ssal3d.errors import UserError
 from ssal3d.registry import ANNOTATION_FORMATS
+from ssal3d.typed import is_finite
 
 DATASET = 'ds0'  # the only name that CVAT reads
 _SCAN_SUFFIXES = ('.pcd', '.bin', '.ply')

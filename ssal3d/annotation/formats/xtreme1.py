@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ssal3d.annotated import check_value, is_finite
 from ssal3d.annotation.format import AnnotationFormat, Batch, Problem, Reading
 from ssal3d.annotation.formats.files import copy, dump, label_files, with_image
 from ssal3d.annotation.json_lines import listed, member, numbers, read_located_json, where
@@ -18,6 +17,7 @@ from ssal3d.annotation.scans import frame_points
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
 from ssal3d.registry import ANNOTATION_FORMATS
+from ssal3d.typed import is_finite
 
 BOX = '3D_BOX'
 
@@ -41,8 +41,7 @@ class Xtreme1Format(AnnotationFormat):
 
     def export(self, frames: Sequence[LabelFrame], folder: Path, batch: Batch) -> list[str]:
         """Write ``<batch>/{lidar_point_cloud_0,camera_image_<i>,camera_config,result}``."""
-        ids = read_json(self.class_ids, schema=False) if self.class_ids else {}
-        check_value(Mapping[str, int], ids, self.class_ids)
+        ids = read_json(self.class_ids, schema=False, holds=Mapping[str, int]) if self.class_ids else {}
         unknown = [name for name in batch.classes if name not in ids] if self.class_ids else []
         if unknown:
             raise UserError(f"{self.class_ids}: no id of class '{unknown[0]}', found {', '.join(ids)}")

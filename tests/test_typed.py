@@ -1,13 +1,22 @@
-"""Values of wrong types in JSON files are named with file and key."""
+"""Values of wrong types, in files and in configs, are named with their place."""
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
 
+import numpy as np
 import pytest
 
 from ssal3d.active.query.query_file import Query
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.evaluation.score_calibration import ScoreCalibration
+<<<<<<<< HEAD:tests/test_annotated_files.py
+========
+from ssal3d.fileio import read_json
+from ssal3d.typed import check_fields, check_value, fits, record
+>>>>>>>> trust:tests/test_typed.py
 from tests.helpers.wrong_types import with_wrong_types
 
 STATE = {
@@ -104,3 +113,99 @@ def test_mistakes_in_a_label_state_edited_by_hand_name_the_place(tmp_path, chang
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
     (tmp_path / 'labels.json').write_bytes(b'\xef\xbb\xbf' + json.dumps(STATE).encode())
     assert LabelState.read(tmp_path / 'labels.json').counts == {'Car': 3, 'Cyclist': 2}
+<<<<<<<< HEAD:tests/test_annotated_files.py
+========
+
+
+class Known(TypedDict):
+    a: float
+    b: str
+
+
+def test_keys_that_nobody_names_may_hold_anything():
+    check_value({'a': 1, 'c': object()}, Known, 'file')
+    check_value({'a': 1.5}, Known, 'file')
+    with pytest.raises(UserError, match=r'^file: b: found 1, expected text'):
+        check_value({'a': 1, 'b': 1}, Known, 'file')
+
+
+@pytest.mark.parametrize(
+    ('value', 'annotation', 'right'),
+    [
+        (3, int, True),
+        (3.0, int, False),
+        (True, int, False),
+        (3, float, True),
+        (True, float, False),
+        (float('inf'), float, True),
+        (float('nan'), float, False),
+        (10**30, float, False),
+        ('x', str, True),
+        (None, int | None, True),
+        ('x', int | None, False),
+        ([1, 2], tuple[int, ...], True),
+        ([1, 'x'], Sequence[int], False),
+        ((1, 'x'), tuple[int, str], True),
+        ((1,), tuple[int, str], False),
+        ('x', Sequence[str], False),
+        ({'a': 1}, Mapping[str, int], True),
+        ({1: 1}, Mapping[str, int], False),
+        ({'a': {'b': None}}, Mapping[str, Mapping[str, int]], False),
+        ('a', Literal['a', 'b'], True),
+        ('c', Literal['a', 'b'], False),
+        (object(), np.ndarray, True),
+    ],
+)
+def test_values_are_compared_with_annotations(value, annotation, right):
+    assert fits(value, annotation) is right
+
+
+@dataclass
+class Entry:
+    name: str
+    sizes: tuple[float, ...] = ()
+
+
+def test_a_record_is_built_of_values_that_fit():
+    assert record(Entry, {'name': 'a', 'sizes': [1, 2.5]}, 'x.json').sizes == [1, 2.5]
+    with pytest.raises(UserError, match=r"^x\.json: sizes\.1: found 'b', expected a number$"):
+        record(Entry, {'name': 'a', 'sizes': [1, 'b']}, 'x.json')
+
+
+class Option:
+    def __init__(self, budget: float, unit: str | Mapping[str, float] = 'boxes', anything=None) -> None:
+        self.budget = budget
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'budget': '5'}, r"budget: found '5', expected a number"),
+        ({'budget': 5, 'unit': 3}, r'unit: found 3, expected text or an object'),
+        ({'budget': 5, 'unit': {'box': 'x'}}, r"unit\.box: found 'x', expected a number"),
+    ],
+)
+def test_options_are_compared_with_the_arguments_that_take_them(options, message):
+    with pytest.raises(UserError, match=message):
+        check_fields(Option, options, 'Option')
+    check_fields(Option, {'budget': 5, 'anything': object(), 'else': 1}, 'Option')
+
+
+def test_options_of_registered_classes_are_checked():
+    from ssal3d.registry import ACTIVE_SAMPLERS
+
+    with pytest.raises(UserError, match=r"^CALSampler: t_sim: found 'low', expected a number"):
+        ACTIVE_SAMPLERS.build({'type': 'CALSampler', 't_sim': 'low'})
+    with pytest.raises(UserError, match='expected a name or a class'):
+        ACTIVE_SAMPLERS.build({'type': 5})
+
+
+def test_json_that_no_file_should_hold_is_refused(tmp_path):
+    path = tmp_path / 'x.json'
+    for text in ('[' * 5000, '1' * 5000, '[NaN]', '[1e999]', '[-Infinity]', '["\\ud800"]', '{"\\udfff": 1}'):
+        path.write_text(text)
+        with pytest.raises(UserError, match=r'x\.json: not valid JSON'):
+            read_json(path, schema=False)
+    path.write_text('["\\ud83d\\ude00", 1e308]')
+    assert read_json(path, schema=False) == ['\U0001f600', 1e308]
+>>>>>>>> trust:tests/test_typed.py

@@ -2,7 +2,7 @@
 
 import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -13,8 +13,8 @@ Record = TypeVar('Record')
 
 _LARGEST = 2**63  # beyond it, no array holds a whole number
 _NAMES = {
-    **{bool: 'True or False', int: 'a whole number', float: 'a number', str: 'text'},
-    **{type(None): 'nothing', Mapping: 'names with values', dict: 'names with values'},
+    **{bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text'},
+    **{type(None): 'null', Mapping: 'an object', dict: 'an object'},
     **{Sequence: 'a list', tuple: 'a list', list: 'a list'},
 }
 
@@ -35,6 +35,9 @@ def fits(value: Any, annotation: Any) -> bool:
     plain = _PLAIN.get(kind)
     if plain is not None:
         return plain(value)
+    if is_typeddict(kind):
+        hints = _hints(kind)
+        return isinstance(value, Mapping) and all(fits(value[key], hints[key]) for key in hints if key in value)
     if kind in (Mapping, dict):
         return (
             isinstance(value, Mapping) and _each(value.keys(), arguments[:1]) and _each(value.values(), arguments[1:])
@@ -57,35 +60,42 @@ def expected(annotation: Any) -> str:
     """Return what an annotation asks for, in words.
 
     >>> expected(Mapping[str, int] | None)
-    'names with values (each a whole number) or nothing'
+    'an object (each a whole number) or null'
     """
     kind, arguments = get_origin(annotation) or annotation, get_args(annotation)
     if kind in (Union, types.UnionType):
         return ' or '.join(dict.fromkeys(map(expected, arguments)))
     if kind is Literal:
         return ' or '.join(map(repr, arguments))
+    if is_typeddict(kind):
+        return _NAMES[Mapping]
     inner = [entry for entry in arguments if entry is not Ellipsis and entry in _NAMES]
     name = _NAMES.get(kind, getattr(kind, '__name__', str(kind)))
     return f'{name} (each {_NAMES[inner[-1]]})' if inner else name
 
 
-def check_value(annotation: Any, value: Any, where: object) -> None:
-    """Check a value against an annotation.
+def check_value(value: Any, annotation: Any, source: object, place: str = '') -> None:
+    """Check a value from a file against an annotation.
 
     Args:
-        annotation: What is expected, e.g. ``Mapping[str, int]``.
-        value: What was found.
-        where: File and place, for the message.
+        value: What was read.
+        annotation: What is expected, see `fits`. A `TypedDict` names keys: others may hold anything, and none must be there.
+        source: The file, for the message.
+        place: Dotted key of the value in the file.
 
     Raises:
-        UserError: If it does not fit.
+        UserError: If something does not fit; names the innermost place, what was found and what is expected.
     """
-    if not fits(value, annotation):
-        raise UserError(f'{where}: found {_short(value)}, expected {expected(annotation)}')
+    if fits(value, annotation):
+        return
+    for name, entry, inner in _parts(value, annotation):
+        check_value(entry, inner, source, f'{place}.{name}' if place else str(name))
+    where = ': '.join(filter(None, (str(source), place)))
+    raise UserError(f'{where}: found {_short(value)}, expected {expected(annotation)}')
 
 
 def check_fields(kind: Callable[..., Any], values: Mapping[str, Any], where: str) -> None:
-    """Check values against the annotations of a dataclass, a TypedDict, or the arguments of a class or function.
+    """Check values against the annotations of a dataclass, or of the arguments of a class or function.
 
     Args:
         kind: What will take the values.
@@ -96,10 +106,11 @@ def check_fields(kind: Callable[..., Any], values: Mapping[str, Any], where: str
         UserError: If one does not fit; names it, what was found and what is expected.
     """
     hints = _hints(kind)
-    check_value(Mapping, values, where)
+    if not isinstance(values, Mapping):
+        raise UserError(f'{where}: found {_short(values)}, expected {expected(Mapping)}')
     for name, value in values.items():
         if name in hints:
-            check_value(hints[name], value, f'{where}: {name}' if where else name)
+            check_value(value, hints[name], where, name)
 
 
 def record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -> Record:
@@ -117,10 +128,24 @@ def record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -
     return kind(**values)
 
 
-def entry_place(path: object, entry: Mapping[str, Any]) -> str:
-    """Return the file and the frame that an entry of a list is about, for messages."""
-    name = entry.get('frame_id')
-    return f'{path}: frame {name}' if isinstance(name, str) else f'{path}: a frame entry'
+def _parts(value: Any, annotation: Any) -> Iterator[tuple[object, Any, Any]]:
+    """Yield name, value and annotation of what a value of the right kind consists of."""
+    kind, arguments = get_origin(annotation) or annotation, get_args(annotation)
+    if kind in (Union, types.UnionType):
+        for option in arguments:
+            yield from _parts(value, option)
+    elif is_typeddict(kind) and isinstance(value, Mapping):
+        yield from ((key, value[key], hint) for key, hint in _hints(kind).items() if key in value)
+    elif kind in (Mapping, dict) and isinstance(value, Mapping) and arguments and _each(value, arguments[:1]):
+        yield from ((key, entry, arguments[1]) for key, entry in value.items())
+    elif kind in (Sequence, list, tuple) and isinstance(value, list | tuple) and _is_endless(kind, arguments):
+        for index, entry in enumerate(value):
+            name = entry.get('frame_id') if isinstance(entry, Mapping) else None
+            yield f'{index} (frame {name})' if isinstance(name, str) else index, entry, arguments[0]
+
+
+def _is_endless(kind: Any, arguments: Sequence[Any]) -> bool:
+    return bool(arguments) and (kind is not tuple or arguments[-1] is Ellipsis)
 
 
 def _each(values: Any, arguments: Sequence[Any]) -> bool:
