@@ -12,11 +12,8 @@ from ssal3d.active.query.query_file import Query
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.evaluation.score_calibration import ScoreCalibration
-<<<<<<<< HEAD:tests/test_annotated_files.py
-========
 from ssal3d.fileio import read_json
 from ssal3d.typed import check_fields, check_value, fits, record
->>>>>>>> trust:tests/test_typed.py
 from tests.helpers.wrong_types import with_wrong_types
 
 STATE = {
@@ -86,19 +83,19 @@ def test_a_value_of_a_wrong_type_anywhere_is_one_line(tmp_path, name):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda c: c['frames'][0].update(frame_id=3), r'a frame entry: frame_id: found 3, expected text'),
+        (lambda c: c['frames'][0].update(frame_id=3), r'frames\.0\.frame_id: found 3, expected text'),
         (
             lambda c: c['frames'][1].update(round='1'),
-            r"frame 000004: round: found '1', expected a whole number",
+            r"frames\.1 \(frame 000004\)\.round: found '1', expected a whole number",
         ),
-        (lambda c: c['frames'][0].update(boxes=['Car']), r'frame 000003: boxes: .*expected names with values'),
-        (lambda c: c['frames'][0]['boxes'].update(Car=3.0), r'frame 000003: boxes: .*each a whole number'),
+        (lambda c: c['frames'][0].update(boxes=['Car']), r'frames\.0 \(frame 000003\)\.boxes: .*expected an object'),
+        (lambda c: c['frames'][0]['boxes'].update(Car=3.0), r'boxes\.Car: found 3\.0, expected a whole number'),
         (lambda c: c['frames'][0]['boxes'].update(Car=-1), r"frame 000003 has -1 boxes of 'Car', expected 0 or more"),
         (lambda c: c['frames'][0].update(round=-1), r"found frame '000003' of round -1"),
         (lambda c: c.update(frames={'000003': {'Car': 1}}), r'frames: found .* expected a list'),
         (lambda c: c.update(classes='Car'), r"classes: found 'Car', expected a list"),
-        (lambda c: c.update(pool='mine'), r"pool: found 'mine', expected names with values"),
-        (lambda c: c['pool'].update(size=1), r'found a pool of 1 frames, expected at least the 2 labelled'),
+        (lambda c: c.update(pool='mine'), r"pool: found 'mine', expected an object"),
+        (lambda c: c['pool'].update(size=1), r'2 frames are labelled, but the pool has the size 1'),
         (lambda c: c['frames'].append(c['frames'][0]), r'frame 000003 is listed twice'),
     ],
 )
@@ -113,8 +110,6 @@ def test_mistakes_in_a_label_state_edited_by_hand_name_the_place(tmp_path, chang
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
     (tmp_path / 'labels.json').write_bytes(b'\xef\xbb\xbf' + json.dumps(STATE).encode())
     assert LabelState.read(tmp_path / 'labels.json').counts == {'Car': 3, 'Cyclist': 2}
-<<<<<<<< HEAD:tests/test_annotated_files.py
-========
 
 
 class Known(TypedDict):
@@ -208,4 +203,3 @@ def test_json_that_no_file_should_hold_is_refused(tmp_path):
             read_json(path, schema=False)
     path.write_text('["\\ud83d\\ude00", 1e308]')
     assert read_json(path, schema=False) == ['\U0001f600', 1e308]
->>>>>>>> trust:tests/test_typed.py
