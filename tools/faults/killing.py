@@ -327,7 +327,7 @@ def _steps(work_dir: Path) -> list[str]:
 
 
 def _weights(path: Path) -> dict[str, torch.Tensor]:
-    return torch.load(path, map_location='cpu', weights_only=True)['state_dict']
+    return torch.load(path, map_location='cpu', weights_only=False)['state_dict']  # our own file
 
 
 def _hits(work_dir: Path) -> Counter:
