@@ -5,7 +5,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from functools import lru_cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, TypeGuard, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from ssal3d.errors import UserError
 
@@ -51,7 +51,7 @@ def fits(value: Any, annotation: Any) -> bool:
     return True
 
 
-def is_finite(value: Any) -> bool:
+def is_finite(value: Any) -> TypeGuard[float]:
     """Whether a value is a number that an array can hold, neither infinite nor NaN; True and False are none."""
     return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
 

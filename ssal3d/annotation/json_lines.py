@@ -108,7 +108,7 @@ def number(value: object, name: str, place: str) -> float:
     """
     if not is_finite(value):
         raise UserError(f'{place}: found {name} {value!r}, expected a finite number')
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
 def listed(value: object, name: str, place: str) -> list:

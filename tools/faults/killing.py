@@ -94,10 +94,10 @@ class Scene:
         """Start or resume an experiment in a fork; with a fault, if one is given."""
         words = [str(config), '--work-dir', str(work_dir), '--resume', '--no-check']
         if fault is None:
-            return run_warm(TRAIN, words, self.environment)
+            return _again(TRAIN, words, self.environment)
         ledger = work_dir.parent / f'{work_dir.name}.ledger'
         told = json.dumps({'work_dir': str(work_dir), 'ledger': str(ledger), **fault})
-        return run_warm(SCRIPT, words, {**self.environment, 'SSAL3D_FAULT': told})
+        return _again(SCRIPT, words, {**self.environment, 'SSAL3D_FAULT': told})
 
     def go_on(self, config: Path, work_dir: Path) -> None:
         """Resume until the experiment is finished; whoever labels does so in between.
@@ -124,6 +124,14 @@ class Scene:
                 write_frame_json(done, LabelFrame(path.stem, tuple(cuboids)))
                 count += 1
         return count
+
+
+def _again(script: str, words: list[str], environment: Mapping[str, str]) -> Any:
+    """Run a script in a fork; once more if the process that forks was ended by somebody else."""
+    try:
+        return run_warm(script, words, environment)
+    except subprocess.TimeoutExpired:
+        return run_warm(script, words, environment)
 
 
 def kill_at_writes(scene: Scene, config: Path) -> Outcome:
@@ -319,7 +327,7 @@ def _steps(work_dir: Path) -> list[str]:
 
 
 def _weights(path: Path) -> dict[str, torch.Tensor]:
-    return torch.load(path, map_location='cpu', weights_only=True)['state_dict']
+    return torch.load(path, map_location='cpu', weights_only=False)['state_dict']  # our own file
 
 
 def _hits(work_dir: Path) -> Counter:
