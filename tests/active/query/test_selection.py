@@ -242,3 +242,24 @@ def test_without_a_label_state_nothing_is_labelled(tmp_path):
         select(RandomSampler(), pool, None, settings).frame_ids
         == select(RandomSampler(), pool, empty, settings).frame_ids
     )
+
+
+@pytest.mark.parametrize(
+    ('counted', 'warned'),
+    [
+        (['Car'], 'Pedestrian, Cyclist'),
+        (['Car', 'Pedestrian', 'Cyclist'], None),
+        (['Vehicle', 'Pedestrian', 'Cyclist'], None),
+    ],
+)
+def test_classes_that_the_label_state_does_not_count_are_told(counted, warned):
+    pool = synthetic_pool(10)
+    labels = LabelState.empty(counted, 'pool', pool.frame_ids.tolist())
+    told = [
+        text for text in select(RandomSampler(), pool, labels, QuerySettings(budget=3)).warnings if 'counts' in text
+    ]
+    assert told == (
+        []
+        if warned is None
+        else [f'the label state counts Car, the predictions have {warned} as well, whose boxes are paid for']
+    )
