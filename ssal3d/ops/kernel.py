@@ -1,6 +1,7 @@
 """The decorator of every compiled function of the package: numba, cached on disk by what the function is made of."""
 
 import hashlib
+import pickle
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Literal
@@ -32,6 +33,13 @@ def kernel(function: Callable | None = None, *, inline: Literal['never', 'always
 class _KernelCache(FunctionCache):
     def _index_key(self, sig: Any, codegen: Any) -> tuple:
         return (*super()._index_key(sig, codegen), digest(self._py_func))
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except (AttributeError, ImportError, EOFError, pickle.UnpicklingError):  # of a class that has another name now
+            self.flush()
+            return None
 
 
 def digest(function: FunctionType) -> str:

@@ -1,8 +1,10 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from ssal3d.ops import box_kernels, boxes
 from ssal3d.ops.kernel import digest
@@ -44,6 +46,34 @@ def test_a_cached_kernel_is_compiled_anew_when_one_that_it_calls_or_a_constant_f
     (tmp_path / 'callee.py').write_text(CALLEE.format(factor=1, expression='5 * x'))
     assert _run(tmp_path) == (115, 0)
     assert _run(tmp_path) == (115, 1)
+
+
+TAKES_A_RECORD = """
+from typing import NamedTuple
+from ssal3d.ops.kernel import kernel
+
+class {name}(NamedTuple):
+    x: float
+
+@kernel
+def total(record):
+    return record.x + 1
+value = total({name}(2.0))
+"""
+
+
+@pytest.mark.parametrize('damaged', [False, True])
+def test_a_cache_that_names_a_class_under_its_old_name_or_is_cut_is_made_anew(tmp_path, damaged):
+    show = [sys.executable, '-B', '-c', 'import takes; print(takes.value)']
+    path = tmp_path / 'takes.py'
+    for name in ('Old', 'New'):
+        path.write_text(TAKES_A_RECORD.format(name=name))
+        os.utime(path, (1, 1))  # numba looks at the file's time and size only
+        if damaged and name == 'New':
+            (index,) = (tmp_path / '__pycache__').glob('*.nbi')
+            index.write_bytes(index.read_bytes()[:-40])
+        done = subprocess.run(show, cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, '3.0\n'), done.stderr
 
 
 def test_every_kernel_of_the_package_is_compiled_by_the_one_decorator():
