@@ -11,6 +11,15 @@ from ssal3d.errors import UserError
 # Waymo's vehicles are 'Vehicle' in OpenPCDet and the papers, 'Car' in MMDetection3D.
 ALIASES = {'Vehicle': 'Car', 'Car': 'Vehicle'}
 
+# Waymo's types, by the names that data sets and papers use.
+TYPE_OF_CLASS = {
+    'Car': 'VEHICLE',
+    'Vehicle': 'VEHICLE',
+    'Pedestrian': 'PEDESTRIAN',
+    'Cyclist': 'CYCLIST',
+    'Sign': 'SIGN',
+}
+
 # What data sets call the same kind of object.
 SYNONYMS = (
     ('pedestrian', 'person', 'human', 'people', 'walker'),

@@ -16,7 +16,7 @@ def one_of(option: str, value: str, known: tuple[str, ...]) -> str:
     return value
 
 
-def in_range(option: str, value: float, low: float = 0, high: float = math.inf) -> float:
+def check_range(option: str, value: float, low: float = 0, high: float = math.inf) -> float:
     """Return an option's value if it is a number in ``[low, high]``.
 
     Raises:

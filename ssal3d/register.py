@@ -26,7 +26,6 @@ MODULES = (
     'ssal3d.models.pvrcnn',
     'ssal3d.models.single_stage',
     'ssal3d.semi',
-    'ssal3d.semi.hssda.shuffle',
 )
 
 compat.apply_all()  # before anything of MMDetection3D is built

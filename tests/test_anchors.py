@@ -19,10 +19,12 @@ ROOT = Path(__file__).parents[1]
 DETECTORS = {  # an experiment with each shipped detector
     'centerpoint_kitti': 'centerpoint_kitti',
     'pillars_sim': 'pillars_sim',
+    'pillars_sim_360': 'pillars_sim_360',
     'pointpillars_kitti': 'pointpillars_kitti',
     'pvrcnn_kitti': 'pvrcnn_kitti',
     'pvrcnn_kitti_small': 'pvrcnn_kitti_mini',
     'pvrcnn_sim': 'pvrcnn_sim',
+    'pvrcnn_sim_360': 'pvrcnn_sim_360',
     'pvrcnn_waymo': 'pvrcnn_waymo',
     'second_kitti': 'second_kitti',
 }

@@ -9,7 +9,7 @@ from mmengine.config import Config
 import ssal3d.register  # noqa: F401
 from ssal3d.config_text import config_text
 from ssal3d.configs import read_config
-from ssal3d.loop.chains import plan
+from ssal3d.loop.chains import order_stages
 from ssal3d.loop.querying import build_sampler
 from ssal3d.registry import STAGES
 from ssal3d.stages.supervised import StageInputs
@@ -47,7 +47,7 @@ SETTINGS = {
 def test_every_stage_becomes_a_run(path, tmp_path):
     config = read_config(str(path))
     names = [name for entry in config.train_cfg.rounds for name in entry['pretrain']]
-    names += [place.name for place in plan(config.train_cfg.final)]
+    names += [place.name for place in order_stages(config.train_cfg.final)]
     assert names
     for name in names:
         stage = STAGES.build(dict(config.stages[name]))

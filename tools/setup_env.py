@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
-from environment.installer import Installer, InstallError, ask, versions
+from environment.installer import WIDER, Installer, InstallError, ask, versions
 from environment.machine import cores, gpus
 from environment.mmcv_wheel import mmcv_wheel
 
@@ -112,7 +112,9 @@ class Environment:
             self.compile_mmcv(bool(cuda))
         extras = [*EXTRAS, 'ops' if compiled else 'lite', *([] if spconv == 'none' else [spconv])]
         lowest = ['--resolution', 'lowest-direct'] if self.oldest else []
-        self.installer.install(*lowest, '-e', f'{ROOT}[{",".join(extras)}]')
+        # The oldest NumPy is within every package's caps: packages that came later must fit it.
+        wider = [requirement for requirement in WIDER if not (self.oldest and requirement.startswith('numpy'))]
+        self.installer.install(*lowest, '-e', f'{ROOT}[{",".join(extras)}]', wider=wider)
         step('CPU kernels')
         command = [self.python, '-m', 'ssal3d.ops.warm_up', '--jobs', str(cores())]
         if subprocess.run(command, cwd=ROOT).returncode:

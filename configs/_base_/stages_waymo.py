@@ -16,10 +16,10 @@ stages = dict(
         repeat=repeat,
         pseudo_ratio=0.5,  # share of pseudo-scenes among the samples
         false_positives=dict(Car=5, Pedestrian=5, Cyclist=5),  # likely false positives pasted per scene, without label
-        cpsp=bank,
+        bank=bank,
     ),
     supervised=dict(epochs=epochs, repeat=repeat, options=many),
-    final_cpsp=dict(epochs=epochs, repeat=repeat, pseudo_ratio=0.5, cpsp=bank),
+    final_cpsp=dict(epochs=epochs, repeat=repeat, pseudo_ratio=0.5, bank=bank),
     threedioumatch=dict(epochs=epochs, repeat=repeat),
     joint3d=dict(epochs=epochs, repeat=repeat),
     nal=dict(epochs=epochs, repeat=repeat),

@@ -42,9 +42,9 @@ active_sampler = dict(
 young = dict(k_first=10, k_next=5, tau_low=0.15)
 stages = dict(
     normal=dict(epochs=8, repeat=10),
-    cpsp=dict(epochs=6, repeat=10, interval=2, false_positives=dict(Car=1, Pedestrian=1, Cyclist=1), cpsp=young),
+    cpsp=dict(epochs=6, repeat=10, interval=2, false_positives=dict(Car=1, Pedestrian=1, Cyclist=1), bank=young),
     supervised=dict(epochs=8, repeat=10),
-    final_cpsp=dict(epochs=6, repeat=10, interval=2, cpsp=young),
+    final_cpsp=dict(epochs=6, repeat=10, interval=2, bank=young),
     hssda=dict(  # a trial: with 12 frames a step there would be too few steps
         options=dict(train_dataloader=dict(batch_size=2)),
         min_batch=2,

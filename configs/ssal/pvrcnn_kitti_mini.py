@@ -17,9 +17,9 @@ query = dict(budget=60)  # boxes per query
 fine_tuning = dict(max_lr=0.003)  # few steps: at 0.01 the first refresh would find nothing confident
 stages = dict(  # about 400 steps of two frames, 250, 700 and 350
     normal=dict(epochs=8, repeat=5),
-    cpsp=dict(epochs=4, repeat=6, interval=2, schedule=fine_tuning, cpsp=dict(k_first=5, k_next=5)),
+    cpsp=dict(epochs=4, repeat=6, interval=2, schedule=fine_tuning, bank=dict(k_first=5, k_next=5)),
     supervised=dict(epochs=8, repeat=4),
-    final_cpsp=dict(epochs=4, repeat=4, interval=2, schedule=fine_tuning, cpsp=dict(k_first=5, k_next=5)),
+    final_cpsp=dict(epochs=4, repeat=4, interval=2, schedule=fine_tuning, bank=dict(k_first=5, k_next=5)),
     hssda=dict(  # a trial: with 12 frames a step there would be too few steps
         options=dict(train_dataloader=dict(batch_size=2)),
         min_batch=2,

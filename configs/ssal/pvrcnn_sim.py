@@ -22,9 +22,9 @@ test_dataloader = val_dataloader
 fine_tuning = dict(max_lr=0.003)  # few steps: at 0.01 the first refresh would find nothing confident
 stages = dict(
     normal=dict(epochs=4, repeat=3),
-    cpsp=dict(epochs=2, repeat=2, interval=1, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
+    cpsp=dict(epochs=2, repeat=2, interval=1, schedule=fine_tuning, bank=dict(k_first=10, k_next=5)),
     supervised=dict(epochs=4, repeat=2),
-    final_cpsp=dict(epochs=2, repeat=2, interval=2, schedule=fine_tuning, cpsp=dict(k_first=10, k_next=5)),
+    final_cpsp=dict(epochs=2, repeat=2, interval=2, schedule=fine_tuning, bank=dict(k_first=10, k_next=5)),
     hssda=dict(  # a trial: with 12 frames a step there would be too few steps
         options=dict(train_dataloader=dict(batch_size=2)),
         min_batch=2,

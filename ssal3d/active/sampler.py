@@ -1,4 +1,4 @@
-"""What every sampler is: an order in which to buy frames, produced one frame at a time."""
+"""What every sampler is: an order in which to buy frames, produced one frame at a time, and what it is given for that."""
 
 import math
 import random
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.detections import Detections
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import options_of
 
@@ -30,6 +29,36 @@ class Candidate(NamedTuple):
     utility: float | None = None
     similarity: float | None = None
     relax_level: int = 0
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Boxes of a pool of F frames, K in total.
+
+    Attributes:
+        predictions: The boxes; after an ensemble these are not the boxes that carry ``box_features``.
+        reliable: ``(K,)`` whether a box probably is a real object; such boxes make up the predicted cost of a frame.
+    """
+
+    predictions: PoolPredictions
+    reliable: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, pool: PoolPredictions) -> 'Detections':
+        """Return the predictions as they are, all of them reliable."""
+        return cls(pool, np.ones(len(pool.scores), dtype=bool))
+
+    def count(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return the number of boxes in ``mask`` (a ``(K,)`` selection) as ``(F, C)`` by frame and class."""
+        frames, classes = len(self.predictions), len(self.predictions.classes)
+        cell = self.predictions.frame_of_box[mask] * classes + self.predictions.labels[mask]
+        return np.bincount(cell, minlength=frames * classes).reshape(frames, classes)
+
+    def take(self, frames: NDArray[np.integer]) -> 'Detections':
+        """Return the detections of some frames, given by ascending positions."""
+        kept = np.zeros(len(self.predictions), dtype=bool)
+        kept[frames] = True
+        return Detections(self.predictions.take(frames), self.reliable[kept[self.predictions.frame_of_box]])
 
 
 @dataclass

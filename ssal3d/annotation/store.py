@@ -1,6 +1,7 @@
 """Labels on disk: the label state of the next round, and the boxes in a form that data sets are converted from."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,19 +92,26 @@ def report(labels: Labels, round_number: int) -> dict[str, Any]:
     }
 
 
-def read_boxes(folder: str | Path) -> dict[str, LabelFrame]:
+def read_boxes(*folders: str | Path) -> dict[str, LabelFrame]:
     """Read the boxes of all labelled frames by frame id.
 
     Args:
-        folder: ``OUT/boxes``.
+        folders: ``OUT/boxes``, or one such folder for each round; a frame that is in several has the boxes of all.
 
     Raises:
-        UserError: If a file is damaged; names file and line.
+        UserError: If a file is damaged, or a folder is given twice; names file and line.
     """
-    reading = JsonFormat().read(Path(folder))
-    if reading.problems:
-        raise UserError(reading.problems[0].text)
-    return {frame.frame_id: frame for frame in reading.frames}
+    frames: dict[str, LabelFrame] = {}
+    for number, folder in enumerate(folders):
+        if Path(folder).resolve() in [Path(other).resolve() for other in folders[:number]]:
+            raise UserError(f'{folder}: given twice; give every folder of boxes once')
+        reading = JsonFormat().read(Path(folder))
+        if reading.problems:
+            raise UserError(reading.problems[0].text)
+        for frame in reading.frames:
+            before = frames.get(frame.frame_id)
+            frames[frame.frame_id] = replace(before, cuboids=before.cuboids + frame.cuboids) if before else frame
+    return frames
 
 
 def _with_boxes(calibrated: LabelFrame, labelled: LabelFrame) -> LabelFrame:

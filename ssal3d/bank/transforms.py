@@ -10,7 +10,7 @@ from mmdet3d.registry import TRANSFORMS
 
 from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.paste import PasteSettings, Scene, paste_objects
-from ssal3d.data.boxes import gravity_centred, lidar_boxes
+from ssal3d.data.boxes import to_gravity_array, to_lidar_boxes
 
 NO_BOXES = np.empty((0, 7), np.float32)
 
@@ -37,7 +37,7 @@ class LoadBackground(BaseTransform):
         points = results['points']
         keep = self.bank.open().keep_mask(results['frame_id'], len(points))
         results['points'] = points[keep]
-        results['gt_bboxes_3d'] = lidar_boxes(np.empty((0, 7)))
+        results['gt_bboxes_3d'] = to_lidar_boxes(np.empty((0, 7)))
         results['gt_labels_3d'] = np.empty(0, dtype=np.int64)
         return results
 
@@ -78,7 +78,7 @@ class PasteObjects(BaseTransform):
         points, classes = results['points'], np.array(generation.classes)
         scene = Scene(
             points.tensor.numpy(),
-            gravity_centred(results['gt_bboxes_3d']),
+            to_gravity_array(results['gt_bboxes_3d']),
             classes[results['gt_labels_3d']],
             obstacles=results.get('obstacles', NO_BOXES),
         )
@@ -86,7 +86,7 @@ class PasteObjects(BaseTransform):
         plane = results.get('plane') if self.use_ground_plane else None
         scene = paste_objects(scene, generation, self.settings, rng, plane)
         results['points'] = points.new_point(scene.points)
-        results['gt_bboxes_3d'] = lidar_boxes(scene.boxes)
+        results['gt_bboxes_3d'] = to_lidar_boxes(scene.boxes)
         results['gt_labels_3d'] = _indices(scene.names, generation.classes)
         return results
 

@@ -138,7 +138,7 @@ def _hand_overs() -> tuple[tuple[str, tuple[str, ...], set[str]], ...]:
     settings = names_of(predict_pool) - {'model', 'view', 'out', 'fields', 'extraction', 'metadata', 'description'}
     return (
         ('voxel_layer', (), names_of(VoxelizationByGridShape)),
-        ('cpsp', stages, {*names_of(CPSPSettings), 'profile'}),
+        ('bank', stages, {*names_of(CPSPSettings), 'profile'}),
         ('mining', stages, names_of(HSSDAMiningHook) - {'store', 'bank', 'labelled', 'frames', 'prediction'}),
         ('ema', stages, names_of(MeanTeacherHook)),
         ('query', ('ActiveLearningLoop', 'query', ''), names_of(QuerySettings)),

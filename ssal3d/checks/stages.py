@@ -59,7 +59,7 @@ def _build(subject: Subject) -> Iterator[Finding]:
     from mmengine.config import Config
 
     from ssal3d.loop.abilities import check_abilities
-    from ssal3d.loop.chains import plan
+    from ssal3d.loop.chains import order_stages
     from ssal3d.registry import STAGES
     from ssal3d.stages.supervised import StageInputs
 
@@ -71,7 +71,7 @@ def _build(subject: Subject) -> Iterator[Finding]:
         *((f'rounds.{n}.pretrain', [r.get('pretrain') or ()]) for n, r in enumerate(rounds)),
         ('final', settings.get('final') or ()),
     ]:
-        for place in plan(chains):
+        for place in order_stages(chains):
             name, where = place.name, Path('check')
             if name not in (subject.config.get('stages') or {}):
                 known = ', '.join(subject.config.get('stages') or {})

@@ -7,7 +7,7 @@ from typing import Any
 
 from ssal3d.checks.tree import at, mappings, numbers
 from ssal3d.errors import UserError
-from ssal3d.loop.chains import plan
+from ssal3d.loop.chains import order_stages
 
 VOXELS = 'model.data_preprocessor.voxel_layer'
 PIPELINES = ('labelled_pipeline', 'pseudo_pipeline', 'student_pipeline', 'test_pipeline')
@@ -99,7 +99,7 @@ class Subject:
         rounds = self.config['train_cfg'].get('rounds') or ()
         chains = [*([entry.get('pretrain', ())] for entry in rounds), self.config['train_cfg'].get('final') or ()]
         try:
-            names = dict.fromkeys(place.name for chain in chains for place in plan(chain))
+            names = dict.fromkeys(place.name for chain in chains for place in order_stages(chain))
         except UserError:  # `check_stages` says what is wrong with the chains
             return {}
         stages = self.config.get('stages') or {}

@@ -207,6 +207,8 @@ def _notes(summary: 'SplitSummary') -> Iterator[str]:
     if low < 0 or high > USUAL_INTENSITY:
         remedy = '' if low < 0 else f'; --intensity-max {high:g} would divide them'
         yield f'intensities reach from {low:g} to {high:g} and stay so{remedy}'
+    if summary.intensity == (0.0, 0.0):
+        yield 'every intensity is 0: the scans have none, or under another name; see --columns of `create-data folder`'
     yield from (f'accepted although implausible: {fault}' for fault in summary.faults)
 
 

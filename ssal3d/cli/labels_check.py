@@ -15,7 +15,12 @@ SHOWN = 20  # lines to print
 def add_check(steps: Any, parent: argparse.ArgumentParser) -> None:
     """Add the step ``check``."""
     parser = add_kind(steps, 'check', 'rank labels by how likely they are wrong', parent)
-    parser.add_argument('boxes', type=Path, help='folder of the imported boxes, e.g. labels/boxes')
+    parser.add_argument(
+        'boxes',
+        type=Path,
+        nargs='+',
+        help='folder of the imported boxes, e.g. labels/boxes, or several, e.g. of two rounds: what both have is a duplicate',
+    )
     parser.add_argument('--classes', nargs='+', required=True, metavar='NAME', help='class names that may occur')
     add_source(parser, required=False)
     parser.add_argument('--predictions', type=Path, help='folder with predictions of these frames')
@@ -34,7 +39,7 @@ def add_check(steps: Any, parent: argparse.ArgumentParser) -> None:
 
 def _check(
     *,
-    boxes: Path,
+    boxes: list[Path],
     classes: list[str],
     scans: Path | None,
     infos: Path | None,
@@ -56,11 +61,12 @@ def _check(
     from ssal3d.fileio import SCHEMA, write_json
     from ssal3d.predictions import read_predictions
 
-    labelled = read_boxes(boxes)
+    labelled = read_boxes(*boxes)
     points: Callable[[str], Any] | None = None
     if scans is not None or infos is not None:
         chosen = {
-            frame.frame_id: frame for frame in choose(frames_of(scans, infos, images, load_dim), list(labelled), boxes)
+            frame.frame_id: frame
+            for frame in choose(frames_of(scans, infos, images, load_dim), list(labelled), boxes[0])
         }
 
         def points_of(frame_id: str) -> Any:

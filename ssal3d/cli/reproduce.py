@@ -7,11 +7,14 @@ Example:
     ssal3d reproduce run table1 --dataset sim --rows 2 --seeds 0
     ssal3d reproduce run benchmark --dataset sim --seeds 0 1 2 --jobs 2
     ssal3d reproduce show benchmark --dataset sim --figure benchmark.png
+    ssal3d reproduce run table6 --seeds 0 1 2
+    ssal3d reproduce show fig7 --seeds 0 1 2 --figure fig7.png
 """
 
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from ssal3d.cli.arguments import Words, make_parser
 from ssal3d.errors import UserError, command
@@ -23,8 +26,12 @@ def main(argv: Words = None) -> None:
     """List, run or show a table."""
     parser = make_parser('reproduce', __doc__)
     parser.add_argument('action', choices=('list', 'run', 'show', 'config'), help='config prints the config of a row')
-    parser.add_argument('table', help='table1, table3, table4, table5, table7 or benchmark')
-    parser.add_argument('--dataset', choices=('sim', 'kitti'), default='sim', help='simulated streets, or KITTI')
+    parser.add_argument('table', help='table1 to table8, fig6, fig7, benchmark or scores')
+    parser.add_argument(
+        '--dataset',
+        help='kitti, waymo, or a simulation: sim instead of KITTI, sim-360 or sim-360-pvrcnn instead of Waymo (default: '
+        'sim or sim-360)',
+    )
     parser.add_argument('--rows', type=int, nargs='+', default=(), help='numbers of rows (default: all)')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='seeds to run or show (default: 0)')
     parser.add_argument('--jobs', type=int, help='experiments side by side (default: one per GPU, or per core without)')
@@ -38,12 +45,14 @@ def main(argv: Words = None) -> None:
 
 def _list(arguments: argparse.Namespace) -> None:
     from ssal3d.reproduce import read_rows
+    from ssal3d.reproduce.data_sets import metrics_of
     from ssal3d.reproduce.rows import TITLES
-    from ssal3d.reproduce.table import METRICS, printed
+    from ssal3d.reproduce.table import printed, short
 
     rows = read_rows(arguments.table, arguments.rows)
-    names = [f'{metric.split("_")[0]} (paper)' for metric in METRICS]
-    table = [(row.number, row.label, row.experiment, *printed(row)) for row in rows]
+    metrics = metrics_of(rows[0].table, _data_set(arguments))
+    names = [f'{short(metric)} (paper)' for metric in metrics]
+    table = [(row.number, row.label, row.experiment, *printed(row, metrics)) for row in rows]
     print_table(TITLES[rows[0].table], ('', 'row', 'experiment', *names), table)
 
 
@@ -59,15 +68,18 @@ def _run(arguments: argparse.Namespace) -> None:
     from ssal3d.reproduce.results import collect, merge
 
     experiments = _experiments(arguments)
+    if not experiments:
+        raise UserError(f'no row of {arguments.table} can be trained; choose another --dataset')
+    data = experiments[0].data
     todo = [experiment for experiment in experiments if not is_finished(experiment)]
     console.print(f'{len(todo)} of {len(experiments)} experiments to run', highlight=False)
-    places = {seed: prepare(arguments.dataset, _work_dir(arguments) / 'sim', seed) for seed in {e.seed for e in todo}}
+    places = {seed: prepare(data.frames, _work_dir(arguments) / data.frames, seed) for seed in {e.seed for e in todo}}
     jobs = Jobs(
         todo,
         lambda experiment: [*places[experiment.seed], *arguments.cfg_options],
         arguments.jobs or _usual_jobs(),
         lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
-        lambda: merge(_results(arguments), collect(arguments.dataset, experiments)),
+        lambda: merge(_results(arguments), collect(data.name, experiments)),
     )
     failed = jobs.run()
     _show(arguments)
@@ -77,18 +89,22 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _show(arguments: argparse.Namespace) -> None:
     from ssal3d.reproduce import read_rows, table
+    from ssal3d.reproduce.data_sets import metrics_of, unit_of
+    from ssal3d.reproduce.figures import draw
     from ssal3d.reproduce.results import collect, merge
     from ssal3d.reproduce.rows import TITLES
 
-    rows = read_rows(arguments.table, arguments.rows)
-    found = merge(_results(arguments), collect(arguments.dataset, _experiments(arguments)))
-    shown = table.lines(rows, found, arguments.dataset)
-    title = f'{TITLES[rows[0].table]}: 3D AP (R40, moderate, %), mean ± half the 95 % interval over seeds'
-    print_table(title, table.header(), table.body(shown))
-    if arguments.dataset == 'sim':
-        console.print('ours: simulated streets, a small detector; the paper: KITTI, PV-RCNN', highlight=False)
+    rows, experiments = read_rows(arguments.table, arguments.rows), _experiments(arguments)
+    name, data = rows[0].table, _data_set(arguments)
+    metrics = metrics_of(name, data)
+    found = merge(_results(arguments), collect(data.name, experiments))
+    shown = table.lines(rows, found, data.name, metrics)
+    title = f'{TITLES[name]}: {unit_of(name, data)}, mean ± half the 95 % interval over seeds'
+    print_table(title, table.header(metrics), table.body(shown, metrics))
+    if data.about:
+        console.print(data.about, highlight=False)
     if arguments.figure:
-        table.draw(shown, Path(arguments.figure))
+        draw(shown, Path(arguments.figure), metrics)
 
 
 _ACTIONS = {'list': _list, 'config': _config, 'run': _run, 'show': _show}
@@ -99,14 +115,26 @@ def _experiments(arguments: argparse.Namespace) -> list:
     from ssal3d.reproduce import read_rows
     from ssal3d.reproduce.experiments import Experiment
 
-    base = f'ssal3d::paper/{arguments.dataset}.py'
-    root = _work_dir(arguments) / arguments.dataset
+    rows, data = read_rows(arguments.table, arguments.rows), _data_set(arguments)
+    for row in rows:
+        if lacking := data.lacks(row):
+            note = f'row {row.number}, {row.label}: left out, {lacking} needs a detector with two stages'
+            console.print(note, highlight=False, markup=False, soft_wrap=True)
+    rows = [row for row in rows if not data.lacks(row)]
+    root = _work_dir(arguments) / data.name
     found: dict = {}
     for seed in arguments.seeds:
-        for row in read_rows(arguments.table, arguments.rows):
+        for row in rows:
             folder = root / f'seed_{seed}' / row.experiment
-            found.setdefault(folder, Experiment(row, seed, folder, base))
+            found.setdefault(folder, Experiment(row, seed, folder, data))
     return list(found.values())
+
+
+def _data_set(arguments: argparse.Namespace) -> Any:
+    from ssal3d.reproduce import read_rows
+    from ssal3d.reproduce.data_sets import data_set
+
+    return data_set(arguments.dataset, read_rows(arguments.table, arguments.rows)[0].table)
 
 
 def _work_dir(arguments: argparse.Namespace) -> Path:

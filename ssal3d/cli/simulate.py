@@ -1,8 +1,9 @@
-"""Simulate LiDAR frames of streets, labelled, in the official KITTI object layout.
+"""Simulate LiDAR frames of streets, labelled, in the official KITTI object layout; with --preset waymo as Waymo, converted.
 
 Example:
     ssal3d simulate --out data/sim --frames 1200 --seed 0
     ssal3d create-data kitti --root-path data/sim
+    ssal3d simulate --out data/sim_360 --preset waymo --frames 700 --val 300
 """
 
 import argparse
@@ -55,6 +56,8 @@ def main(argv: Words = None) -> None:
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
+    from ssal3d.simulation.drive_writer import simulate_waymo
+    from ssal3d.simulation.presets import sensor_preset
     from ssal3d.simulation.writer import simulate_kitti
 
     out = _required(arguments.out, '--out')
@@ -63,18 +66,19 @@ def _simulate(arguments: argparse.Namespace) -> None:
         if not 0 <= arguments.val_share < 1:
             raise UserError(f'--val-share: found {arguments.val_share}, expected 0 or more and less than 1')
         val = round(arguments.frames * arguments.val_share)
-    summary = simulate_kitti(
-        out,
-        arguments.frames,
-        arguments.seed,
-        preset=arguments.preset,
-        val=val,
-        planes=not arguments.no_planes,
-        workers=arguments.workers,
-    )
+    how = {'preset': arguments.preset, 'val': val, 'workers': arguments.workers}
+    if sensor_preset(arguments.preset).layout == 'waymo':
+        _print_summary(simulate_waymo(out, arguments.frames, arguments.seed, **how))
+        name = 'ssal3d::ssal/pvrcnn_waymo.py'
+        _print_next(f'{as_called("ssal3d train")} {name} --cfg-options data_root={shlex.quote(str(out))}')
+        return
+    summary = simulate_kitti(out, arguments.frames, arguments.seed, planes=not arguments.no_planes, **how)
     _print_summary(summary)
-    convert = f'{as_called("ssal3d create-data")} kitti --root-path {shlex.quote(str(out))}'
-    console.print(f'next: {convert}', highlight=False, markup=False, soft_wrap=True)
+    _print_next(f'{as_called("ssal3d create-data")} kitti --root-path {shlex.quote(str(out))}')
+
+
+def _print_next(command: str) -> None:
+    console.print(f'next: {command}', highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
@@ -91,14 +95,23 @@ def _print_summary(summary: dict[str, Any]) -> None:
 
 
 def _picture(arguments: argparse.Namespace) -> None:
-    from ssal3d.simulation.frame import simulate_frame
-    from ssal3d.simulation.picture import write_picture
+    from ssal3d.simulation.presets import sensor_preset
 
     if arguments.frame < 0 or arguments.seed < 0:
         raise UserError(f'--frame and --seed: found {arguments.frame} and {arguments.seed}, expected numbers >= 0')
-    frame = simulate_frame(arguments.seed, arguments.frame, arguments.preset)
-    title = f'frame {arguments.frame}, seed {arguments.seed}, preset {arguments.preset}: {frame.style}'
-    write_picture(arguments.picture, frame, title)
+    title = f'frame {arguments.frame}, seed {arguments.seed}, preset {arguments.preset}'
+    if sensor_preset(arguments.preset).layout == 'waymo':
+        from ssal3d.simulation.drive_frame import simulate_drive_frame
+        from ssal3d.simulation.drive_picture import write_drive_picture
+
+        drive = simulate_drive_frame(arguments.seed, arguments.frame, arguments.preset)
+        write_drive_picture(arguments.picture, drive, f'{title}: {drive.style}')
+    else:
+        from ssal3d.simulation.frame import simulate_frame
+        from ssal3d.simulation.picture import write_picture
+
+        frame = simulate_frame(arguments.seed, arguments.frame, arguments.preset)
+        write_picture(arguments.picture, frame, f'{title}: {frame.style}')
     console.print(f'wrote {arguments.picture}', highlight=False, soft_wrap=True)
 
 

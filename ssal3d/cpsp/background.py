@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ssal3d.bank.cutting import FrameCut, cut_frame, new_objects, pasted_annotations
 from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT
 from ssal3d.cpsp.confidence import uncertainty
-from ssal3d.cpsp.refine import Detections, Refinement, refine
+from ssal3d.cpsp.refine import Refinement, UncertainBoxes, refine
 from ssal3d.cpsp.settings import CPSPSettings
 from ssal3d.ops.boxes import bev_iou
 from ssal3d.ops.membership import points_of_boxes
@@ -136,8 +136,8 @@ def _joined(*parts: NDArray) -> NDArray:
     return rows
 
 
-def _detections(rows: NDArray, settings: CPSPSettings) -> Detections:
-    return Detections(rows['box'], rows['label'], uncertainty(rows['score'], settings.measure))
+def _detections(rows: NDArray, settings: CPSPSettings) -> UncertainBoxes:
+    return UncertainBoxes(rows['box'], rows['label'], uncertainty(rows['score'], settings.measure))
 
 
 def _touches(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -12,8 +12,10 @@ from ssal3d.ops.kernel import kernel
 KEEP, REPLACE, DELETE, DUPLICATE = range(4)
 
 
-class Detections(NamedTuple):
-    """Boxes of a frame: bank objects or predictions.
+class UncertainBoxes(NamedTuple):
+    """Boxes of a frame, of which uncertainty is what decides: bank objects or predictions.
+
+    The kernels take the columns as they are.
 
     Attributes:
         boxes: ``(K, 7)`` boxes.
@@ -79,9 +81,9 @@ class Refinement(NamedTuple):
 
 
 def refine(
-    bank: Detections,
+    bank: UncertainBoxes,
     miss: NDArray[np.uint8],
-    predictions: Detections,
+    predictions: UncertainBoxes,
     confident: NDArray[np.bool_],
     has_points: NDArray[np.bool_],
     settings: CPSPSettings,
@@ -105,9 +107,9 @@ def refine(
     return Refinement(*_refine(_typed(bank), miss.astype(np.uint8), _typed(predictions), confident, has_points, rules))
 
 
-def _typed(detections: Detections) -> Detections:
+def _typed(detections: UncertainBoxes) -> UncertainBoxes:
     """Give the kernel the same types every time."""
-    return Detections(
+    return UncertainBoxes(
         np.ascontiguousarray(detections.boxes, dtype=np.float64).reshape(-1, 7),
         np.ascontiguousarray(detections.labels, dtype=np.int64),
         np.ascontiguousarray(detections.uncertainty, dtype=np.float64),
@@ -176,5 +178,5 @@ def _is_duplicate(b: Any, partner: Any, quality: Any, uncertainty: Any) -> Any:
 
 
 def _warm_up() -> None:
-    nothing = Detections(np.zeros((0, 7)), np.zeros(0, np.int64), np.zeros(0))
+    nothing = UncertainBoxes(np.zeros((0, 7)), np.zeros(0, np.int64), np.zeros(0))
     refine(nothing, np.zeros(0, np.uint8), nothing, np.zeros(0, np.bool_), np.zeros(0, np.bool_), CPSPSettings())

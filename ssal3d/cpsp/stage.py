@@ -30,7 +30,7 @@ class CPSPStage(SupervisedStage):
         pseudo_ratio: Share of samples that are pseudo-scenes.
         interval: Epochs between two refreshes of the box bank.
         false_positives: Likely false positives to paste into a pseudo-scene; one number for every class, or by class name.
-        cpsp: Settings of confidence, refinement and backgrounds (see `ssal3d.cpsp.settings`).
+        bank: Settings of the box bank: confidence, refinement and backgrounds (see `ssal3d.cpsp.settings`).
         **kwargs: As for `SupervisedStage`.
     """
 
@@ -41,14 +41,14 @@ class CPSPStage(SupervisedStage):
         pseudo_ratio: float = 0.8,
         interval: int = 10,
         false_positives: int | Mapping[str, int] | None = None,
-        cpsp: Mapping[str, Any] | None = None,
+        bank: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.pseudo_ratio = pseudo_ratio
         self.interval = interval
         self.false_positives = false_positives or {}
-        self.cpsp = dict({} if self.false_positives else {'fp_source': 'none'}, **(cpsp or {}))
+        self.bank = dict({} if self.false_positives else {'fp_source': 'none'}, **(bank or {}))
 
     def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
         """Return the data set config: labelled frames mixed with pseudo-scenes."""
@@ -74,10 +74,10 @@ class CPSPStage(SupervisedStage):
                 bank=bank_of(inputs),
                 labelled=labelled_frames(config, inputs),
                 unlabelled=pool_view(config, inputs),
-                initial_predictions=str(inputs.predictions) if inputs.predictions else None,
+                initial_predictions=str(inputs.pool_predictions) if inputs.pool_predictions else None,
                 interval=self.interval,
-                settings=self.cpsp,
-                prediction=dict(inputs.prediction),
+                settings=self.bank,
+                prediction=dict(inputs.pool_dataloader),
             )
         ]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mmdet3d.datasets import Det3DDataset, KittiDataset, WaymoDataset
 
-from ssal3d.data.boxes import lidar_boxes
+from ssal3d.data.boxes import to_lidar_boxes
 from ssal3d.data.infos import frame_ids, read_infos
 from ssal3d.data.kitti_format import require_kitti
 from ssal3d.data.scans import check_scan_size
@@ -78,9 +78,9 @@ def lidar_annotations(dataset: Det3DDataset, info: dict[str, Any]) -> dict[str, 
     """
     columns = Det3DDataset.parse_ann_info(dataset, info)
     if columns is None:
-        return {'gt_bboxes_3d': lidar_boxes(np.zeros((0, 7))), 'gt_labels_3d': np.zeros(0, dtype=np.int64)}
+        return {'gt_bboxes_3d': to_lidar_boxes(np.zeros((0, 7))), 'gt_labels_3d': np.zeros(0, dtype=np.int64)}
     known = dataset._remove_dontcare(columns)
-    return known | {'gt_bboxes_3d': lidar_boxes(known['gt_bboxes_3d'])}
+    return known | {'gt_bboxes_3d': to_lidar_boxes(known['gt_bboxes_3d'])}
 
 
 def check_scans(samples: Iterable[dict[str, Any]], backend_args: dict | None = None) -> None:

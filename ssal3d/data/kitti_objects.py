@@ -6,12 +6,13 @@ Locations are the bottom centre in the rectified camera frame (x right, y down, 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.columns import Columns
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_text
 from ssal3d.spelling import meant_file
@@ -30,7 +31,7 @@ _OCCLUDED = 1  # its column after the name has been cut off
 
 
 @dataclass(frozen=True)
-class KittiObjects:
+class KittiObjects(Columns):
     """N objects as columns.
 
     Attributes:
@@ -54,12 +55,6 @@ class KittiObjects:
     location: Array
     rotation_y: Array
     scores: Array
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, rows: slice | NDArray) -> 'KittiObjects':
-        return KittiObjects(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @property
     def has_image_box(self) -> NDArray[np.bool_]:
@@ -183,9 +178,8 @@ def check_boxes(frames: KittiFrames, sources: Sequence[str | Path], placeholders
 
 def concatenate(frames: Sequence[KittiObjects]) -> KittiFrames:
     """Put the objects of frames behind each other."""
-    some = frames or [parse_objects('', '')]
-    columns = (np.concatenate([getattr(objects, field.name) for objects in some]) for field in fields(KittiObjects))
-    return KittiFrames(KittiObjects(*columns), np.cumsum([0, *map(len, frames)]))
+    objects = KittiObjects.concatenated(frames or [parse_objects('', '')])
+    return KittiFrames(objects, np.cumsum([0, *map(len, frames)]))
 
 
 def format_objects(objects: KittiObjects, decimals: int = 4) -> str:

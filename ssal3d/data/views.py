@@ -18,7 +18,7 @@ from mmengine.registry import DefaultScope
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.frames import check_classes, fill, read_dataset_infos
 from ssal3d.data.infos import check_instances, frame_id, frame_ids, without_annotations
 from ssal3d.data.label_state import LabelState
@@ -188,7 +188,7 @@ class LabelledView(FrameView):
     ) -> tuple[NDArray[np.float32], NDArray[np.str_], NDArray[np.bool_]]:
         """Return boxes, class names and whether a box may be pasted, of every annotated object of a frame."""
         annotations = parser.parse_ann_info(sample)
-        boxes = gravity_centred(annotations['gt_bboxes_3d'])
+        boxes = to_gravity_array(annotations['gt_bboxes_3d'])
         usable = np.asarray(annotations.get('difficulty', np.zeros(len(boxes)))) >= 0
         return boxes, np.array(parser.METAINFO['classes'])[annotations['gt_labels_3d']], usable
 

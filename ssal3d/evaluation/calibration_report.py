@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.columns import Columns
 from ssal3d.errors import UserError
 from ssal3d.evaluation.annotated_boxes import AnnotatedBoxes
 from ssal3d.evaluation.calibration import FIG7_EDGES, d_ece, reliability, scaled
@@ -106,7 +107,7 @@ def summary(by_class: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 
 @dataclass(frozen=True)
-class _Detections:
+class _Detections(Columns):
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     scores: NDArray[np.float64]
@@ -125,13 +126,6 @@ class _Detections:
         right = right_in_frames(pool, truth, thresholds, settings.matching, confident)
         labels, scores = pool.labels[confident].astype(np.int64), pool.scores[confident].astype(np.float64)
         return cls(pool.boxes[confident], labels, scores, right)
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def of_class(self, label: int) -> '_Detections':
-        rows = self.labels == label
-        return _Detections(self.boxes[rows], self.labels[rows], self.scores[rows], self.right[rows])
 
 
 def _check_alike(methods: Mapping[str, FrameDetections]) -> None:
@@ -170,7 +164,7 @@ def _measure(
 ) -> dict[str, Any]:
     by_class = {}
     for label, name in enumerate(classes):
-        ours = found.of_class(label)
+        ours = found[found.labels == label]
         position = scaled(ours.boxes[:, :2], np.array(region[:2]), np.array(region[2:]))
         size = scaled(ours.boxes[:, 3:5], 0.0, np.array(sizes[name]))
         features = np.column_stack((ours.scores, position, size))

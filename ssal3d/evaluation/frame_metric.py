@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from numpy.typing import NDArray
 
-from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.boxes import to_gravity_array
 from ssal3d.evaluation.annotated_frames import AnnotatedFrames
 from ssal3d.log import tell
 
@@ -63,7 +63,7 @@ class FrameMetric(BaseMetric):
             self.results.append(
                 {
                     'frame': Path(sample['lidar_path']).stem if 'lidar_path' in sample else sample['sample_idx'],
-                    'boxes': gravity_centred(predicted['bboxes_3d']),
+                    'boxes': to_gravity_array(predicted['bboxes_3d']),
                     'scores': predicted['scores_3d'].detach().cpu().numpy(),
                     'labels': predicted['labels_3d'].detach().cpu().numpy(),
                 }

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.columns import Columns
 from ssal3d.errors import UserError
 from ssal3d.evaluation.lidar_matching import Array, Matches, Rows, match
 
@@ -29,7 +30,7 @@ _R40 = np.arange(1, 41) / 40
 
 
 @dataclass(frozen=True)
-class FrameBoxes:
+class FrameBoxes(Columns):
     """Boxes of F frames, frame after frame.
 
     Attributes:
@@ -45,11 +46,6 @@ class FrameBoxes:
     frames: Rows
     points: Rows
     scores: Array
-
-    def of_class(self, label: int) -> 'FrameBoxes':
-        """Return the boxes of one class."""
-        rows = np.flatnonzero(self.labels == label)
-        return FrameBoxes(*(getattr(self, name)[rows] for name in ('boxes', 'labels', 'frames', 'points', 'scores')))
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,9 @@ def evaluate_lidar(
     groups = np.arange(frames) if groups is None else np.asarray(groups)
     draws = _draws(groups, settings)
     result: dict[str, Any] = {
-        name: _evaluate_class(truth.of_class(label), detections.of_class(label), name, settings, draws)
+        name: _evaluate_class(
+            truth[truth.labels == label], detections[detections.labels == label], name, settings, draws
+        )
         for label, name in enumerate(classes)
     }
     defined = [result[name] for name in classes if result[name]['objects']]

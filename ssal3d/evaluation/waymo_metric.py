@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from mmdet3d.registry import METRICS
 
+from ssal3d.class_names import TYPE_OF_CLASS
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.evaluation.frame_metric import FrameMetric, Result
 from ssal3d.evaluation.waymo_ap import MEAN, SUMMARY_HEADER, evaluate_waymo, summary
@@ -14,14 +15,6 @@ from ssal3d.evaluation.waymo_objects import TYPES, FrameKey, WaymoObjects, write
 from ssal3d.log import tell
 from ssal3d.ops.polygons import touches_polygons
 
-# By the names that data sets and papers use.
-TYPE_OF_CLASS = {
-    'Car': 'VEHICLE',
-    'Vehicle': 'VEHICLE',
-    'Pedestrian': 'PEDESTRIAN',
-    'Cyclist': 'CYCLIST',
-    'Sign': 'SIGN',
-}
 STOCK_CATEGORIES = {'Car': 0, 'Pedestrian': 1, 'Cyclist': 2}  # of annotation files that MMDetection3D's converter wrote
 
 

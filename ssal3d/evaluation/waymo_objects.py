@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.columns import Columns
 from ssal3d.data.waymo_messages import decode, message_class
 from ssal3d.errors import UserError
 from ssal3d.fileio import atomic_path
@@ -24,7 +25,7 @@ FrameKey = tuple[str, int, int]  # segment, camera (0 without one), time in micr
 
 
 @dataclass(frozen=True)
-class WaymoObjects:
+class WaymoObjects(Columns):
     """N boxes of many frames as columns.
 
     Attributes:
@@ -44,12 +45,6 @@ class WaymoObjects:
     levels: NDArray[np.int32]
     num_points: NDArray[np.int32]
     in_no_label_zone: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __getitem__(self, rows: slice | NDArray) -> 'WaymoObjects':
-        return WaymoObjects(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def counted_truth(objects: WaymoObjects) -> WaymoObjects:
@@ -83,9 +78,7 @@ def read_objects(path: str | Path, frame_numbers: dict[FrameKey, int]) -> WaymoO
     except OSError as error:
         raise UserError(f'{path}: cannot be read ({error.strerror}); check the path') from None
     pieces.append(_columns(b'', frame_numbers, path))  # an empty file has no boxes, but columns
-    objects = WaymoObjects(
-        *(np.concatenate([getattr(p, field.name) for p in pieces]) for field in fields(WaymoObjects))
-    )
+    objects = WaymoObjects.concatenated(pieces)
     _check(objects, frame_numbers, path)
     return objects
 

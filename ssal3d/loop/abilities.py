@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from ssal3d.active.sampler import ActiveSampler
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.loop.chains import plan
+from ssal3d.loop.chains import order_stages
 from ssal3d.loop.querying import build_sampler, settings_of
 from ssal3d.models.extraction import Extraction, check_extraction
 from ssal3d.models.protocol import ABILITIES, lacking
@@ -31,7 +31,7 @@ def check_abilities(config: Config, rounds: Sequence[Mapping[str, Any]], stages:
     for name, stage in stages.items():
         check_stage(name, stage, detector)
     for number, entry in enumerate(rounds, 1):
-        last = stages[plan([entry['pretrain']])[-1].name]
+        last = stages[order_stages([entry['pretrain']])[-1].name]
         queried = detector if last.leaves is None else detector_class(last.leaves)
         check_sampler(build_sampler(config, entry), queried, settings_of(config, entry, number).projection_fields)
 

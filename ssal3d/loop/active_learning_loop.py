@@ -22,7 +22,7 @@ from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import exclusive, file_digest
 from ssal3d.log import tell
 from ssal3d.loop.abilities import check_abilities
-from ssal3d.loop.chains import Chains, Place, plan
+from ssal3d.loop.chains import Chains, StageNode, order_stages
 from ssal3d.loop.digests import neutral, training_content
 from ssal3d.loop.guard import Guard
 from ssal3d.loop.hooks import loop_hooks, without_loop_hooks
@@ -169,7 +169,7 @@ class ActiveLearningLoop(BaseLoop):
     def _begin(self, start: StartFrom, labels: Path) -> TrainedModel:
         """Bring the weights to begin with into the experiment, and measure them where the guard or a round needs it."""
         path = self.work_dir / 'start' / 'detector.pth'
-        name = plan([self.rounds[0]['pretrain']] if self.rounds else self.final)[0].name
+        name = order_stages([self.rounds[0]['pretrain']] if self.rounds else self.final)[0].name
         inputs, stage = StageInputs(path.parent, labels, path, None, self.prediction), self.stages[name]
         config = stage.detector_config(stage.build_config(self.config, inputs))
         measured = self.promotions.guard is not None or start.use == 'model'
@@ -212,9 +212,9 @@ class ActiveLearningLoop(BaseLoop):
 
     def _train_final(self, group: str, labels: Path) -> list[TrainedModel]:
         """Train the final stages on everything that was bought so far."""
-        models = self._train(group, self.final, labels, RandomSampler(), predict_ends=False)
+        models = self._train(group, self.final, labels, RandomSampler(), predict_last=False)
         for model in models:
-            if model.ends:
+            if model.is_last:
                 self.promotions.decide(f'final/{model.stage}', f'{group}/promotion_{model.stage}', [model])
         return models
 
@@ -225,25 +225,25 @@ class ActiveLearningLoop(BaseLoop):
         labels: Path,
         sampler: ActiveSampler,
         projection: Sequence[str] = (),
-        predict_ends: bool = True,
+        predict_last: bool = True,
     ) -> list[TrainedModel]:
         """Train stages one from another; predict the unlabelled pool where a stage, the query or the report needs it.
 
         Only the end of a chain is queried, so only its predictions hold the sampler's columns and the labelled frames.
         """
         models: dict[str, TrainedModel] = {}
-        for place in plan(chains):
+        for place in order_stages(chains):
             previous = models[place.previous] if place.previous else None
             model = models[place.name] = self._stage(group, place, labels, previous or self.start)
-            columns = self._columns_to_predict(group, place, sampler, projection, predict_ends)
+            columns = self._columns_to_predict(group, place, sampler, projection, predict_last)
             if columns is not None:
                 self.predictor.predict_unlabelled(model, sampler, columns)
-            compared = place.ends or (place.previous is None and sampler.uses_reference)
-            if compared and predict_ends:
+            compared = place.is_last or (place.previous is None and sampler.uses_reference)
+            if compared and predict_last:
                 self.predictor.predict_labelled(model, sampler)
         return list(models.values())
 
-    def _stage(self, group: str, place: Place, labels: Path, previous: TrainedModel | None) -> TrainedModel:
+    def _stage(self, group: str, place: StageNode, labels: Path, previous: TrainedModel | None) -> TrainedModel:
         """Train a stage, unless the model to begin with stands for it."""
         stage, name = self.stages[place.name], f'{group}/{place.name}'
         inputs = StageInputs(
@@ -270,17 +270,17 @@ class ActiveLearningLoop(BaseLoop):
             if 'taken_from' in step:
                 write_config(config)  # for reruns by hand: the other experiment's names its own folders
         checkpoint = self.steps.path(step['checkpoint'])
-        return TrainedModel(name, checkpoint, place.ends, inputs, stage.detector_config(config), step['metrics'])
+        return TrainedModel(name, checkpoint, place.is_last, inputs, stage.detector_config(config), step['metrics'])
 
     def _columns_to_predict(
-        self, group: str, place: Place, sampler: ActiveSampler, projection: Sequence[str], predict_ends: bool
+        self, group: str, place: StageNode, sampler: ActiveSampler, projection: Sequence[str], predict_last: bool
     ) -> list[str] | None:
         """Return the columns that somebody reads of a stage's predictions of the pool, None if nobody reads any."""
         readers = [stage for name in place.following if (stage := self.stages[name]).uses_predictions]
-        starts = place.previous is None and not place.ends
+        starts = place.previous is None and not place.is_last
         compared = starts and sampler.uses_reference
         reported = any(hook.wants_predictions(self.runner, group, place) for hook in loop_hooks(self.runner))
-        queried = place.ends and predict_ends
+        queried = place.is_last and predict_last
         if not (readers or compared or reported or queried):
             return None
         columns = [*(sampler.reference_fields if compared else ()), *(sampler.required_fields if queried else ())]
@@ -312,19 +312,19 @@ class ActiveLearningLoop(BaseLoop):
 
     def _sampler(self, entry: Mapping[str, Any]) -> ActiveSampler:
         """Return the sampler of a round, which looks at a second model only if it does so after the round's last stage."""
-        sampler, last = build_sampler(self.config, entry), plan([entry['pretrain']])[-1]
+        sampler, last = build_sampler(self.config, entry), order_stages([entry['pretrain']])[-1]
         sampler.uses_reference = sampler.reads_reference(type(self.stages[last.name]).__name__)
         return sampler
 
     def _stage_reads(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
         """Return what the training of a stage depends on."""
         folders = {inputs.work_dir: '<stage>'}
-        if inputs.predictions:
-            folders[inputs.predictions] = '<predictions>'
+        if inputs.pool_predictions:
+            folders[inputs.pool_predictions] = '<predictions>'
         return {
             'training': training_content(config, folders),
             'weights': file_digest(inputs.load_from) if inputs.load_from else None,
-            'predictions': digest_of_folder(inputs.predictions) if inputs.predictions else None,
+            'predictions': digest_of_folder(inputs.pool_predictions) if inputs.pool_predictions else None,
         }
 
     def _query_reads(
@@ -361,7 +361,7 @@ class ActiveLearningLoop(BaseLoop):
         configs = self.config.get('stages', {})
         stages = {}
         for chains in (*([entry['pretrain']] for entry in self.rounds), self.final):
-            for place in plan(chains):
+            for place in order_stages(chains):
                 if place.name not in configs:
                     raise unknown_name('stage', place.name, list(configs))
                 stages[place.name] = STAGES.build(dict(configs[place.name]))

@@ -10,23 +10,23 @@ Chains = Sequence[str] | Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Place:
+class StageNode:
     """A stage among others.
 
     Attributes:
         name: Name of the stage.
         previous: The stage whose weights it starts from; None for random weights.
         following: The stages that start from its weights.
-        ends: Whether a chain ends with it.
+        is_last: Whether a chain ends with it.
     """
 
     name: str
     previous: str | None
     following: tuple[str, ...]
-    ends: bool
+    is_last: bool
 
 
-def plan(chains: Chains) -> list[Place]:
+def order_stages(chains: Chains) -> list[StageNode]:
     """Return every stage once, after the one that it starts from.
 
     Args:
@@ -35,7 +35,7 @@ def plan(chains: Chains) -> list[Place]:
     Raises:
         UserError: If a stage would start from two different ones, or a chain is not a list of names.
 
-    >>> [(place.name, place.previous) for place in plan([['supervised', 'final_cpsp'], ['supervised', 'nal']])]
+    >>> [(place.name, place.previous) for place in order_stages([['supervised', 'final_cpsp'], ['supervised', 'nal']])]
     [('supervised', None), ('final_cpsp', 'supervised'), ('nal', 'supervised')]
     """
     each = as_chains(chains)
@@ -50,7 +50,7 @@ def plan(chains: Chains) -> list[Place]:
                 )
     following = {name: tuple(other for other in previous if previous[other] == name) for name in previous}
     ends = {chain[-1] for chain in each}
-    return [Place(name, before, following[name], name in ends) for name, before in previous.items()]
+    return [StageNode(name, before, following[name], name in ends) for name, before in previous.items()]
 
 
 def as_chains(chains: Chains) -> list[list[str]]:

@@ -13,7 +13,7 @@ from ssal3d.annotation.provenance import Export
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import read_text, sha256
-from ssal3d.options import in_range, one_of
+from ssal3d.options import check_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ANNOTATORS
 
@@ -70,7 +70,7 @@ class FileAnnotator:
         for name in self.prelabels or {}:
             if name not in PRELABELS:
                 raise unknown_name('option of prelabels', name, list(PRELABELS))
-        self.wait_for = in_range('wait_for', wait_for, high=1)
+        self.wait_for = check_range('wait_for', wait_for, high=1)
         if self.wait_for == 0:
             raise UserError('wait_for: found 0, expected more: without a labelled frame there is nothing to learn')
         self.class_map = dict(class_map or {})

@@ -12,7 +12,7 @@ import torch
 from mmdet3d.registry import METRICS
 from mmengine.config import Config
 
-from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.infos import frame_id
 from ssal3d.data.label_state import LabelState
 from ssal3d.data.views import FrameView
@@ -21,7 +21,7 @@ from ssal3d.predictions import read_predictions
 from ssal3d.stages.supervised import FrameBoxes
 
 
-class RevealedView(FrameView):
+class HeldOutView(FrameView):
     """The frames that nobody labelled, with their annotations.
 
     Args:
@@ -80,12 +80,12 @@ def measure_pseudo_labels(
         ``number``; ``right``, % of them that overlap an annotated box of the class (BEV IoU above 0.5); ``covered``, %
         of the annotated boxes that one of them overlaps; None of nothing.
     """
-    view = RevealedView(config.pool_dataset.to_dict() | {'pipeline': []}, state)
+    view = HeldOutView(config.pool_dataset.to_dict() | {'pipeline': []}, state)
     truth: FrameBoxes = {}
     for index, name in enumerate(view.frame_ids):
         annotations = view.get_data_info(index)['ann_info']
         labels = np.asarray(annotations['gt_labels_3d'])
-        truth[name] = gravity_centred(annotations['gt_bboxes_3d'])[labels >= 0], labels[labels >= 0]
+        truth[name] = to_gravity_array(annotations['gt_bboxes_3d'])[labels >= 0], labels[labels >= 0]
     classes = config.pool_dataset.metainfo['classes']
     return {stage: compare_boxes(boxes, truth, classes) for stage, boxes in found.items()}
 

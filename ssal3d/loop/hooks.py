@@ -10,7 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ssal3d.active.query.query_file import Query
-from ssal3d.loop.chains import Place
+from ssal3d.loop.chains import StageNode
 from ssal3d.loop.trained_model import TrainedModel
 
 
@@ -72,7 +72,7 @@ class LoopHook(Hook):
             models: All models in the order of their training.
         """
 
-    def wants_predictions(self, runner: Runner, group: str, place: Place) -> bool:
+    def wants_predictions(self, runner: Runner, group: str, place: StageNode) -> bool:
         """Return whether the hook will read a stage's predictions of the unlabelled pool.
 
         Args:

@@ -58,7 +58,7 @@ class Predictor:
             model: The model; its ``labelled`` are set.
             sampler: Who reads them.
         """
-        if sampler.uses_labelled or (model.ends and sampler.needs_labelled) or self.score_calibration is not None:
+        if sampler.uses_labelled or (model.is_last and sampler.needs_labelled) or self.score_calibration is not None:
             view = labelled_test_view(model.config, model.inputs)
             model.labelled = self._predict(model, view, sampler, sampler.labelled_fields, 'labelled')
 

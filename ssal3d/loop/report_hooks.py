@@ -13,7 +13,7 @@ from ssal3d.active.query.query_file import Query
 from ssal3d.data.label_state import LabelState
 from ssal3d.log import tell
 from ssal3d.loop.card import write_card
-from ssal3d.loop.chains import Place
+from ssal3d.loop.chains import StageNode
 from ssal3d.loop.held_out import measure_predictions, measure_pseudo_labels
 from ssal3d.loop.hooks import LoopHook
 from ssal3d.loop.story import tell_query
@@ -63,15 +63,15 @@ class HeldOutReportHook(LoopHook):
     it with ``train_cfg = dict(held_out_report=True)``.
     """
 
-    def wants_predictions(self, runner: Runner, group: str, place: Place) -> bool:
+    def wants_predictions(self, runner: Runner, group: str, place: StageNode) -> bool:
         """Return whether a stage is the first one or ends a final chain."""
         first = 'round_1' if runner.train_loop.rounds else 'final'
-        return (group == first and place.previous is None) or (_is_final(group) and place.ends)
+        return (group == first and place.previous is None) or (_is_final(group) and place.is_last)
 
     def after_experiment(self, runner: Runner, labels: Path, models: Sequence[TrainedModel]) -> None:
         """Print the tables and add ``held_out`` and ``pseudo_labels`` to ``metrics.json``."""
         loop = runner.train_loop
-        shown = [*models[:1], *(model for model in models if model.ends and _is_final(model.group))]
+        shown = [*models[:1], *(model for model in models if model.is_last and _is_final(model.group))]
         measured = {model.name: model for model in shown}
         found = {}
         for name, model in measured.items():  # in every process: a stage may share the frames among them

@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ssal3d.class_names import TYPE_OF_CLASS
 from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import SCHEMA, read_json, write_json
 from ssal3d.loop.guard import promotion_line
@@ -15,7 +16,9 @@ from ssal3d.terminal import console, print_table
 
 METRICS = 'metrics.json'
 # What each metric's table shows, by the prefix of its keys: title, and the end of the keys by the name of the column.
+_WAYMO = 'waymo'  # its keys name types, and its values are shares
 SHOWN = {
+    _WAYMO: ('AP and APH (level 2, %)', {'AP': 'L2_AP', 'APH': 'L2_APH'}),
     'kitti': ('AP (R40, moderate, %)', {'bev': 'bev_R40_moderate', '3d': '3d_R40_moderate'}),
     'lidar': ('AP (%) by centre distance and by 3D overlap', {'centre': 'centre', '3d': '3d'}),
 }
@@ -87,7 +90,7 @@ def learning_curve(models: Sequence[TrainedModel]) -> list[dict[str, Any]]:
     Args:
         models: What was trained.
     """
-    final = [model for model in models if model.ends and model.group.partition('_')[0] == 'final']
+    final = [model for model in models if model.is_last and model.group.partition('_')[0] == 'final']
     if len({model.group for model in final}) < 2:
         return []
     states = {model.name: LabelState.read(model.inputs.labels) for model in final}
@@ -144,4 +147,7 @@ def _shown(metrics: Iterable[Mapping[str, float]]) -> tuple[str, Mapping[str, st
 
 def _row(metrics: Mapping[str, float], names: Sequence[str], shown: Mapping[str, str]) -> list[float | None]:
     flat = {key.rpartition('/')[2]: value for key, value in metrics.items()}
+    if shown is SHOWN[_WAYMO][1]:
+        flat = {key: 100 * value for key, value in flat.items()}
+        names = [TYPE_OF_CLASS.get(name, name) for name in names]
     return [flat.get(f'{name}_{metric}') for metric in shown.values() for name in names]

@@ -17,7 +17,7 @@ class TrainedModel:
     Attributes:
         name: Step of the journal, e.g. ``'round_1/normal'``.
         checkpoint: Its last checkpoint.
-        ends: Whether a chain of stages ends with it.
+        is_last: Whether a chain of stages ends with it.
         inputs: What the stage was given.
         config: The config with which it predicts.
         metrics: Its metrics on the val split by key.
@@ -28,7 +28,7 @@ class TrainedModel:
 
     name: str
     checkpoint: Path
-    ends: bool
+    is_last: bool
     inputs: StageInputs
     config: Config
     metrics: Mapping[str, float] = field(default_factory=dict)

@@ -12,10 +12,10 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssal3d.models.protocol import FIRST_STAGE_ONLY, NEGATIVE_IGNORED, FrameOutput
+from ssal3d.models.protocol import FIRST_STAGE_ONLY, IGNORE_NEGATIVES, FrameOutput
 from ssal3d.ops.rois import stack_rois
 
-POSITIVE_ROI_IOU = 0.75  # with `positives_only`, scores are learnt from RoIs above it
+POSITIVE_ROI_IOU = 0.75  # with `ignore_negatives`, scores are learnt from RoIs above it
 
 
 def frame_outputs(detector: Any, inputs: dict[str, Any], samples: Sequence[Any]) -> list[FrameOutput]:
@@ -25,7 +25,7 @@ def frame_outputs(detector: Any, inputs: dict[str, Any], samples: Sequence[Any])
         detector: PV-RCNN.
         inputs: Points and voxels of B frames.
         samples: B data samples. ``gt_instances_3d`` may hold ``weights`` (G,) per box; the metainfo key
-            ``positives_only`` leaves everything that is not near a box out of the losses. Frames without
+            ``ignore_negatives`` leaves everything that is not near a box out of the losses. Frames without
             ``gt_instances_3d`` have no losses, and the RoIs of the test settings. The last frames may have the key
             ``first_stage_only``: they have no RoIs, and do not enter the statistics of the second stage.
     """
@@ -114,7 +114,7 @@ def _labels_of(result: Any) -> Tensor:
 def _point_loss(head: Any, predicted: Tensor, keypoints: Tensor, truth: InstanceData, meta: dict) -> dict[str, Tensor]:
     points = torch.cat((torch.zeros_like(keypoints[:, :1]), keypoints[:, 1:]), 1)
     targets = head.get_targets(points, [truth])
-    if meta.get(NEGATIVE_IGNORED):
+    if meta.get(IGNORE_NEGATIVES):
         targets['seg_targets'] = torch.where(targets['seg_targets'] > 0, targets['seg_targets'], -1)
     return head.loss({'seg_preds': predicted}, targets)
 
@@ -130,7 +130,7 @@ def _roi_targets(head: Any, result: Any, truth: InstanceData, meta: dict) -> lis
         best, nearest = overlaps.max(1)
         own = torch.where(best > 0, weights.to(best)[nearest], torch.ones_like(best))
         label_weights, box_weights = label_weights * own, box_weights * own
-    if meta.get(NEGATIVE_IGNORED):
+    if meta.get(IGNORE_NEGATIVES):
         label_weights = label_weights * (result.iou > POSITIVE_ROI_IOU)
     targets[4], targets[5] = label_weights, box_weights
     return targets
@@ -147,7 +147,7 @@ class WeightedAnchorTargets:
         Args:
             anchor_list: Anchors of each frame.
             batch_gt_instances_3d: Boxes of each frame, perhaps with ``weights``.
-            batch_input_metas: Metainfo of each frame, perhaps with ``positives_only``.
+            batch_input_metas: Metainfo of each frame, perhaps with ``ignore_negatives``.
             **kwargs: As in the stock head.
         """
         stock = super().anchor_target_3d
@@ -158,7 +158,7 @@ class WeightedAnchorTargets:
 def weighted_anchor_targets(
     head: Any, anchors: Sequence[Tensor], truths: Sequence[InstanceData], metas: Sequence[dict], targets: tuple
 ) -> tuple:
-    """Apply the weights of boxes and ``positives_only`` to the RPN's targets.
+    """Apply the weights of boxes and ``ignore_negatives`` to the RPN's targets.
 
     A positive anchor belongs to the box that its own regression target decodes to, so nothing has to be known about
     the assigner. Direction targets keep their weight.
@@ -181,6 +181,6 @@ def weighted_anchor_targets(
             own = weights.to(found)[torch.cdist(found[:, :6], boxes[:, :6]).argmin(1)]
             label_weights[frame][positive] *= own
             box_weights[frame][positive] *= own[:, None]
-        if meta.get(NEGATIVE_IGNORED):
+        if meta.get(IGNORE_NEGATIVES):
             label_weights[frame][~positive] = 0
     return targets

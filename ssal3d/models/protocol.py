@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ssal3d.models.extraction import Extraction
 
-NEGATIVE_IGNORED = 'positives_only'  # metainfo key: nothing is learnt from what is not labelled in the frame
+IGNORE_NEGATIVES = 'ignore_negatives'  # metainfo key: nothing is learnt from what is not labelled in the frame
 FIRST_STAGE_ONLY = 'first_stage_only'  # metainfo key: nobody reads what the second stage says about the frame
 
 FRAME_LOSSES = 'frame_losses'
@@ -132,7 +132,7 @@ class FrameTeacher(Protocol):
         Args:
             inputs: Points and voxels of B frames.
             samples: B data samples. ``gt_instances_3d`` may hold ``weights`` (G,) per box; the metainfo key
-                ``positives_only`` leaves everything that is not near a box out of the losses. Frames without
+                ``ignore_negatives`` leaves everything that is not near a box out of the losses. Frames without
                 ``gt_instances_3d`` have no losses. The last frames may have the key ``first_stage_only``: nobody reads
                 what a second stage says about them.
         """

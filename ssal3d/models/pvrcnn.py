@@ -17,7 +17,7 @@ from mmdet3d.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ssal3d.data.boxes import raised
+from ssal3d.data.boxes import bottom_to_gravity
 from ssal3d.models.class_quality import ClassQuality, aligned_iou_3d
 from ssal3d.models.extraction import Extraction
 from ssal3d.models.fast_layers import FastPartA2RPNHead, use_fast_layers
@@ -195,7 +195,7 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         assert self.class_quality is not None
         self.class_quality.update(
             outputs['bbox_scores'][rows].sigmoid().amax(-1),
-            aligned_iou_3d(raised(decoded), raised(truth)),
+            aligned_iou_3d(bottom_to_gravity(decoded), bottom_to_gravity(truth)),
             torch.cat([result.pos_gt_labels for result in sampling_results]),
         )
 

@@ -18,7 +18,7 @@ from mmengine.dist import all_reduce_dict, get_dist_info
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.label_state import pool_digest
 from ssal3d.distributed import barrier, from_rank_0
 from ssal3d.errors import UserError
@@ -226,7 +226,7 @@ def _columns(network: Any, sample: Any, view: Any, position: int, fields: Sequen
     """Return the contract's columns of one predicted frame that come from the model."""
     instances = sample.pred_instances_3d
     values = {
-        'bboxes_3d': gravity_centred(instances.bboxes_3d),
+        'bboxes_3d': to_gravity_array(instances.bboxes_3d),
         'scores_3d': _numpy(instances.scores_3d).clip(0, 1),
         'labels_3d': _numpy(instances.labels_3d),
     }

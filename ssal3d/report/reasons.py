@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.detections import Detections
 from ssal3d.active.functional import Limits, binary_entropy, frame_mean
 from ssal3d.active.functional.collaborative_greedy import Relaxation
 from ssal3d.active.query.query_file import Query, SelectedFrame
 from ssal3d.active.query.selection import aligned_reference, unlabelled_part
-from ssal3d.active.sampler import ActiveSampler
+from ssal3d.active.sampler import ActiveSampler, Detections
 from ssal3d.active.samplers.cal import CALSampler
 from ssal3d.class_names import per_class
 from ssal3d.data.label_state import LabelState

@@ -1,42 +1,52 @@
-"""The frames of a table: simulated streets, a pool per seed and one set to measure on; or KITTI, converted by its user."""
+"""The frames of a table: simulated, a pool per seed and one set to measure on; or real ones, converted by their user."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ssal3d.errors import UserError
 
-POOL, VAL = 2000, 3000  # frames
 VAL_SEED = 900  # of no pool
 OTHERS = 20  # frames of a simulation's other split, which nobody reads
+SIMULATED = {  # frames of a pool and to measure on, words that choose the preset, annotation file
+    'sim': (2000, 3000, (), 'kitti_infos_val.pkl'),
+    'sim-360': (400, 200, ('--preset', 'waymo'), 'waymo_infos_val.pkl'),  # drives of ten frames each
+}
+REAL = {  # environment variable with the folder, its usual name, the annotation file
+    'kitti': ('SSAL3D_KITTI', 'data/kitti', 'kitti_infos_train.pkl'),
+    'waymo': ('SSAL3D_WAYMO', 'data/waymo', 'waymo_infos_train.pkl'),
+}
 
 
 def prepare(dataset: str, root: Path, seed: int) -> list[str]:
     """Bring the frames of a seed into place, and return what a training must be told of them.
 
     Args:
-        dataset: ``'sim'`` or ``'kitti'``.
-        root: Folder of simulations.
+        dataset: Name of a `DataSet`.
+        root: Folder of its simulations.
         seed: The seed, which is also that of the pool.
 
     Returns:
         Changes to the config, ``KEY=VALUE``.
 
     Raises:
-        UserError: If KITTI is not there.
+        UserError: If the real data are not there.
     """
-    if dataset == 'kitti':
-        folder = Path(os.environ.get('SSAL3D_KITTI', 'data/kitti'))
-        if not (folder / 'kitti_infos_train.pkl').exists():
+    if dataset in REAL:
+        variable, usual, file = REAL[dataset]
+        folder = Path(os.environ.get(variable, usual))
+        if not (folder / file).exists():
             raise UserError(
-                f'{folder}: found no kitti_infos_train.pkl; convert KITTI with `ssal3d create-data kitti`, and name the '
-                'folder in SSAL3D_KITTI'
+                f'{folder}: found no {file}; convert the data with `ssal3d create-data {dataset}`, and name the '
+                f'folder in {variable}'
             )
         return []
-    val = simulate(root / 'val', VAL + OTHERS, VAL, VAL_SEED)
-    pool = simulate(root / f'pool_{seed}', POOL + OTHERS, OTHERS, seed)
-    annotations = val / 'kitti_infos_val.pkl'
+    pool_frames, val_frames, preset, name = SIMULATED[dataset]
+    val = simulate(root / 'val', val_frames + OTHERS, val_frames, VAL_SEED, preset)
+    pool = simulate(root / f'pool_{seed}', pool_frames + OTHERS, OTHERS, seed, preset)
+    annotations = val / name
     return [
         f'data_root={pool}',
         *(f'{name}_dataloader.dataset.data_root={val}' for name in ('val', 'test')),
@@ -44,7 +54,7 @@ def prepare(dataset: str, root: Path, seed: int) -> list[str]:
     ]
 
 
-def simulate(folder: Path, frames: int, val: int, seed: int) -> Path:
+def simulate(folder: Path, frames: int, val: int, seed: int, preset: Sequence[str] = ()) -> Path:
     """Simulate and convert frames unless they are there; an interrupted simulation goes on.
 
     Args:
@@ -52,6 +62,7 @@ def simulate(folder: Path, frames: int, val: int, seed: int) -> Path:
         frames: Frames of both splits.
         val: Those of the val split.
         seed: Seed of the simulation.
+        preset: Words for the command line that choose another preset than KITTI's; such a simulation needs no conversion.
 
     Returns:
         The folder.
@@ -59,9 +70,12 @@ def simulate(folder: Path, frames: int, val: int, seed: int) -> Path:
     Raises:
         UserError: If it fails; the command has said why.
     """
-    if not (folder / 'kitti_infos_val.pkl').exists():
-        words = ['--out', str(folder), '--frames', str(frames), '--val', str(val), '--seed', str(seed)]
-        for command in (['simulate', *words], ['create-data', 'kitti', '--root-path', str(folder)]):
+    if not any(folder.glob('*_infos_val.pkl')):
+        words = ['--out', str(folder), '--frames', str(frames), '--val', str(val), '--seed', str(seed), *preset]
+        commands = [['simulate', *words]]
+        if not preset:
+            commands.append(['create-data', 'kitti', '--root-path', str(folder)])
+        for command in commands:
             if subprocess.run([sys.executable, '-m', 'ssal3d', *command]).returncode:
                 raise UserError(f'{folder}: `ssal3d {" ".join(command)}` failed; see above')
     return folder

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ssal3d.configs import read_config
 from ssal3d.errors import UserError
-from ssal3d.reproduce.rows import DEFAULT_VARIANTS, NOTHING_OF_CAL, Row
+from ssal3d.reproduce.data_sets import DataSet
+from ssal3d.reproduce.rows import DEFAULT_VARIANTS, FIG_6, NO_FINAL, NOTHING_OF_CAL, Row
 
 PRETRAIN = {
     'Normal': ['normal'],
@@ -21,6 +24,7 @@ FINAL = {
     'longer': ['supervised', 'longer'],
     'CPSP': ['supervised', 'final_cpsp'],
     'HSSDA': ['supervised', 'hssda'],
+    NO_FINAL: [],
 }
 EVERYTHING = 10**9  # boxes: a budget for all labels
 NEVER = 10_000  # epochs between two refreshes
@@ -34,13 +38,13 @@ class Experiment:
         row: The row.
         seed: Seed of the run, and number of its pool on simulated streets.
         folder: Its work dir.
-        base: Config that all rows of the data set have in common.
+        data: Its data set.
     """
 
     row: Row
     seed: int
     folder: Path
-    base: str
+    data: DataSet
 
     @property
     def config(self) -> Path:
@@ -57,16 +61,22 @@ class Experiment:
             return {'Full': 'final/supervised'}
         chain, final = PRETRAIN[self.row.pretrain], FINAL[self.row.final]
         variant = '' if self.row.variant in (*DEFAULT_VARIANTS, NOTHING_OF_CAL) else self.row.variant
-        in_training, in_query = ('', variant) if self.row.table == '5' else (variant, '')
-        steps = {}
-        for end, stage in enumerate(chain, start=1):
-            model = ' '.join(('/'.join(chain[:end]), in_training * (end > 1))).strip()
-            steps[f'train {model}'] = f'round_1/{stage}'
-        steps[f'predict {model}'] = f'round_1/predictions_{chain[-1]}'
-        query = f'{self.row.sampler} {in_query} after {model}'
-        steps[f'query {query}'] = 'round_1/query'
-        for end, stage in enumerate(final, start=1):
-            steps[f'final {"/".join(final[:end])} {query}'] = f'final/{stage}'
+        if self.row.rounds > 1:
+            variant = ''  # the first rounds are those of experiments with fewer
+        in_training, in_query = ('', variant) if self.row.changes_the_query else (variant, '')
+        steps, before = {}, ''
+        for number in range(1, self.row.rounds + 1):
+            for end, stage in enumerate(chain, start=1):
+                model = ' '.join(filter(None, ('/'.join(chain[:end]), in_training * (end > 1), before)))
+                steps[f'train {model}'] = f'round_{number}/{stage}'
+            steps[f'predict {model}'] = f'round_{number}/predictions_{chain[-1]}'
+            query = f'{self.row.sampler} {in_query} after {model}'
+            steps[f'query {query}'] = f'round_{number}/query'
+            group = 'final' if number == self.row.rounds else f'final_{number}'
+            if group == 'final' or self.row.table == FIG_6:
+                for end, stage in enumerate(final, start=1):
+                    steps[f'{group} {"/".join(final[:end])} {query}'] = f'{group}/{stage}'
+            before = f'with {query}'
         return steps
 
     def config_text(self) -> str:
@@ -79,20 +89,29 @@ class Experiment:
                 'final': ['supervised'],
             }
         else:
-            settings['train_cfg'] = {
-                'rounds': [{'pretrain': PRETRAIN[self.row.pretrain]}],
-                'final': FINAL[self.row.final],
-            }
+            entry: dict[str, Any] = {'pretrain': PRETRAIN[self.row.pretrain]}
+            if self.row.budget_factor > 1:
+                entry['query'] = {'budget': self.row.budget_factor * usual_budget(self.data.config)}
+            settings['train_cfg'] = {'rounds': [entry] * self.row.rounds, 'final': FINAL[self.row.final]}
+            if self.row.table == FIG_6:
+                settings['train_cfg']['final_every_round'] = True
             if self.row.sampler != 'CAL':
-                settings['active_sampler'] = f'ssal3d::active/{self.row.sampler.lower()}_kitti.py'
-            settings |= variant_settings(self.row)
-        lines = [f'"""{self.row.experiment}, seed {self.seed}."""', '', f"_base_ = '{self.base}'", '']
+                settings['active_sampler'] = f'ssal3d::active/{self.row.sampler.lower()}_{self.data.samplers}.py'
+            for key, value in variant_settings(self.row).items():
+                settings[key] = {**settings.get(key, {}), **value}
+        lines = [f'"""{self.row.experiment}, seed {self.seed}."""', '', f"_base_ = '{self.data.config}'", '']
         lines += [f'{key} = {value!r}' for key, value in settings.items()]
         return '\n'.join(lines) + '\n'
 
 
+@cache
+def usual_budget(config: str) -> int:
+    """Return the boxes that a query of a config buys."""
+    return int(read_config(config, custom_imports=False).query.budget)
+
+
 def variant_settings(row: Row) -> Mapping[str, Any]:
-    """Return what a row of Tables 3, 4 and 5 changes in CPSP or CAL.
+    """Return what the variant of a row changes in CPSP, CAL or the scores that CAL sees.
 
     Args:
         row: The row.
@@ -100,19 +119,22 @@ def variant_settings(row: Row) -> Mapping[str, Any]:
     Raises:
         UserError: If its variant is unknown.
     """
-    if not row.variant:
+    words = dict(word.split('=') for word in row.variant.split())
+    if set(words) == {'scores'}:
+        return {'train_cfg': {'score_calibration': {'method': words['scores']}}}
+    if not words or 'rounds' in words:
         return {}
-    given = {key: int(value) for key, value in (word.split('=') for word in row.variant.split())}
+    given = {key: int(value) for key, value in words.items()}
     if set(given) == {'ITER', 'DEL', 'FP'}:
         changed: dict[str, Any] = {}
         if not given['ITER']:
             changed['interval'] = NEVER
         if not given['DEL']:
-            changed['cpsp'] = {'del_after': 255}
+            changed['bank'] = {'del_after': 255}
         none = {'false_positives': dict.fromkeys(('Car', 'Pedestrian', 'Cyclist'), 0)} if not given['FP'] else {}
         return {'stages': {'cpsp': {**changed, **none}, 'final_cpsp': changed}} if changed or none else {}
     if set(given) == {'centres'}:
-        centres = {'cpsp': {'k_first': given['centres'], 'k_next': given['centres']}}
+        centres = {'bank': {'k_first': given['centres'], 'k_next': given['centres']}}
         return {'stages': {'cpsp': centres, 'final_cpsp': centres}} if given['centres'] != 20 else {}
     if set(given) == {'CBS', 'E2_Unc', 'B_Div'}:
         if not given['CBS']:

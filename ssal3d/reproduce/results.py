@@ -2,31 +2,42 @@
 
 import csv
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from mmengine.config import Config
 
+from ssal3d.evaluation.annotated_boxes import read_annotated_boxes
+from ssal3d.evaluation.calibration_report import MEAN, evaluate_calibration
 from ssal3d.fileio import atomic_open, read_json
-from ssal3d.reproduce.experiments import Experiment, is_finished
+from ssal3d.predictions import read_predictions
+from ssal3d.reproduce.experiments import PRETRAIN, Experiment, is_finished
+from ssal3d.reproduce.rows import NO_FINAL
 from ssal3d.version import __version__
 
+# The paper's names, by those of the metrics.
 SHORT = {'Car': 'Car', 'Pedestrian': 'Ped', 'Cyclist': 'Cyc'}
+WAYMO_SHORT = {'VEHICLE': 'Veh', 'PEDESTRIAN': 'Ped', 'CYCLIST': 'Cyc', 'mean': 'Avg'}
+CALIBRATION_SHORT = {'Car': 'Veh', 'Pedestrian': 'Ped', 'Cyclist': 'Cyc'}
 DIFFICULTIES = {'easy': 'easy', 'moderate': 'mod', 'hard': 'hard'}
 KINDS = {'3d': '', 'bev': '_BEV'}  # the paper prints 3D
+RANGES = {'': '', '_0-30m': '0-30m_', '_30-50m': '30-50m_'}  # mark of a metric, part of its key; the paper prints all
 
 
 class Result(NamedTuple):
     """One number of one run.
 
     Attributes:
-        dataset: ``'sim'`` or ``'kitti'``.
+        dataset: Name of a `DataSet`.
         experiment: Name of the experiment, e.g. ``'CPSP-CAL-CPSP'``.
         seed: Its seed.
-        metric: As the paper's tables have it, e.g. ``'Ped_mod_mAP'``; ``'Ped_mod_BEV_mAP'`` for bird's-eye view;
-            ``'frames'``, ``'boxes'``, ``'boxes_Car'``, ... for what was labelled.
-        value: % or a count.
+        metric: As the paper's tables have it, e.g. ``'Ped_mod_mAP'``, ``'Ped_L2_mAP'`` or ``'Ped_D-ECE'``;
+            ``'Ped_mod_BEV_mAP'`` for bird's-eye view, ``'Ped_L2_0-30m_mAP'`` by range, ``'Ped_L2_mAP_round_1'`` of the final
+            model after a round; ``'Ped_0.3-0.5_precision'`` of Fig. 7; ``'frames'``, ``'boxes'``, ``'boxes_Car'``, ... for what
+            was labelled.
+        value: %, a count, or a share.
         version: Version and commit of ssal3d.
         machine: What it ran on.
     """
@@ -44,7 +55,7 @@ def collect(dataset: str, experiments: Iterable[Experiment]) -> list[Result]:
     """Read the results of those experiments that are finished.
 
     Args:
-        dataset: ``'sim'`` or ``'kitti'``.
+        dataset: Name of a `DataSet`.
         experiments: The experiments.
     """
     about = version(), machine()
@@ -57,23 +68,80 @@ def collect(dataset: str, experiments: Iterable[Experiment]) -> list[Result]:
 
 
 def measured(experiment: Experiment) -> dict[str, float]:
-    """Return what a finished experiment measured of its final model, and what it labelled.
+    """Return what a finished experiment measured of its final or pre-trained model, and what it labelled.
 
     Args:
         experiment: The experiment.
     """
     content = read_json(experiment.folder / 'metrics.json')
-    final = content['stages'][list(experiment.steps.values())[-1]]
-    flat = {key.rpartition('/')[2]: value for key, value in final.items()}
+    if experiment.row.final == NO_FINAL:
+        found = measured_calibration(experiment)
+    else:
+        found = average_precisions(content['stages'][list(experiment.steps.values())[-1]])
+    last = list(experiment.steps.values())[-1].partition('/')[2]
+    curve = [point for point in content.get('curve', ()) if point['model'].endswith(f'/{last}')]
+    for number, point in enumerate(curve, start=1):
+        found |= {f'{name}_round_{number}': value for name, value in average_precisions(point['metrics']).items()}
+        found[f'boxes_round_{number}'] = point['boxes']
+    counts, frames = content['labelled']['boxes'], content['labelled']['frames']
+    if experiment.row.final == NO_FINAL:  # what the pre-trained model has learnt from
+        counts, frames = (content['purchases']['initial'][key] for key in ('spent_per_class', 'frames'))
+    found |= {'frames': frames, 'boxes': sum(counts.values())}
+    return found | {f'boxes_{name}': count for name, count in counts.items()}
+
+
+def average_precisions(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return AP in % by the paper's names of the numbers.
+
+    Args:
+        metrics: What a stage measured, of `KittiAPMetric` or `WaymoAPMetric`.
+    """
+    flat = {key.rpartition('/')[2]: value for key, value in metrics.items()}
+    if any(key.startswith('waymo/') for key in metrics):
+        return {
+            f'{short}_{level}{mark}_m{measure}': 100 * flat[key]
+            for name, short in WAYMO_SHORT.items()
+            for mark, range_ in RANGES.items()
+            for level in ('L1', 'L2')
+            for measure in ('AP', 'APH')
+            if (key := f'{name}_{range_}{level}_{measure}') in flat  # not where nothing is annotated
+        }
     found: dict[str, float] = {}
     for kind, mark in KINDS.items():
         for difficulty, short in DIFFICULTIES.items():
             values = [flat[f'{name}_{kind}_R40_{difficulty}'] for name in SHORT]
             found |= {f'{SHORT[name]}_{short}{mark}_mAP': value for name, value in zip(SHORT, values)}
             found[f'Avg_{short}{mark}_mAP'] = float(np.mean(values))
-    counts = content['labelled']['boxes']
-    found |= {'frames': content['labelled']['frames'], 'boxes': sum(counts.values())}
-    return found | {f'boxes_{name}': count for name, count in counts.items()}
+    return found
+
+
+def measured_calibration(experiment: Experiment) -> dict[str, float]:
+    """Return D-ECE and Fig. 7's numbers of the model that the query sees, on the frames that were not labelled then.
+
+    Args:
+        experiment: A finished experiment.
+    """
+    by_class = calibration(experiment)
+    found = {}
+    for name, short in {**CALIBRATION_SHORT, MEAN: 'Avg'}.items():
+        if by_class[name]['d_ece'] is not None:
+            found[f'{short}_D-ECE'] = by_class[name]['d_ece']
+        for range_, figures in by_class[name].get('fig7', {}).items():
+            found |= {f'{short}_{range_}_{key}': value for key, value in figures.items() if value is not None}
+    return found
+
+
+def calibration(experiment: Experiment) -> dict[str, Any]:
+    """Return what `evaluate_calibration` says of the model that the first query sees, by class.
+
+    Args:
+        experiment: A finished experiment.
+    """
+    stage = PRETRAIN[experiment.row.pretrain][-1]
+    pool = read_predictions(experiment.folder / 'round_1' / f'predictions_{stage}')
+    data = Config.fromfile(experiment.folder / 'round_1' / stage / 'config.py').pool_dataset
+    truth = read_annotated_boxes(Path(data.data_root) / data.ann_file, pool.frame_ids.tolist(), pool.classes)
+    return evaluate_calibration({stage: pool}, truth)['methods'][stage]
 
 
 def merge(path: Path, results: Sequence[Result]) -> list[Result]:

@@ -1,14 +1,13 @@
 """A table of the paper with our numbers beside the printed ones."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
+from ssal3d.reproduce.data_sets import KITTI_METRICS as METRICS
 from ssal3d.reproduce.results import Result
 from ssal3d.reproduce.rows import Row
 from ssal3d.reproduce.statistics import Comparison, Interval, compare, interval
 
-METRICS = ('Car_mod_mAP', 'Ped_mod_mAP', 'Cyc_mod_mAP', 'Avg_mod_mAP')
 BOXES = 'boxes'
 
 
@@ -39,14 +38,15 @@ def lines(rows: Sequence[Row], results: Sequence[Result], dataset: str, metrics:
     for row in rows:
         values: dict[str, dict[int, float]] = {metric: {} for metric in (*metrics, BOXES)}
         for result in results:
-            if (result.dataset, result.experiment) == (dataset, row.experiment) and result.metric in values:
+            if (result.dataset, result.experiment) == (dataset, row.experiment):
+                values.setdefault(result.metric, {})
                 values[result.metric][result.seed] = result.value
         found = {metric: interval(list(seeds.values())) for metric, seeds in values.items() if seeds}
         table.append(Line(row, values, found))
     return table
 
 
-def cell(value: Interval | None) -> str:
+def cell(value: Interval | None, digits: int = 1) -> str:
     """Return a mean with half its 95 % interval.
 
     >>> cell(Interval(51.26, 49.0, 53.5, 5)), cell(Interval(51.26, float('nan'), float('nan'), 1)), cell(None)
@@ -55,17 +55,35 @@ def cell(value: Interval | None) -> str:
     if value is None:
         return ''
     half = (value.high - value.low) / 2
-    return f'{value.mean:.1f} ± {half:.1f}' if half == half else f'{value.mean:.1f}'
+    return f'{value.mean:.{digits}f} ± {half:.{digits}f}' if half == half else f'{value.mean:.{digits}f}'
+
+
+def digits(metric: str) -> int:
+    """Return the decimals that a number is shown with: AP is in %, D-ECE a share."""
+    return 3 if metric.endswith('D-ECE') else 1
+
+
+def short(metric: str) -> str:
+    """Return a column title.
+
+    >>> [short(name) for name in ('Car_mod_mAP', 'Veh_L1_mAP', 'Avg_L2_mAPH', 'Ped_D-ECE', 'Avg_L1_mAP_round_2')]
+    ['Car', 'Veh L1', 'Avg L2 H', 'Ped', 'round 2']
+    """
+    parts = metric.split('_')
+    if 'round' in parts:
+        return ' '.join(parts[-2:])
+    level = [part for part in parts[1:-1] if part != 'mod']
+    return ' '.join((parts[0], *level, *(['H'] if metric.endswith('APH') else [])))
 
 
 def printed(row: Row, metrics: Sequence[str] = METRICS) -> list[str]:
     """Return the paper's numbers of a row, '' where it has none."""
-    return [f'{row.paper[metric]:.1f}' if metric in row.paper else '' for metric in metrics]
+    return [f'{row.paper[metric]:.{min(digits(metric), 2)}f}' if metric in row.paper else '' for metric in metrics]
 
 
 def header(metrics: Sequence[str] = METRICS) -> list[str]:
     """Return the column titles that go with `body`."""
-    names = [metric.split('_')[0] for metric in metrics]
+    names = [short(metric) for metric in metrics]
     return ['', 'row', 'boxes', *names, 'seeds', *(f'{name} (paper)' for name in names)]
 
 
@@ -81,8 +99,8 @@ def body(table: Sequence[Line], metrics: Sequence[str] = METRICS) -> list[list[s
             str(line.row.number),
             line.row.label,
             f'{line.intervals[BOXES].mean:.0f}' if BOXES in line.intervals else '',
-            *(cell(line.intervals.get(metric)) for metric in metrics),
-            ', '.join(map(str, sorted(line.values[metrics[-1]]))),
+            *(cell(line.intervals.get(metric), digits(metric)) for metric in metrics),
+            ', '.join(map(str, sorted({seed for metric in metrics for seed in line.values[metric]}))),
             *printed(line.row, metrics),
         ]
         for line in table
@@ -115,36 +133,3 @@ def against(table: Sequence[Line], first: str, second: str, metric: str = METRIC
         return None
     pair = ([values[first][seed] for seed in common], [values[second][seed] for seed in common])
     return compare([pair])[0]
-
-
-def draw(table: Sequence[Line], path: Path, metric: str = METRICS[-1]) -> None:
-    """Draw every seed of every row as a dot, the mean with its interval, and the paper's number.
-
-    Args:
-        table: From `lines`.
-        path: Image to write.
-        metric: Which number.
-    """
-    import matplotlib
-
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
-
-    shown = [line for line in table if line.values[metric]]
-    figure, axes = pyplot.subplots(figsize=(7, 0.8 + 0.35 * max(1, len(shown))), layout='constrained')
-    for place, line in enumerate(shown):
-        values = list(line.values[metric].values())
-        mean = line.intervals[metric]
-        axes.plot(values, [place] * len(values), 'o', color='tab:blue', alpha=0.5, label='' if place else 'a seed')
-        if mean.low == mean.low:
-            axes.plot([mean.low, mean.high], [place, place], '-', color='tab:blue')
-        axes.plot(mean.mean, place, '|', color='tab:blue', markersize=14, label='' if place else 'mean, 95 %')
-    axes.set_yticks(range(len(shown)), [line.row.label for line in shown])
-    axes.invert_yaxis()
-    axes.set_xlabel(f'{metric.replace("_", " ")} (%)')
-    axes.grid(axis='x', alpha=0.3)
-    if shown:
-        axes.legend(loc='best', fontsize='small')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)

@@ -1,4 +1,10 @@
-"""Semi-supervised methods with a teacher and a student; importing this package registers them."""
+"""Semi-supervised methods with a teacher and a student; importing this package registers them.
+
+A method is a folder with a ``detector.py``; nothing else has to name it.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
 
 from ssal3d.semi.dataset import PairedSemiDataset
 from ssal3d.semi.detector import SemiDetector3D
@@ -26,3 +32,7 @@ __all__ = [
     'SemiDetector3D',
     'collate_branches',
 ]
+
+for folder in iter_modules(__path__):
+    if folder.ispkg:
+        import_module(f'{__name__}.{folder.name}.detector')

@@ -13,7 +13,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.dist import get_dist_info, is_main_process
 from torch.utils.data import DataLoader
 
-from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.determinism import seeded_globals
 from ssal3d.distributed import barrier, to_rank_0
 from ssal3d.errors import unknown_name
@@ -136,7 +136,7 @@ class TeacherStudentStage(SupervisedStage):
         loader = DataLoader(
             view,
             sampler=own,
-            num_workers=inputs.prediction.get('num_workers', 1),
+            num_workers=inputs.pool_dataloader.get('num_workers', 1),
             collate_fn=pseudo_collate,
             generator=torch.Generator(),  # the loader's own draw must not touch the global one
         )
@@ -146,7 +146,7 @@ class TeacherStudentStage(SupervisedStage):
             with seeded_globals(config.randomness.seed, index):  # a teacher in train mode drops features at random
                 points = [cloud.to(device) for cloud in batch['inputs']['points']]
                 (found,) = model.taken(points, batch['data_samples'])
-            labels[view.frame_ids[index]] = gravity_centred(found.bboxes_3d), found.labels_3d.cpu().numpy()
+            labels[view.frame_ids[index]] = to_gravity_array(found.bboxes_3d), found.labels_3d.cpu().numpy()
         return dict(ChainMap(*to_rank_0(labels)))
 
     def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:

@@ -8,21 +8,21 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssal3d.data.boxes import raised
+from ssal3d.data.boxes import bottom_to_gravity
 from ssal3d.semi.affine import Affine3D
 from ssal3d.semi.detector import Losses, without_boxes
-from ssal3d.semi.judged_labels import JudgedLabels
+from ssal3d.semi.pseudo_label_monitor import PseudoLabelMonitor
 from ssal3d.semi.pseudo_labels import class_statistics
 
 
-class TeacherLabels(JudgedLabels):
+class TeacherLabels(PseudoLabelMonitor):
     """A method whose pseudo labels are boxes that its teacher finds on the recorded cloud, taken one by one.
 
-    Subclasses implement `takes` and `unlabelled_losses`.
+    Subclasses implement `select_pseudo_labels` and `unlabelled_losses`.
     """
 
     @abstractmethod
-    def takes(self, found: InstanceData) -> Tensor:
+    def select_pseudo_labels(self, found: InstanceData) -> Tensor:
         """Return which boxes become pseudo labels, ``(N,)`` bool.
 
         Args:
@@ -37,16 +37,18 @@ class TeacherLabels(JudgedLabels):
             samples: Their data samples; only the metainfo is used.
             mode: See `teacher_predictions`.
         """
-        return [found[self.takes(found)] for found in self.teacher_predictions(points, samples, mode)]
+        return [found[self.select_pseudo_labels(found)] for found in self.teacher_predictions(points, samples, mode)]
 
-    def would_be_labels(self, points: Sequence[Tensor], samples: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
+    def predict_pseudo_labels(self, points: Sequence[Tensor], samples: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
         """Return what is taken of the teacher's boxes in eval mode; in train mode its statistics would move.
 
         Args:
             points: Clouds.
             samples: Their data samples.
         """
-        return [(raised(own.bboxes_3d.tensor), own.labels_3d) for own in self.taken(points, samples, mode='eval')]
+        return [
+            (bottom_to_gravity(own.bboxes_3d.tensor), own.labels_3d) for own in self.taken(points, samples, mode='eval')
+        ]
 
     def unlabelled_frames(
         self, points: Mapping[str, Sequence[Tensor]], samples: Mapping[str, Sequence[Any]]

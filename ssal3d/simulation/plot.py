@@ -67,22 +67,31 @@ class Plot:
         road: Its course.
         rng: The source of chance for everything in it.
         duration: Seconds during which nothing may run into anything.
+        way: Metres that the ego vehicle drives along the road meanwhile, where that is more than a few.
+        moments: Seconds at which nothing may stand in anything, instead of the whole time: for long drives, which are seen
+            at these moments only.
         things: What stands and moves there.
     """
 
     road: Road
     rng: np.random.Generator
     duration: float
+    way: float = 0.0
+    moments: tuple[float, ...] = ()
     things: list[Thing] = field(default_factory=list)
-    _taken: list[tuple[float, float, float, float]] = field(default_factory=list)
+    _taken: Array = field(init=False)
+    _count: int = 0
+
+    def __post_init__(self) -> None:
+        self._taken = np.empty((64, max(1, len(self.moments)), 4))
 
     def add(self, thing: Thing, gap: float = 0.3) -> bool:
         """Add a thing if it is free of the others by ``gap`` metres during the whole time; tell whether it was."""
-        area = self._swept(thing)
-        if self._collides(area, gap):
+        areas = self._areas(thing)
+        if self._collides(areas, gap):
             return False
         self.things.append(thing)
-        self._taken.append(area)
+        self._take(areas)
         return True
 
     def decorate(self, thing: Thing) -> None:
@@ -91,22 +100,32 @@ class Plot:
 
     def reserve(self, s: tuple[float, float], d: tuple[float, float]) -> None:
         """Keep a rectangle free."""
-        self._taken.append((s[0], s[1], d[0], d[1]))
+        self._take(np.array([s[0], s[1], d[0], d[1]]))
 
-    def _swept(self, thing: Thing) -> tuple[float, float, float, float]:
-        """Return the extent in s and d that a thing passes over."""
+    def reserve_way(self, s: Array, length: tuple[float, float], d: tuple[float, float]) -> None:
+        """Keep a rectangle around a place free that moves: ``s`` at each of the moments."""
+        self._take(np.stack((s - length[0], s + length[1], np.full(len(s), d[0]), np.full(len(s), d[1])), axis=1))
+
+    def _take(self, areas: Array) -> None:
+        if self._count == len(self._taken):
+            self._taken = np.concatenate((self._taken, np.empty_like(self._taken)))
+        self._taken[self._count] = areas
+        self._count += 1
+
+    def _areas(self, thing: Thing) -> Array:
+        """Return ``(T, 4)`` extents in s and d: one that the thing passes over, or one for each of the moments."""
         length, width = thing.size[0] / 2, thing.size[1] / 2
         cosine, sine = abs(np.cos(thing.turn)), abs(np.sin(thing.turn))
         along, across = length * cosine + width * sine, length * sine + width * cosine
+        if self.moments:
+            s, d = np.array([thing.place(time) for time in self.moments]).T
+            return np.stack((s - along, s + along, d - across, d + across), axis=1)
         (s0, d0), (s1, d1) = thing.place(0.0), thing.place(self.duration)
-        return min(s0, s1) - along, max(s0, s1) + along, min(d0, d1) - across, max(d0, d1) + across
+        return np.array([[min(s0, s1) - along, max(s0, s1) + along, min(d0, d1) - across, max(d0, d1) + across]])
 
-    def _collides(self, area: tuple[float, float, float, float], gap: float) -> bool:
-        if not self._taken:
-            return False
-        taken = np.array(self._taken)
-        s0, s1, d0, d1 = area
-        apart = (
-            (taken[:, 0] > s1 + gap) | (taken[:, 1] < s0 - gap) | (taken[:, 2] > d1 + gap) | (taken[:, 3] < d0 - gap)
-        )
-        return bool((~apart).any())
+    def _collides(self, areas: Array, gap: float) -> bool:
+        taken = self._taken[: self._count]
+        s0, s1, d0, d1 = areas.T
+        apart = (taken[..., 0] > s1 + gap) | (taken[..., 1] < s0 - gap)
+        apart |= (taken[..., 2] > d1 + gap) | (taken[..., 3] < d0 - gap)
+        return not apart.all()

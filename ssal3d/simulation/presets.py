@@ -26,6 +26,8 @@ class Sensor:
         height: Metres above the road.
         max_range: Metres.
         range_noise: Standard deviation of the range in metres.
+        layout: Of the data set: ``kitti``, or ``waymo`` with drives of 20 s and labels all around.
+        mount: Place in the frame of the points, metres; with ``waymo`` that of the vehicle.
     """
 
     elevations: tuple[float, ...]
@@ -35,6 +37,8 @@ class Sensor:
     height: float = 1.73  # m, KITTI's recording platform
     max_range: float = 120.0  # m
     range_noise: float = 0.02  # m
+    layout: Literal['kitti', 'waymo'] = 'kitti'
+    mount: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 def _hdl64() -> tuple[float, ...]:
@@ -52,6 +56,15 @@ PRESETS = {
     'kitti': Sensor(_hdl64(), azimuth_step=0.1728),  # 10 Hz: 2083 firings a turn
     'kitti-360': Sensor(_hdl64(), azimuth_step=0.1728, view='full'),  # as KITTI's raw scans
     '32-beam': Sensor(_even(10.67, -30.67, 32), azimuth_step=0.2),  # HDL-32E's vertical field
+    'waymo': Sensor(  # the roof LiDAR of Waymo's vehicles; 2650 firings a turn
+        _even(2.4, -17.6, 64),
+        azimuth_step=360 / 2650,
+        view='full',
+        height=2.18,
+        max_range=75.0,
+        layout='waymo',
+        mount=(1.43, 0.0, 2.18),
+    ),
     '128-beam': Sensor(_even(15.0, -25.0, 128), azimuth_step=0.2),  # the vertical field of 128-beam roof sensors
 }
 

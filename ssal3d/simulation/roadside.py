@@ -7,7 +7,8 @@ from ssal3d.simulation.plot import Plot, Thing
 from ssal3d.simulation.styles import Style
 
 _SIDES = (-1, 1)
-_END = 130.0  # m along the road that are lined
+_BEYOND = 130.0  # m along the road that are lined, beyond the ego vehicle's way
+_WOOD = (36, 0.25)  # trees on a side: beyond the way, and for each metre of it
 _CLOSED = 0.65  # probability that a house or trees close the view along the street, as behind a bend or a junction
 _POLES = ('lamp', 'sign', 'sign', 'bollard')
 _CLUTTER = ('bin', 'bush', 'bush', 'cabinet', 'conifer', 'sign')
@@ -42,8 +43,8 @@ def _row(
     rng, road = plot.rng, plot.road
     share, beyond = lines[rng.integers(len(lines))]
     d = side * (road.edge + 0.35 + share * road.walk + beyond)
-    for _ in range(rng.poisson(density * (_END - start) / 100)):
-        s = rng.uniform(start, _END)
+    for _ in range(rng.poisson(density * (plot.way + _BEYOND - start) / 100)):
+        s = rng.uniform(start, plot.way + _BEYOND)
         plot.add(_stand(str(rng.choice(kinds)), rng, s, d + side * rng.exponential(0.3)), gap=0.2)
 
 
@@ -72,7 +73,7 @@ def _houses(plot: Plot, front: float, start: float, crossing: float | None) -> N
     rng, side = plot.rng, np.sign(front)
     terrace = rng.random() < 0.4
     s = start - rng.uniform(0, 15)
-    while s < _END:
+    while s < plot.way + _BEYOND:
         length, depth, storeys = rng.uniform(8, 22), rng.uniform(8, 13), int(rng.integers(2, 5))
         middle = s + length / 2
         if not _at_crossing(middle, length / 2, crossing):
@@ -83,8 +84,8 @@ def _houses(plot: Plot, front: float, start: float, crossing: float | None) -> N
 
 def _wood(plot: Plot, side: int, start: float, crossing: float | None) -> None:
     rng = plot.rng
-    for _ in range(rng.poisson(36)):
-        s, d = rng.uniform(start, _END), side * (plot.road.front + 1 + rng.exponential(5))
+    for _ in range(rng.poisson(_WOOD[0] + _WOOD[1] * plot.way)):
+        s, d = rng.uniform(start, plot.way + _BEYOND), side * (plot.road.front + 1 + rng.exponential(5))
         if not _at_crossing(s, 1.0, crossing):
             plot.decorate(_stand('tree' if rng.random() < 0.7 else 'bush', rng, s, d))
 
@@ -92,7 +93,7 @@ def _wood(plot: Plot, side: int, start: float, crossing: float | None) -> None:
 def _end_of_view(plot: Plot) -> None:
     """Put houses and trees across the street where it turns away."""
     rng = plot.rng
-    at = rng.uniform(50, 110)
+    at = plot.way + rng.uniform(50, 110)
     if rng.random() < 0.5:
         plot.decorate(Thing(furniture.house(3), (rng.uniform(20, 45), 12.0, 11.0), at + 6, rng.normal(0, 8), np.pi / 2))
     for _ in range(16):
@@ -106,7 +107,7 @@ def _border(plot: Plot, style: Style, side: int, start: float, crossing: float |
     kinds = (furniture.guard_rail, furniture.hedge, furniture.wall) if country else _BORDERS
     d = side * (plot.road.front + (0.6 if country else 0.25))
     s = start
-    while s < _END:
+    while s < plot.way + _BEYOND:
         mesh, height = kinds[rng.integers(len(kinds))](), rng.uniform(0.8, 2.3)
         length = rng.uniform(6, 24)  # m of one kind, then a gate
         for middle in np.arange(s + 1.25, s + length, 2.5):

@@ -57,6 +57,7 @@ class Snapshot:
         transforms: ``(4, 4)`` each, from a thing's prototype to the LiDAR frame.
         headings: ``(3,)`` unit vectors each: where a thing's front looks.
         plane: (a, b, c, d) of the road surface at the ego vehicle, ax + by + cz + d = 0.
+        pose: ``(4, 4)`` from the LiDAR frame to the world.
     """
 
     mesh: Mesh
@@ -66,6 +67,7 @@ class Snapshot:
     transforms: list[Array]
     headings: list[Array]
     plane: Array
+    pose: Array
 
 
 def build_scene(seed: int, step: Step, *, rear: bool = False) -> Scene:
@@ -79,7 +81,7 @@ def build_scene(seed: int, step: Step, *, rear: bool = False) -> Scene:
     rng = np.random.default_rng([seed, step.sequence, _STREAM_SCENE])
     name = str(rng.choice(list(STYLES), p=np.array([style.share for style in STYLES.values()])))
     style = STYLES[name]
-    road = _road(style, rng)
+    road = draw_road(style, rng)
     interval, speed = rng.uniform(0.1, 0.35), rng.uniform(*style.speed) * (rng.random() > 0.15)
     lane = int(rng.integers(style.lanes))
     ego = (0.0, -style.lane * (lane + 0.5) + rng.normal(0, 0.15))
@@ -102,7 +104,17 @@ def build_scene(seed: int, step: Step, *, rear: bool = False) -> Scene:
     return Scene(name, road, things, ego, speed, interval)
 
 
-def snapshot(scene: Scene, seed: int, frame: int, step: int, height: float, reach: float, *, rear: bool) -> Snapshot:
+def snapshot(
+    scene: Scene,
+    seed: int,
+    frame: int,
+    step: int,
+    height: float,
+    reach: float,
+    *,
+    rear: bool,
+    nose_down: float = _NOSE_DOWN,
+) -> Snapshot:
     """Move a scene to the time of a frame and into the LiDAR frame.
 
     Args:
@@ -113,11 +125,12 @@ def snapshot(scene: Scene, seed: int, frame: int, step: int, height: float, reac
         height: Of the LiDAR above the road in metres.
         reach: Metres that the LiDAR sees.
         rear: Whether it sees what is behind it.
+        nose_down: Radians that it looks down against the ego vehicle.
     """
     rng = np.random.default_rng([seed, frame, _STREAM_POSE])
     time, road = step * scene.interval, scene.road
     ego_s, ego_d = scene.ego[0] + scene.speed * time, scene.ego[1]
-    origin, rotation = _pose(road, ego_s, ego_d, height, rng)
+    origin, rotation = _pose(road, ego_s, ego_d, height, nose_down, rng)
     ground = road.ground(ego_s - (reach if rear else 4.0), ego_s + reach)
     parts = [Mesh(apply(rotation.T, ground.vertices - origin), ground.faces, ground.materials)]
     kept: list[tuple[Thing, Mesh, Array]] = []
@@ -137,10 +150,12 @@ def snapshot(scene: Scene, seed: int, frame: int, step: int, height: float, reac
         transforms=[transform for _, _, transform in kept],
         headings=[transform[:3, 0] / np.linalg.norm(transform[:3, 0]) for _, _, transform in kept],
         plane=_plane(road, ego_s, origin, rotation),
+        pose=_transform(rotation, origin),
     )
 
 
-def _road(style: Style, rng: np.random.Generator) -> Road:
+def draw_road(style: Style, rng: np.random.Generator) -> Road:
+    """Draw a street's cross section and course."""
     return Road(
         half_width=style.lane * style.lanes,
         parking=style.parking,
@@ -163,11 +178,13 @@ def _rear(seed: int, step: Step, style: Style, road: Road, duration: float) -> l
     return [Thing(**{**vars(t), 's': -t.s, 'turn': t.turn, 'speed': 0.0}) for t in back.things]
 
 
-def _pose(road: Road, s: float, d: float, height: float, rng: np.random.Generator) -> tuple[Array, Array]:
+def _pose(
+    road: Road, s: float, d: float, height: float, nose_down: float, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Return the LiDAR's place in the world and the rotation whose columns are its axes."""
     x, y = road.position(s, d)
     origin = np.array([x, y, road.height(s, d) + height])
-    yaw, pitch = float(road.heading(s)) + rng.normal(0, 0.02), _NOSE_DOWN - road.slope(s) + rng.normal(0, _TILT)
+    yaw, pitch = float(road.heading(s)) + rng.normal(0, 0.02), nose_down - road.slope(s) + rng.normal(0, _TILT)
     roll = rng.normal(0, _TILT)
     tilt = np.array([[np.cos(pitch), 0, np.sin(pitch)], [0, 1, 0], [-np.sin(pitch), 0, np.cos(pitch)]])
     sway = np.array([[1, 0, 0], [0, np.cos(roll), -np.sin(roll)], [0, np.sin(roll), np.cos(roll)]])

@@ -3,6 +3,7 @@
 Everything is a function of the seed and the frame's number alone, so any worker can make any frame.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -38,18 +39,21 @@ def step_of(seed: int, frame: int) -> Step:
     return Step(block * _BLOCK + first, offset - first, after - first)
 
 
-def split_frames(seed: int, frames: int, val: int) -> tuple[list[int], list[int]]:
+def split_frames(
+    seed: int, frames: int, val: int, place: Callable[[int, int], Step] = step_of
+) -> tuple[list[int], list[int]]:
     """Choose whole sequences for validation until it has its number of frames.
 
     Args:
         seed: Of the simulation.
         frames: Frames ``0 ... frames - 1`` are split.
-        val: Frames wanted for validation; met exactly unless single-frame sequences run out, never exceeded.
+        val: Frames wanted for validation; met exactly unless short sequences run out, never exceeded.
+        place: Gives the place of a frame.
 
     Returns:
         Train and validation frames, both rising.
     """
-    steps = [step_of(seed, frame).sequence for frame in range(frames)]
+    steps = [place(seed, frame).sequence for frame in range(frames)]
     firsts, counts = np.unique(steps, return_counts=True)
     chosen, left = set(), val
     for index in np.random.default_rng([seed, _STREAM_SPLIT]).permutation(len(firsts)):

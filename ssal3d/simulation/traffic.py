@@ -14,7 +14,7 @@ _PAINT_SHARES = (0.45, 0.33, 0.22)  # light, middle, dark
 _KINDS = ('Car', 'Van', 'Truck')
 _PARKED_SHARES = (0.935, 0.06, 0.005)  # of parked vehicles
 _MOVING_SHARES = (0.87, 0.085, 0.045)  # of moving vehicles
-_AHEAD = 95.0  # m along the road that are filled
+_AHEAD = 95.0  # m along the road that are filled, beyond the ego vehicle's way
 
 
 def vehicle(rng: np.random.Generator, shares: tuple[float, ...], **place: Any) -> Thing:
@@ -42,7 +42,7 @@ def park(plot: Plot, style: Style, start: float) -> None:
         share, place = rng.uniform(*style.parked), 2.7 if across else rng.uniform(5.6, 6.6)  # m along the road
         if not across and style.parking > 3:
             continue
-        for s in np.arange(start, _AHEAD, place):
+        for s in np.arange(start, plot.way + _AHEAD, place):
             if rng.random() > share:
                 continue
             turn = side * np.pi / 2 if across else np.pi * (side > 0) * (rng.random() < 0.7)

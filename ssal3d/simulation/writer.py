@@ -17,7 +17,7 @@ from ssal3d.simulation.presets import VERSION, sensor_preset
 from ssal3d.simulation.sequences import split_frames
 
 SUMMARY = 'simulation.json'
-_MANIFEST = 'simulation_frames.json'
+MANIFEST = 'simulation_frames.json'
 _KINDS = {'velodyne': '.bin', 'calib': '.txt', 'planes': '.txt', 'label_2': '.txt'}
 _MOST_FRAMES = 1_000_000  # frame ids have six digits
 
@@ -70,7 +70,7 @@ def simulate_kitti(
         out: Folder to write; an unfinished simulation in it is continued, a finished one may be made longer.
         frames: Number of frames.
         seed: Any number >= 0.
-        preset: Sensor, a key of `PRESETS`.
+        preset: Sensor, a key of `PRESETS` with the layout ``'kitti'``.
         val: Frames for the validation split, in whole sequences.
         planes: Also write road planes.
         workers: Number of processes; by default one for each core.
@@ -82,14 +82,12 @@ def simulate_kitti(
         UserError: If an argument is out of range, the folder belongs to another simulation or cannot be written.
     """
     out = Path(out)
-    _check(frames, seed, preset, val, workers)
+    check_request(frames, seed, preset, val, workers)
     identity = {'simulation': 'ssal3d', 'version': VERSION, 'seed': seed, 'preset': preset, 'planes': planes}
     with exclusive(out, '--out'):
-        _check_same(out, identity)
-        if not (out / SUMMARY).exists():
-            write_json(out / SUMMARY, {'schema': SCHEMA, **identity, 'complete': False})
+        begin(out, identity)
         train, validation = split_frames(seed, frames, val)
-        records = _simulate([FrameJob(out, seed, f, preset, planes) for f in range(frames)], workers or _cores())
+        records = _simulate([FrameJob(out, seed, f, preset, planes) for f in range(frames)], workers or cores())
         splits = {'train': train, 'val': validation, 'trainval': sorted([*train, *validation])}
         for name, members in splits.items():
             _write_split(out, name, members)
@@ -100,7 +98,7 @@ def simulate_kitti(
             'frames': frames,
             'image_size': list(IMAGE_SIZE),
             'sensor': {key: value for key, value in asdict(sensor_preset(preset)).items() if key != 'elevations'},
-            'splits': {name: _totals([records[f] for f in members]) for name, members in splits.items() if members},
+            'splits': {name: totals([records[f] for f in members]) for name, members in splits.items() if members},
         }
         write_json(out / SUMMARY, summary)
     return summary
@@ -131,7 +129,7 @@ def make_frame(job: FrameJob) -> tuple[str, dict[str, Any]]:
 def _simulate(jobs: Sequence[FrameJob], workers: int) -> list[dict[str, Any]]:
     """Make the frames that are missing or have files of another size; return the records of all."""
     root = jobs[0].out
-    manifest = Manifest.read(root / _MANIFEST)
+    manifest = Manifest.read(root / MANIFEST)
     for kind in _KINDS:
         remove_leftovers(root / 'training' / kind)
     missing = [job for job in jobs if not _is_complete(job, manifest.records.get(job.frame_id))]
@@ -155,7 +153,8 @@ def _is_complete(job: FrameJob, record: dict[str, Any] | None) -> bool:
         return False
 
 
-def _totals(records: list[dict[str, Any]]) -> dict[str, Any]:
+def totals(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return frames, sequences, points and objects by class of frames, given their records in the manifest."""
     objects: Counter[str] = Counter()
     for record in records:
         objects.update(record['objects'])
@@ -181,7 +180,12 @@ def _plane_text(plane: list[float]) -> str:
     return header + ' '.join(f'{value:.6e}' for value in plane) + '\n'
 
 
-def _check(frames: int, seed: int, preset: str, val: int, workers: int | None) -> None:
+def check_request(frames: int, seed: int, preset: str, val: int, workers: int | None) -> None:
+    """Check the arguments of `simulate_kitti` and `simulate_waymo`.
+
+    Raises:
+        UserError: If one is out of range.
+    """
     sensor_preset(preset)
     if not 1 <= frames <= _MOST_FRAMES:
         raise UserError(f'frames: found {frames}, expected 1 to {_MOST_FRAMES}')
@@ -193,11 +197,17 @@ def _check(frames: int, seed: int, preset: str, val: int, workers: int | None) -
         raise UserError(f'workers: found {workers}, expected 1 or more')
 
 
-def _check_same(out: Path, identity: dict[str, Any]) -> None:
+def begin(out: Path, identity: dict[str, Any]) -> None:
+    """Note whose folder this is, unless it is noted already.
+
+    Raises:
+        UserError: If it is another simulation's, or holds other scans.
+    """
     path = out / SUMMARY
     if not path.exists():
         if (out / 'training' / 'velodyne').exists():
             raise UserError(f'{out}: holds scans that are no simulation; choose another folder with --out')
+        write_json(path, {'schema': SCHEMA, **identity, 'complete': False})
         return
     found = read_json(path)
     for key, value in identity.items():
@@ -208,5 +218,6 @@ def _check_same(out: Path, identity: dict[str, Any]) -> None:
             )
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))

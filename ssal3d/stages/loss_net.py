@@ -8,7 +8,7 @@ from mmengine.dist import get_world_size
 
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
-from ssal3d.options import in_range
+from ssal3d.options import check_range
 from ssal3d.registry import STAGES
 from ssal3d.stages.supervised import StageInputs, SupervisedStage
 
@@ -41,7 +41,7 @@ class LossNetStage(SupervisedStage):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(epochs, repeat, None, checkpoint_interval, options)
-        self.lr = in_range('lr', lr)
+        self.lr = check_range('lr', lr)
         if batch_size is not None and (batch_size < 2 or batch_size % 2):
             raise UserError(f'batch_size of LossNetStage: found {batch_size!r}, expected an even number of frames')
         self.batch_size = batch_size

@@ -30,16 +30,16 @@ class StageInputs:
         work_dir: The stage's own folder.
         labels: Label state: what the stage may learn from.
         load_from: Checkpoint to start from; None for random initial weights.
-        predictions: Predictions of that checkpoint on the unlabelled pool, if there are any.
-        prediction: How the stage predicts the pool itself, as the config's ``pool_dataloader``: ``batch_size``,
+        pool_predictions: Predictions of that checkpoint on the unlabelled pool, if there are any.
+        pool_dataloader: How the stage predicts the pool itself, as the config's ``pool_dataloader``: ``batch_size``,
             ``num_workers``, ``frames_per_part``.
     """
 
     work_dir: Path
     labels: Path
     load_from: Path | None = None
-    predictions: Path | None = None
-    prediction: Mapping[str, Any] = field(default_factory=dict)
+    pool_predictions: Path | None = None
+    pool_dataloader: Mapping[str, Any] = field(default_factory=dict)
 
 
 @STAGES.register_module()

@@ -1,6 +1,7 @@
 """What a check of labels finds of planted errors, and which pictures it draws of them."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from ssal3d.annotation.formats.plain import write_frame_json
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.planted import KINDS, PlantedError, hits, plant, precision_at, recall_by_kind
 from ssal3d.annotation.quality import Suspicion, size_outliers, suspicions
+from ssal3d.annotation.store import read_boxes
+from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
 from tests.helpers.kitti_street import boxes_of, scan_of
 
@@ -90,6 +93,35 @@ def test_a_suspicion_points_at_the_nearest_error_of_its_frame():
     assert found == [0, -1, -1]
     assert (precision_at(found, 2), precision_at(found, 50), precision_at([], 50)) == (0.5, 1 / 3, 0.0)
     assert recall_by_kind(found, errors)['size'] == (1, 1)
+
+
+def test_an_object_of_two_rounds_in_two_folders_is_a_duplicate(tmp_path, capsys):
+    from ssal3d.cli.labels import main
+
+    car, other, far = ((x, 0.0, -1.0, 4.0, 1.7, 1.5, 0.1) for x in (9.0, 20.0, 40.0))
+    moved = (9.1, *car[1:])
+    for folder, frame, boxes in (
+        ('round_1', '000007', [('Car', car), ('Car', other)]),
+        ('round_2', '000007', [('Car', moved), ('Cyclist', other), ('Car', far)]),
+        ('round_2', '000008', [('Car', car)]),
+    ):
+        cuboids = tuple(Cuboid(name, box) for name, box in boxes)
+        write_frame_json(tmp_path / folder / 'boxes' / f'{frame}.json', LabelFrame(frame, cuboids))
+    folders = [str(tmp_path / folder / 'boxes') for folder in ('round_1', 'round_2')]
+    with pytest.raises(SystemExit) as end:
+        main(['check', *folders, '--classes', 'Car', 'Cyclist', '--out', str(tmp_path / 'check.json')])
+    assert end.value.code == 0, capsys.readouterr().err
+    first, second = read_json(tmp_path / 'check.json')['suspicions']
+    assert first['kind'] == second['kind'] == 'duplicate'
+    assert {first['frame_id'], second['frame_id']} == {'000007'}
+    same = next(entry['text'] for entry in (first, second) if 'is the same object as' in entry['text'])
+    assert f'{folders[1]}/000007.json, line 2' in same
+    assert f'{folders[0]}/000007.json, line 2' in same
+    for folder in folders:
+        assert list(read_boxes(folder)) == sorted(path.stem for path in Path(folder).iterdir())
+        assert suspicions(list(read_boxes(folder).values()), ('Car', 'Cyclist')) == []
+    with pytest.raises(UserError, match=r'boxes: given twice'):
+        read_boxes(folders[0], folders[1], f'{folders[0]}/../boxes')
 
 
 def test_the_command_draws_the_most_suspicious_first(street, tmp_path):

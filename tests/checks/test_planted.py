@@ -341,8 +341,8 @@ PLANTED = {
     'half a box': (PVRCNN, 'query = dict(budget=4.5)', 'query', '4.5', 'settings of a query'),
     'a mistyped setting of confidence': (
         PVRCNN,
-        'stages = dict(cpsp=dict(cpsp=dict(k_frist=3)))',
-        'stages.cpsp.cpsp.k_frist',
+        'stages = dict(cpsp=dict(bank=dict(k_frist=3)))',
+        'stages.cpsp.bank.k_frist',
         'nothing reads',
         "'k_first'?",
     ),

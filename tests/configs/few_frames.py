@@ -44,7 +44,7 @@ stages = dict(
         interval=1,
         pseudo_ratio=0.5,
         schedule=fine_tuning,
-        cpsp=dict(k_first=3, k_next=3, tau_low=taken),
+        bank=dict(k_first=3, k_next=3, tau_low=taken),
     ),
     threedioumatch=dict(
         epochs=2,

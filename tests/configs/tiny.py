@@ -15,9 +15,9 @@ val_dataloader = dict(num_workers=0, persistent_workers=False)
 query = dict(budget=4)
 stages = dict(
     normal=dict(epochs=2, repeat=1),
-    cpsp=dict(epochs=3, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2)),
+    cpsp=dict(epochs=3, repeat=1, interval=1, bank=dict(k_first=2, k_next=2)),
     supervised=dict(epochs=2, repeat=1),
-    final_cpsp=dict(epochs=2, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2)),
+    final_cpsp=dict(epochs=2, repeat=1, interval=1, bank=dict(k_first=2, k_next=2)),
     loss_net=dict(epochs=2, repeat=1),
     threedioumatch=dict(epochs=2, repeat=1),
     joint3d=dict(epochs=2, repeat=1),

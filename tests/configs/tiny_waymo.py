@@ -56,8 +56,8 @@ test_dataloader = val_dataloader
 query = dict(budget=8)
 stages = dict(
     normal=dict(epochs=2, repeat=1, options=dict(train_dataloader=dict(batch_size=2))),
-    cpsp=dict(epochs=2, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2, tau_low=0.02)),
+    cpsp=dict(epochs=2, repeat=1, interval=1, bank=dict(k_first=2, k_next=2, tau_low=0.02)),
     supervised=dict(epochs=2, repeat=1, options=dict(train_dataloader=dict(batch_size=2))),
-    final_cpsp=dict(epochs=2, repeat=1, interval=1, cpsp=dict(k_first=2, k_next=2, tau_low=0.02)),
+    final_cpsp=dict(epochs=2, repeat=1, interval=1, bank=dict(k_first=2, k_next=2, tau_low=0.02)),
 )
 train_cfg = dict(initial=dict(query=dict(budget=8)))

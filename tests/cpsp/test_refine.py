@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ssal3d.cpsp.refine import DELETE, DUPLICATE, KEEP, REPLACE, Detections, refine
+from ssal3d.cpsp.refine import DELETE, DUPLICATE, KEEP, REPLACE, UncertainBoxes, refine
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.ops.boxes import bev_iou
 from tests.helpers.cpsp_builders import box
@@ -13,7 +13,7 @@ NAMES = {KEEP: 'keep', REPLACE: 'replace', DELETE: 'delete', DUPLICATE: 'duplica
 
 def detections(boxes, uncertainty, labels=None):
     labels = np.zeros(len(boxes), int) if labels is None else np.asarray(labels)
-    return Detections(np.array(boxes).reshape(-1, 7), labels, np.asarray(uncertainty, float))
+    return UncertainBoxes(np.array(boxes).reshape(-1, 7), labels, np.asarray(uncertainty, float))
 
 
 def one_frame(bank, predictions, miss=None, confident=None, has_points=None, settings=None):

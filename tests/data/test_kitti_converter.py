@@ -15,7 +15,7 @@ from mmdet3d.datasets import KittiDataset
 from mmdet3d.datasets.transforms import DataBaseSampler
 from mmdet3d.evaluation.metrics import KittiMetric
 
-from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.infos import read_infos
 from ssal3d.data.kitti_converter import convert_kitti
 from ssal3d.data.kitti_format import CLASSES, camera_boxes_to_lidar, png_size, read_calibration
@@ -75,7 +75,7 @@ def test_stock_kitti_dataset_reads_real_frames(mini_folder, tmp_path):
         calibration = read_calibration(mini_folder / 'training' / 'calib' / f'{frame}.txt')
         truth = sample['data_samples'].gt_instances_3d
         expected = camera_boxes_to_lidar(objects, calibration)
-        found = gravity_centred(truth.bboxes_3d)
+        found = to_gravity_array(truth.bboxes_3d)
         np.testing.assert_allclose(found[:, :6], expected[:, :6], atol=5e-5)
         np.testing.assert_allclose(np.cos(found[:, 6] - expected[:, 6]), 1, atol=1e-6)
         assert [('Pedestrian', 'Cyclist', 'Car')[label] for label in truth.labels_3d] == objects.names.tolist()

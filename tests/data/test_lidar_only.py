@@ -6,7 +6,7 @@ from mmdet3d.registry import DATASETS
 
 import ssal3d.data.kitti_dataset
 import ssal3d.data.views  # noqa: F401
-from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.infos import read_infos
 from ssal3d.data.kitti_converter import convert_kitti
 from ssal3d.data.label_state import LabelState
@@ -72,8 +72,8 @@ def test_labels_around_the_car_become_training_boxes(tmp_path, write_label, opti
     for index, frame in enumerate(view.frame_ids):
         names, boxes = truth[frame]
         found = view[index]['data_samples'].gt_instances_3d
-        np.testing.assert_allclose(gravity_centred(found.bboxes_3d)[:, :6], boxes[:, :6], atol=2e-3)
-        turned = gravity_centred(found.bboxes_3d)[:, 6] - boxes[:, 6]
+        np.testing.assert_allclose(to_gravity_array(found.bboxes_3d)[:, :6], boxes[:, :6], atol=2e-3)
+        turned = to_gravity_array(found.bboxes_3d)[:, 6] - boxes[:, 6]
         np.testing.assert_allclose(np.cos(turned), 1, atol=1e-5)
         assert [CLASSES[number] for number in found.labels_3d] == list(names)
     rest = DATASETS.build(

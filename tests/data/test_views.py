@@ -109,7 +109,7 @@ def test_lists_that_name_no_frame_are_refused(root, tmp_path, content, message):
     (tmp_path / 'frames.txt').write_text(content)
     view = dict(type='UnlabelledView', dataset=config(root, TEST_PIPELINE), frames=str(tmp_path / 'frames.txt'))
     with pytest.raises(UserError, match=message):
-        DATASETS.build(view)
+        DATASETS.build(view).full_init()
 
 
 @pytest.mark.parametrize(

@@ -268,9 +268,15 @@ def _constructors():
     def is_ours(device):
         return device is not None and torch.device(device).type == DEVICE.type
 
+    def read(data):
+        """Bring numbers of the device in a list to the host one by one, as torch does."""
+        if isinstance(data, list | tuple):
+            return [value.item() if isinstance(value, OnGPU) else read(value) for value in data]
+        return off(data)
+
     def make(data, *, dtype=None, device=None, **more):
         values = tensor(
-            off(data), dtype=dtype, **more, **({} if device is None or is_ours(device) else {'device': device})
+            read(data), dtype=dtype, **more, **({} if device is None or is_ours(device) else {'device': device})
         )
         return values.to(DEVICE) if is_ours(device) else values
 

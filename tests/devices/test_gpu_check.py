@@ -6,9 +6,12 @@ from unittest import mock
 
 import pytest
 
+from ssal3d import compat
 from ssal3d.models import mixed_precision
 from tests.devices.autocast import imagined_autocast
 from tests.devices.imagined import DEVICE, ImaginedGPU
+
+compat.apply_preferences()
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 

@@ -9,6 +9,7 @@ from mmdet3d.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 import ssal3d.register  # noqa: F401
+from ssal3d import compat
 from ssal3d.bank.box_bank import BoxBank
 from ssal3d.configs import read_config
 from ssal3d.data.frames import read_dataset_infos
@@ -22,7 +23,9 @@ from tests.devices import steps
 from tests.devices.imagined import DEVICE, ImaginedGPU
 from tests.helpers.paths import TINY
 
-STAGES_WITH_HOOKS = ('normal', 'cpsp', 'threedioumatch', 'joint3d', 'nal', 'hssda')
+compat.apply_preferences()
+
+STAGES_WITH_HOOKS = ('normal', 'cpsp', 'loss_net', 'threedioumatch', 'joint3d', 'nal', 'hssda')
 WITHOUT_TEACHER = ('normal', 'nal')  # a teacher's choices hang on the last bits: its weights are not compared
 
 
@@ -46,7 +49,7 @@ def run(street, tmp_path, monkeypatch):
             tmp_path / 'labels.json',
             start(config, tmp_path / 'start.pth'),
             tmp_path / 'predictions' if name == 'nal' else None,  # the others predict by themselves, if they have to
-            prediction={'batch_size': 2, 'num_workers': 0},
+            pool_dataloader={'batch_size': 2, 'num_workers': 0},
         )
         built = stage.build_config(config, inputs)
         built.optim_wrapper.optimizer = {'type': 'SGD', 'lr': 1e-3}  # steps as large as gradients, unlike Adam's

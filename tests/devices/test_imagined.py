@@ -118,6 +118,15 @@ def test_kernels_and_waits_are_counted(gpu, values):
     }
 
 
+def test_numbers_of_the_device_in_a_list_are_read_one_by_one(gpu, values):
+    gpu.reset()
+    flat = values.flatten()
+    made = torch.tensor([flat[0], flat[1], 7.0], device=DEVICE)
+    assert isinstance(made, OnGPU)
+    assert made.tolist() == [*flat[:2].tolist(), 7.0]
+    assert gpu.waits[next(key for key in gpu.waits if key[0] == 'local_scalar_dense')] == 2
+
+
 def test_nothing_of_it_is_left_behind():
     make = torch.tensor
     with ImaginedGPU():

@@ -8,7 +8,7 @@ import torch
 from mmdet3d.registry import METRICS
 
 import ssal3d.evaluation.lidar_metric  # noqa: F401
-from ssal3d.data.boxes import lidar_boxes
+from ssal3d.data.boxes import to_lidar_boxes
 from ssal3d.data.infos import write_infos
 from ssal3d.errors import UserError
 from ssal3d.evaluation import frame_metric
@@ -40,7 +40,7 @@ def sample(index, classes, moved=0.0):
     return {
         'lidar_path': f'x/{index}.bin',
         'pred_instances_3d': {
-            'bboxes_3d': lidar_boxes(shifted[keep]),
+            'bboxes_3d': to_lidar_boxes(shifted[keep]),
             'scores_3d': torch.linspace(0.9, 0.5, sum(keep)),
             'labels_3d': torch.tensor([classes.index(name) for name in names if name in classes]),
         },

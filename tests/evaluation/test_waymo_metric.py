@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssal3d.data.boxes import lidar_boxes
+from ssal3d.data.boxes import to_lidar_boxes
 from ssal3d.data.infos import write_infos
 from ssal3d.errors import UserError
 from ssal3d.evaluation.waymo_ap import evaluate_waymo
@@ -50,7 +50,7 @@ def sample(index, shift=0.0, turn=0.0):
     return {
         'lidar_path': f'data/waymo/training/velodyne/{index:07d}.bin',
         'pred_instances_3d': {
-            'bboxes_3d': lidar_boxes(boxes),
+            'bboxes_3d': to_lidar_boxes(boxes),
             'scores_3d': torch.full((len(boxes),), 0.7),
             'labels_3d': torch.tensor([CLASSES.index(name) for name in names]),
         },
@@ -114,7 +114,7 @@ def test_detections_in_a_no_label_zone_are_no_errors(tmp_path):
     samples = [sample(index) for index in range(FRAMES)]
     for one in samples:  # one car more, 10 m away, where nothing is labelled
         instances = one['pred_instances_3d']
-        extra = lidar_boxes(np.array([[10.0, 0, 1, 4, 2, 1.5, 0]]))
+        extra = to_lidar_boxes(np.array([[10.0, 0, 1, 4, 2, 1.5, 0]]))
         instances['bboxes_3d'] = instances['bboxes_3d'].cat([instances['bboxes_3d'], extra])
         instances['scores_3d'] = torch.cat((instances['scores_3d'], torch.tensor([0.9])))
         instances['labels_3d'] = torch.cat((instances['labels_3d'], torch.tensor([0])))

@@ -7,7 +7,7 @@ import ssal3d.register  # noqa: F401
 from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.loop.abilities import check_abilities
-from ssal3d.loop.chains import plan
+from ssal3d.loop.chains import order_stages
 from ssal3d.models.protocol import ABILITIES, lacking
 from ssal3d.registry import STAGES
 from tests.helpers.paths import ROOT
@@ -17,7 +17,7 @@ EXPERIMENTS = sorted((ROOT / 'configs/ssal').glob('*.py'))
 
 def check(config):
     chains = [[entry['pretrain']] for entry in config.train_cfg.rounds] + [config.train_cfg.final]
-    names = {place.name for chain in chains for place in plan(chain)}
+    names = {place.name for chain in chains for place in order_stages(chain)}
     check_abilities(config, config.train_cfg.rounds, {name: STAGES.build(dict(config.stages[name])) for name in names})
 
 

@@ -4,26 +4,26 @@ import pytest
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
-from ssal3d.loop.chains import Place, as_chains, plan
+from ssal3d.loop.chains import StageNode, as_chains, order_stages
 from tests.helpers.experiments import train, variant
 
 
 def test_a_list_of_names_is_one_chain():
-    assert plan(['normal', 'cpsp']) == [
-        Place('normal', None, ('cpsp',), False),
-        Place('cpsp', 'normal', (), True),
+    assert order_stages(['normal', 'cpsp']) == [
+        StageNode('normal', None, ('cpsp',), False),
+        StageNode('cpsp', 'normal', (), True),
     ]
     assert as_chains(('normal',)) == [['normal']]
-    assert plan([]) == []
+    assert order_stages([]) == []
 
 
 def test_chains_share_their_beginnings_and_each_end_is_known():
-    places = plan([['supervised'], ['supervised', 'final_cpsp', 'nal'], ['supervised', 'hssda']])
+    places = order_stages([['supervised'], ['supervised', 'final_cpsp', 'nal'], ['supervised', 'hssda']])
     assert places == [
-        Place('supervised', None, ('final_cpsp', 'hssda'), True),
-        Place('final_cpsp', 'supervised', ('nal',), False),
-        Place('nal', 'final_cpsp', (), True),
-        Place('hssda', 'supervised', (), True),
+        StageNode('supervised', None, ('final_cpsp', 'hssda'), True),
+        StageNode('final_cpsp', 'supervised', ('nal',), False),
+        StageNode('nal', 'final_cpsp', (), True),
+        StageNode('hssda', 'supervised', (), True),
     ]
 
 
@@ -39,7 +39,7 @@ def test_chains_share_their_beginnings_and_each_end_is_known():
 )
 def test_impossible_chains_are_named(chains, message):
     with pytest.raises(UserError, match=message):
-        plan(chains)
+        order_stages(chains)
 
 
 METHODS = ('final_cpsp', 'threedioumatch', 'nal', 'hssda')

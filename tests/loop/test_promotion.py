@@ -31,13 +31,13 @@ class Predictions:
         pass
 
 
-def model(name, value, ends=True):
+def model(name, value, is_last=True):
     inputs = StageInputs(Path(name), Path('round_0.json'))
-    return TrainedModel(name, Path(f'{name}.pth'), ends, inputs, Config(), {KEY: value})
+    return TrainedModel(name, Path(f'{name}.pth'), is_last, inputs, Config(), {KEY: value})
 
 
 def chain(number, value):
-    return [model(f'round_{number}/normal', 10.0, ends=False), model(f'round_{number}/cpsp', value)]
+    return [model(f'round_{number}/normal', 10.0, is_last=False), model(f'round_{number}/cpsp', value)]
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ def test_the_whole_experiment_runs_to_its_end(pool, tmp_path):
     assert list(metrics['stages']) == ['round_1/normal', 'round_1/cpsp', 'final/supervised', 'final/final_cpsp']
     for stage in metrics['stages'].values():
         assert {'waymo/VEHICLE_L1_AP', 'waymo/mean_L2_APH', 'waymo/PEDESTRIAN_0-30m_L2_AP'} <= set(stage)
+    assert 'AP and APH (level 2, %) on the val split' in done.stdout
     # Each frame has a car, a walker and a cyclist, and a car without a point, which is annotated, too.
     labels = LabelState.read(tmp_path / 'labels' / 'round_1.json')
     assert [frame.boxes for frame in labels.frames] == [{'Car': 2, 'Pedestrian': 1, 'Cyclist': 1}] * 4
@@ -49,7 +50,7 @@ def test_the_papers_numbers_on_waymo():
     assert config.train_cfg.final == ['supervised', 'final_cpsp']
     own = [config.stages[name] for name in ('normal', 'cpsp', 'supervised', 'final_cpsp')]
     assert {(stage.epochs, stage.repeat) for stage in own} == {(30, 15)}
-    assert {(stage.pseudo_ratio, stage.cpsp.k_first, stage.cpsp.tau_low) for stage in own[1::2]} == {(0.5, 50, 0.3)}
+    assert {(stage.pseudo_ratio, stage.bank.k_first, stage.bank.tau_low) for stage in own[1::2]} == {(0.5, 50, 0.3)}
     assert config.optim_wrapper.optimizer.weight_decay == 0.001
     voxels = config.model.data_preprocessor.voxel_layer
     assert (voxels.voxel_size, voxels.point_cloud_range) == ([0.1, 0.1, 0.15], [-75.2, -75.2, -2, 75.2, 75.2, 4])

@@ -113,8 +113,8 @@ def test_weights_of_one_change_nothing_and_a_weight_counts_for_its_box_alone(det
 
 
 def test_only_positives_are_learnt_where_it_is_asked_for(detector):
-    output, full = losses_of(detector, [sample_of(positives_only=True)]), losses_of(detector, [sample_of()])
-    gradient = class_gradient(detector, sample_of(positives_only=True))
+    output, full = losses_of(detector, [sample_of(ignore_negatives=True)]), losses_of(detector, [sample_of()])
+    gradient = class_gradient(detector, sample_of(ignore_negatives=True))
     everywhere = class_gradient(detector, sample_of())
     kept = gradient != 0
     assert 0 < kept.float().mean() < 0.05
@@ -124,7 +124,7 @@ def test_only_positives_are_learnt_where_it_is_asked_for(detector):
 
 
 def test_a_frame_without_boxes_teaches_nothing_with_positives_only(detector):
-    empty = sample_of(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), positives_only=True)
+    empty = sample_of(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long), ignore_negatives=True)
     losses = losses_of(detector, [sample_of(), empty], frame=1).losses
     assert all(float(value.sum()) == 0 for value in losses.values()), losses
 
@@ -153,8 +153,8 @@ def test_a_single_stage_heeds_weights_and_positives_only(single_stage):
     plain, ones, halves = losses(), losses(weights=[1.0, 1.0]), losses(weights=[0.5, 0.5])
     assert all(torch.equal(plain[name], ones[name]) for name in plain)
     torch.testing.assert_close(halves['loss_bbox'], plain['loss_bbox'] / 2)
-    assert 0 < losses(positives_only=True)['loss_cls'] < plain['loss_cls']
-    nothing = losses(BOXES[:0], LABELS[:0], positives_only=True)
+    assert 0 < losses(ignore_negatives=True)['loss_cls'] < plain['loss_cls']
+    nothing = losses(BOXES[:0], LABELS[:0], ignore_negatives=True)
     assert all(float(value) == 0 for value in nothing.values())
 
 

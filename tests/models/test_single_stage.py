@@ -6,7 +6,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from torch.nn import functional
 
-from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.boxes import to_gravity_array
 from ssal3d.errors import UserError
 from ssal3d.models.bev_features import bev_box_features
 from ssal3d.models.dense_cpu import cpu_dense_dtype, has_fast_bfloat16
@@ -231,7 +231,7 @@ def test_a_pool_is_predicted_with_what_the_detector_has(name, tmp_path):
     (sample, *_) = predict(model, batch(3))
     expected = sample.pred_instances_3d
     rows = found.boxes_of(0)
-    np.testing.assert_allclose(found.boxes[rows], gravity_centred(expected.bboxes_3d), atol=1e-4)
+    np.testing.assert_allclose(found.boxes[rows], to_gravity_array(expected.bboxes_3d), atol=1e-4)
     np.testing.assert_allclose(found['class_logits'][rows], expected.class_logits, atol=1e-4)
     np.testing.assert_allclose(found['box_features'][rows], expected.box_features, atol=0.02, rtol=0.01)
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from ssal3d.reproduce import read_rows
+from ssal3d.reproduce.data_sets import DATA_SETS
 from ssal3d.reproduce.experiments import Experiment
 from ssal3d.reproduce.jobs import Jobs
 
@@ -46,7 +47,7 @@ def run(tmp_path, monkeypatch):
 
     def go(numbers, seeds, at_once):
         experiments = [
-            Experiment(row, seed, tmp_path / f'seed_{seed}' / row.experiment, 'ssal3d::paper/sim.py')
+            Experiment(row, seed, tmp_path / f'seed_{seed}' / row.experiment, DATA_SETS['sim'])
             for seed in seeds
             for row in read_rows('1', numbers)
         ]

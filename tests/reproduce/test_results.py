@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 
 from ssal3d.cli.reproduce import main
+from ssal3d.data.infos import write_infos
+from ssal3d.data.waymo_infos import METAINFO
 from ssal3d.errors import UserError
 from ssal3d.fileio import write_json
-from ssal3d.reproduce import read_rows, table
+from ssal3d.predictions import PredictionWriter
+from ssal3d.reproduce import figures, read_rows, table
+from ssal3d.reproduce.data_sets import CALIBRATION_METRICS, CURVE_METRICS, DATA_SETS, WAYMO_METRICS
 from ssal3d.reproduce.experiments import Experiment
-from ssal3d.reproduce.results import collect, measured, merge, read
+from ssal3d.reproduce.results import average_precisions, collect, measured, merge, read
 from ssal3d.reproduce.statistics import Interval
 
 CLASSES = ('Car', 'Pedestrian', 'Cyclist')
@@ -18,7 +22,7 @@ def finish(tmp_path, number, seed, level):
     """Leave what a finished experiment leaves: AP of a class is `level`, + 10 for the next class, - 1 if easy, ..."""
     row = read_rows('1', [number])[0]
     folder = tmp_path / 'sim' / f'seed_{seed}' / row.experiment
-    made = Experiment(row, seed, folder, 'ssal3d::paper/sim.py')
+    made = Experiment(row, seed, folder, DATA_SETS['sim'])
     stages = {}
     for name in made.steps.values():
         ap = {
@@ -87,7 +91,7 @@ def test_a_figure_is_drawn(tmp_path):
     shown = table.lines(
         read_rows('1', [1]), collect('sim', [finish(tmp_path, 1, 0, 30), finish(tmp_path, 1, 1, 34)]), 'sim'
     )
-    table.draw(shown, tmp_path / 'figures' / 'table.png')
+    figures.draw(shown, tmp_path / 'figures' / 'table.png', table.METRICS)
     assert (tmp_path / 'figures' / 'table.png').stat().st_size > 5000
     assert table.cell(Interval(1.0, 0.5, 1.5, 3)) == '1.0 ± 0.5'
 
@@ -95,7 +99,7 @@ def test_a_figure_is_drawn(tmp_path):
 def test_the_command_lists_and_shows(tmp_path, capsys):
     finish(tmp_path, 2, 0, 40.0)
     words = ['show', 'table1', '--rows', '1', '2', '--work-dir', str(tmp_path), '--figure', str(tmp_path / 'a.png')]
-    for call in (words, ['list', 'benchmark']):
+    for call in (words, ['list', 'benchmark'], ['list', 'fig7'], ['list', 'table6', '--dataset', 'waymo']):
         with pytest.raises(SystemExit, match='0'):
             main(call)
     shown = capsys.readouterr().out
@@ -107,11 +111,136 @@ def test_the_command_lists_and_shows(tmp_path, capsys):
     assert (tmp_path / 'a.png').exists()
 
 
-def test_kitti_that_nobody_converted_is_named_with_the_remedy(tmp_path, monkeypatch):
-    monkeypatch.setenv('SSAL3D_KITTI', str(tmp_path))
+def test_real_data_that_nobody_converted_is_named_with_the_remedy(tmp_path, monkeypatch):
+    for name in ('KITTI', 'WAYMO'):
+        monkeypatch.setenv(f'SSAL3D_{name}', str(tmp_path))
     from ssal3d.reproduce.data import prepare
 
-    with pytest.raises(
-        UserError, match=r'found no kitti_infos_train\.pkl; convert KITTI with `ssal3d create-data kitti`'
-    ):
-        prepare('kitti', tmp_path, 0)
+    for name in ('kitti', 'waymo'):
+        with pytest.raises(
+            UserError, match=rf'found no {name}_infos_train\.pkl; convert the data with `ssal3d create-data {name}`'
+        ):
+            prepare(name, tmp_path, 0)
+
+
+def waymo_metrics(level):
+    types = ('VEHICLE', 'PEDESTRIAN', 'CYCLIST', 'mean')
+    return {
+        f'waymo/{name}_{range_}{grade}_{measure}': (level + place + 5 * (grade == 'L2') + 20 * (measure == 'APH')) / 100
+        for place, name in enumerate(types)
+        for range_ in ('', '0-30m_', '30-50m_', '50m-inf_')
+        for grade in ('L1', 'L2')
+        for measure in ('AP', 'APH')
+    }
+
+
+def finish_waymo(tmp_path, name, number, level, seed=0):
+    """Leave what a finished experiment on simulated drives leaves, with a curve if it has rounds."""
+    row = read_rows(name, [number])[0]
+    made = Experiment(row, seed, tmp_path / 'sim-360' / f'seed_{seed}' / row.experiment, DATA_SETS['sim-360'])
+    made.folder.mkdir(parents=True)
+    labelled = {'frames': 40, 'boxes': {'Car': 100, 'Pedestrian': 60, 'Cyclist': 40}}
+    stages = {step: {'seconds': 1.0, **waymo_metrics(level)} for step in made.steps.values()}
+    curve = [
+        {
+            'model': f'{group}/{stage}',
+            'frames': 1,
+            'boxes': 100 * k,
+            'metrics': waymo_metrics(level + k + 50 * (stage != 'final_cpsp')),
+        }
+        for k, group in enumerate(('final_1', 'final_2', 'final_3', 'final_4', 'final'), 1)
+        for stage in ('supervised', 'final_cpsp')
+    ]
+    bought = {'initial': {'frames': 20, 'spent_per_class': {'Car': 50, 'Pedestrian': 30, 'Cyclist': 21}}}
+    content = {
+        'schema': 1,
+        'stages': stages,
+        'labelled': labelled,
+        'purchases': bought,
+        **({'curve': curve} if row.rounds == 5 else {}),
+    }
+    write_json(made.folder / 'metrics.json', content)
+    made.config.write_text(made.config_text())
+    return made
+
+
+def test_waymos_numbers_are_percent_by_class_level_and_range(tmp_path):
+    found = measured(finish_waymo(tmp_path, '2', 16, 40.0))
+    assert [found[metric] for metric in WAYMO_METRICS] == pytest.approx([40, 41, 42, 43, 48, 68])
+    assert found['Veh_L2_0-30m_mAPH'] == pytest.approx(65)
+    assert found['boxes_Cyclist'] == 40
+    without = {key: value for key, value in waymo_metrics(40).items() if 'CYCLIST' not in key}
+    assert 'Cyc_L1_mAP' not in average_precisions(without)
+
+
+def test_a_learning_curve_takes_the_final_model_of_every_round(tmp_path):
+    made = [
+        finish_waymo(tmp_path, 'fig6', number, level, seed)
+        for number, level, seed in ((4, 30.0, 0), (5, 40.0, 0), (5, 44.0, 1))
+    ]
+    shown = table.lines(read_rows('fig6'), collect('sim-360', made), 'sim-360', CURVE_METRICS)
+    assert table.header(CURVE_METRICS)[3:8] == [f'round {number}' for number in range(1, 6)]
+    assert table.body(shown, CURVE_METRICS)[3][1:8] == ['Normal + CAL', '200', '34.0', '35.0', '36.0', '37.0', '38.0']
+    assert shown[4].values['boxes_round_3'] == {0: 300, 1: 300}
+    figures.draw(shown, tmp_path / 'fig6.png', CURVE_METRICS)
+    axes = figures.draw_curves([line for line in shown if line.intervals], CURVE_METRICS).axes[0]
+    assert axes.get_legend_handles_labels()[1] == ['Normal + CAL', 'CPSP + CAL']
+    assert axes.lines[-1].get_xdata().tolist() == [100, 200, 300, 400, 500]
+    np.testing.assert_allclose(axes.lines[-1].get_ydata(), np.arange(5) + 46)  # mean of both seeds
+    with pytest.raises(UserError, match='no row of fig6 is measured yet'):
+        figures.draw(shown[:2], tmp_path / 'none.png', CURVE_METRICS)
+
+
+def predicted_pool(made, tmp_path, scores):
+    """Leave predictions of two frames with one car each, and the annotation file."""
+    stage = 'normal' if made.row.pretrain == 'Normal' else 'cpsp'
+    folder = made.folder / 'round_1'
+    car = [[10.0, 0.0, 1.0, 4.0, 2.0, 2.0, 0.0], [30.0, 5.0, 1.0, 4.0, 2.0, 2.0, 0.0]]
+    with PredictionWriter(folder / f'predictions_{stage}', ['Car', 'Pedestrian', 'Cyclist'], []) as writer:
+        for number in range(20):  # D-ECE leaves out bins with fewer than 8 detections
+            writer.add(f'f_{number:03d}', bboxes_3d=car, scores_3d=np.array(scores, np.float32), labels_3d=[0, 0])
+    frames = [
+        {
+            'sample_idx': f'f_{number:03d}',
+            'images': {},
+            'lidar_points': {'lidar_path': f'f_{number:03d}.bin', 'num_pts_feats': 6},
+            'instances': [{'bbox_3d': [10.0, 0.0, 0.0, 4.0, 2.0, 2.0, 0.0], 'bbox_label_3d': 0, 'num_lidar_pts': 9}],
+        }
+        for number in range(20)
+    ]
+    write_infos(tmp_path / 'waymo_infos_train.pkl', {'metainfo': METAINFO, 'data_list': frames})
+    (folder / stage).mkdir(parents=True)
+    pool = dict(data_root=str(tmp_path), ann_file='waymo_infos_train.pkl')
+    (folder / stage / 'config.py').write_text(f'pool_dataset = {pool!r}\n')
+
+
+def test_table_8_and_fig_7_are_measured_on_the_predictions_that_a_query_saw(tmp_path):
+    experiments = [finish_waymo(tmp_path, '8', number, 0.0) for number in (1, 5)]
+    for made, scores in zip(experiments, ([0.9, 0.4], [0.9, 0.12]), strict=True):  # the first of each two is right
+        predicted_pool(made, tmp_path, scores)
+    shown = table.lines(read_rows('8'), collect('sim-360', experiments), 'sim-360', CALIBRATION_METRICS)
+    assert table.body(shown, CALIBRATION_METRICS)[0][1:4] == ['Normal', '101', '0.250']  # (0.1 + 0.4) / 2
+    assert table.body(shown, CALIBRATION_METRICS)[4][3] == '0.110'
+    assert table.body(shown, CALIBRATION_METRICS)[4][-4:] == ['0.09', '0.08', '0.15', '']
+    assert [
+        shown[0].values[f'Veh_{name}'][0] for name in ('0.3-0.5_count', '0.3-0.5_precision', '0.8-1.0_precision')
+    ] == [20, 0, 1]
+    assert 'Ped_D-ECE' not in shown[0].intervals
+    assert 'Veh_L1_mAP' not in shown[0].values, 'no final model was trained'
+    ranges = table.lines(read_rows('fig7'), collect('sim-360', experiments), 'sim-360', CALIBRATION_METRICS)
+    figures.draw(ranges, tmp_path / 'fig7.png', CALIBRATION_METRICS)
+    axes = figures.draw_ranges([ranges[0], ranges[4]]).axes
+    bars = [patch.get_height() for patch in axes[0].patches]
+    np.testing.assert_allclose(bars, [np.nan, 0, np.nan, 1, 0, np.nan, np.nan, 1])
+    assert axes[0].get_legend_handles_labels()[1] == ['Normal', 'CPSP']
+
+
+def test_rows_that_a_detector_lacks_are_told_and_left_out(tmp_path, capsys):
+    for words in (['config', 'table8', '--rows', '1', '2'], ['run', 'table8', '--rows', '2']):
+        with pytest.raises(SystemExit):
+            main([*words, '--work-dir', str(tmp_path)])
+    told = capsys.readouterr()
+    assert 'row 2, 3DIoUMatch: left out, 3DIoUMatch needs a detector with two stages' in told.out
+    assert "'rounds': [{'pretrain': ['normal']}]" in told.out
+    assert 'threedioumatch' not in told.out
+    assert 'no row of table8 can be trained' in told.err

@@ -54,6 +54,14 @@ def test_it_converts_and_says_what_it_did(folder):
     assert infos['data_list'][0]['images']['CAM2']['width'] == 1242, 'an unknown camera gets the usual size'
 
 
+def test_labels_without_any_object_are_said(folder):
+    for path in (folder / 'training' / 'label_2').glob('*.txt'):
+        path.write_text('DontCare -1 -1 -10 706.29 188.14 730.21 203.54 -1 -1 -1 -1000 -1000 -1000 -10\n')
+    result = run('kitti', '--root-path', folder, '--workers', 1)
+    assert result.returncode == 0, result.stderr
+    assert 'train: none of 3 labelled frames holds an object of a class' in result.stdout
+
+
 def test_options_reach_the_converter(folder):
     (folder / 'training' / 'velodyne' / '000001.bin').write_bytes(b'x')
     arguments = ('kitti', '--root-path', folder, '--workers', 1, '--splits', 'train')

@@ -18,7 +18,7 @@ from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.generation import CONFIDENT, Generation
 from ssal3d.cpsp.background import update_unlabelled
 from ssal3d.cpsp.confidence import uncertainty
-from ssal3d.cpsp.refine import Detections, refine
+from ssal3d.cpsp.refine import UncertainBoxes, refine
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.cpsp.shard import Shard, pool_shard
@@ -78,7 +78,7 @@ def _fastest(function: Callable[[], Any]) -> float:
 def _refine(shard: Shard, row: int) -> None:
     bank, preds = shard.bank.of(row), shard.preds.of(row)
     everything = np.ones(len(preds), np.bool_)
-    tables = [Detections(t['box'], t['label'], uncertainty(t['score'], 'score')) for t in (bank, preds)]
+    tables = [UncertainBoxes(t['box'], t['label'], uncertainty(t['score'], 'score')) for t in (bank, preds)]
     assert (bank['source'] == CONFIDENT).all()
     refine(tables[0], bank['miss'], tables[1], everything, everything, shard.rules.settings)
 

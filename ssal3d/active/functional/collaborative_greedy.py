@@ -14,10 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.detections import Detections
 from ssal3d.active.functional.diversity import Similarity
 from ssal3d.active.functional.uncertainty import frame_mean
-from ssal3d.active.sampler import Candidate
+from ssal3d.active.sampler import Candidate, Detections
 
 RELAXABLE = ('s_obj', 'classes', 't_sim')  # in the order in which they are relaxed
 STEPS = 10  # in which a limit changes by a tenth each

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.detections import Detections
+from ssal3d.active.sampler import Detections
 from ssal3d.ops.box_geometry import overlapping_pairs
 from ssal3d.predictions import PoolPredictions
 

@@ -11,7 +11,7 @@ from ssal3d.active.sampler import Candidate
 STOP_RULES = ('include_crossing', 'exclude_crossing')
 
 
-class Purchase(NamedTuple):
+class AcquiredFrame(NamedTuple):
     """A bought frame.
 
     Attributes:
@@ -23,30 +23,30 @@ class Purchase(NamedTuple):
     boxes: NDArray[np.int64]
 
 
-class Shopping(NamedTuple):
-    """What a walk bought.
+class Acquisition(NamedTuple):
+    """What was bought.
 
     Attributes:
-        purchases: In the order of purchase.
+        frames: In the order of purchase.
         spent: What they cost, in the budget's unit.
         stopped: ``'budget'`` or ``'pool_exhausted'``.
         refused: Frame whose boxes were looked at but not bought; with 'exclude_crossing' only.
     """
 
-    purchases: list[Purchase]
+    frames: list[AcquiredFrame]
     spent: float
     stopped: str
     refused: int | None = None
 
 
-def walk(
+def spend_budget(
     candidates: Iterable[Candidate],
     reveal: Callable[[int], NDArray[np.int64]],
     notify: Callable[[int, NDArray[np.int64]], None],
     price: Callable[[NDArray[np.int64]], float],
     budget: float,
     stop_rule: str = 'include_crossing',
-) -> Shopping:
+) -> Acquisition:
     """Buy frames until the budget is spent.
 
     The next candidate is asked for only after the sampler was told about the last purchase.
@@ -62,20 +62,20 @@ def walk(
             its boxes (released code of random selection).
 
     Returns:
-        The purchases.
+        The bought frames, and why there are no more.
     """
-    purchases: list[Purchase] = []
+    frames: list[AcquiredFrame] = []
     spent, includes = 0.0, stop_rule == 'include_crossing'
     if budget <= 0:
-        return Shopping(purchases, spent, 'budget')
+        return Acquisition(frames, spent, 'budget')
     for candidate in candidates:
         boxes = reveal(candidate.frame)
         after = round(spent + price(boxes), 9)  # sums of decimal prices, as people write them
         if not includes and after > budget:
-            return Shopping(purchases, spent, 'budget', candidate.frame)
+            return Acquisition(frames, spent, 'budget', candidate.frame)
         spent = after
-        purchases.append(Purchase(candidate, boxes))
+        frames.append(AcquiredFrame(candidate, boxes))
         notify(candidate.frame, boxes)
         if includes and spent >= budget:
-            return Shopping(purchases, spent, 'budget')
-    return Shopping(purchases, spent, 'budget' if spent >= budget else 'pool_exhausted')
+            return Acquisition(frames, spent, 'budget')
+    return Acquisition(frames, spent, 'budget' if spent >= budget else 'pool_exhausted')

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.detections import Detections
 from ssal3d.active.query.estimates import labelled_table
-from ssal3d.active.sampler import ActiveSampler
+from ssal3d.active.sampler import ActiveSampler, Detections
 from ssal3d.class_names import class_index
 from ssal3d.data.label_state import LabelState, pool_digest
 from ssal3d.errors import UserError

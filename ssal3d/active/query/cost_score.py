@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.detections import Detections
+from ssal3d.active.sampler import Detections
 from ssal3d.class_names import per_class
 from ssal3d.predictions import PoolPredictions
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.detections import Detections
+from ssal3d.active.sampler import Detections
 from ssal3d.errors import UserError
 from ssal3d.ops.box_geometry import corners_3d
 from ssal3d.predictions import PoolPredictions

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ssal3d.active.detections import Detections
-from ssal3d.active.query.budget import Shopping, walk
+from ssal3d.active.query.budget import Acquisition, spend_budget
 from ssal3d.active.query.candidates import (
     Known,
     aligned_reference,
@@ -25,7 +24,7 @@ from ssal3d.active.query.dontcare import Regions, drop_excluded
 from ssal3d.active.query.estimates import estimate, labelled_table
 from ssal3d.active.query.query_file import Query, SelectedFrame
 from ssal3d.active.query.settings import QuerySettings
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
+from ssal3d.active.sampler import ActiveSampler, Candidate, Detections, QueryContext
 from ssal3d.class_names import class_index
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
@@ -99,7 +98,7 @@ def select(
         if sampler.needs_labelled and labels.frames and labelled is not None:
             context.labelled = labelled_part(labelled, labels)
         context.warn = warn
-        shopping = walk(
+        acquired = spend_budget(
             _each_once(sampler.order(candidates, context), candidates, sampler),
             predicted.__getitem__ if annotate is None else _revealer(annotate, candidates),
             context.notify,
@@ -108,20 +107,20 @@ def select(
             settings.stop_rule,
         )
     if annotate is None and not pool.metadata.get('ids_only'):
-        _report_predicted_cost(shopping, settings, counted, warn)
-    _report(shopping, candidates, settings, warn)
-    spent = sum((purchase.boxes for purchase in shopping.purchases), np.zeros(len(pool.classes), dtype=np.int64))
+        _report_predicted_cost(acquired, settings, counted, warn)
+    _report(acquired, candidates, settings, warn)
+    spent = sum((frame.boxes for frame in acquired.frames), np.zeros(len(pool.classes), dtype=np.int64))
     return Query(
         round=_next_round(labels) if round_number is None else round_number,
         sampler=sampler.config,
         seed=seed,
         settings=settings,
-        spent=_whole(shopping.spent),
+        spent=_whole(acquired.spent),
         spent_per_class=_by_class(spent, pool.classes),
         cost=context.charged,
-        stopped=shopping.stopped,
+        stopped=acquired.stopped,
         pool={'name': labels.pool_name, 'size': labels.pool_size, 'sha256': labels.pool_sha256},
-        frames=_selected(shopping, candidates, predicted, context.charged),
+        frames=_selected(acquired, candidates, predicted, context.charged),
         warnings=tuple(warnings),
         counted_above={} if pool.metadata.get('ids_only') else counted.by_class(pool.classes),
         diagnostics={name: value() if callable(value) else value for name, value in context.diagnostics.items()},
@@ -226,20 +225,20 @@ def _revealer(annotate: Annotate, pool: PoolPredictions) -> Callable[[int], NDAr
     return reveal
 
 
-def _report(shopping: Shopping, pool: PoolPredictions, settings: QuerySettings, warn: Warn) -> None:
-    relaxed = [purchase.candidate.relax_level for purchase in shopping.purchases if purchase.candidate.relax_level]
+def _report(acquired: Acquisition, pool: PoolPredictions, settings: QuerySettings, warn: Warn) -> None:
+    relaxed = [frame.candidate.relax_level for frame in acquired.frames if frame.candidate.relax_level]
     if relaxed:
         warn(f'{len(relaxed)} frames passed only relaxed limits (up to level {max(relaxed)})')
-    if shopping.refused is not None:
-        warn(f'exclude_crossing looked at the boxes of frame {pool.frame_ids[shopping.refused]} before refusing it')
-    if shopping.stopped == 'pool_exhausted':
+    if acquired.refused is not None:
+        warn(f'exclude_crossing looked at the boxes of frame {pool.frame_ids[acquired.refused]} before refusing it')
+    if acquired.stopped == 'pool_exhausted':
         warn(
-            f'the pool ran out after {len(shopping.purchases)} frames: {_whole(shopping.spent)} of '
+            f'the pool ran out after {len(acquired.frames)} frames: {_whole(acquired.spent)} of '
             f'{_whole(settings.budget)} {settings.pricing.plural} spent'
         )
 
 
-def _report_predicted_cost(shopping: Shopping, settings: QuerySettings, counted: CostScores, warn: Warn) -> None:
+def _report_predicted_cost(acquired: Acquisition, settings: QuerySettings, counted: CostScores, warn: Warn) -> None:
     """Say how far the number of predicted boxes can be trusted as a cost."""
     if not settings.pricing.needs_boxes:
         return
@@ -248,16 +247,16 @@ def _report_predicted_cost(shopping: Shopping, settings: QuerySettings, counted:
             f'predicted boxes count above a score of {USUAL}: too few labelled frames with predictions to calibrate it; '
             'give --labelled-predictions, or set query.cost_score'
         )
-    free = sum(not purchase.boxes.any() for purchase in shopping.purchases)
-    if 2 * free > len(shopping.purchases) and settings.unit == 'boxes' and not settings.empty_cost:
+    free = sum(not frame.boxes.any() for frame in acquired.frames)
+    if 2 * free > len(acquired.frames) and settings.unit == 'boxes' and not settings.empty_cost:
         warn(
-            f'{free} of {len(shopping.purchases)} frames count no predicted box and were free; set query.empty_cost, a '
+            f'{free} of {len(acquired.frames)} frames count no predicted box and were free; set query.empty_cost, a '
             "lower query.cost_score or query.unit='frames'"
         )
 
 
 def _selected(
-    shopping: Shopping, pool: PoolPredictions, predicted: NDArray[np.int64], charged: str
+    acquired: Acquisition, pool: PoolPredictions, predicted: NDArray[np.int64], charged: str
 ) -> tuple[SelectedFrame, ...]:
     """Describe the bought frames; an infinite utility (no boxes to judge) becomes None."""
     return tuple(
@@ -269,7 +268,7 @@ def _selected(
             annotated_boxes=_by_class(boxes, pool.classes) if charged == 'annotated' else None,
             relax_level=candidate.relax_level,
         )
-        for candidate, boxes in shopping.purchases
+        for candidate, boxes in acquired.frames
     )
 
 

@@ -10,7 +10,7 @@ from ssal3d.active.query.cost_score import CALIBRATED
 from ssal3d.active.query.dontcare import PROJECTION_FIELDS, RULES
 from ssal3d.active.query.units import BudgetUnit, build_unit
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.options import in_range, one_of
+from ssal3d.options import check_range, one_of
 from ssal3d.typed import check_fields
 
 
@@ -25,7 +25,7 @@ class QuerySettings:
         budget: What to spend, in ``unit``; 0 buys nothing.
         unit: ``'boxes'``, ``'frames'``, ``dict(frame=..., box=...)`` for what a frame and each of its boxes cost, or
             ``dict(type=..., ...)`` of a unit that is registered in ``BUDGET_UNITS``.
-        stop_rule: ``'include_crossing'`` or ``'exclude_crossing'``, see `ssal3d.active.query.budget.walk`.
+        stop_rule: ``'include_crossing'`` or ``'exclude_crossing'``, see `ssal3d.active.query.budget.spend_budget`.
         empty_cost: What a frame without boxes costs; with ``unit='boxes'`` alone.
         dontcare: An oracle: which frames to leave out because of DontCare regions, which are labels of frames that
             nobody bought; see `ssal3d.active.query.dontcare`. ``'none'``, ``'paper'`` or ``'frame'``.
@@ -44,15 +44,15 @@ class QuerySettings:
         check_fields(QuerySettings, vars(self), '')
         one_of('stop_rule', self.stop_rule, STOP_RULES)
         one_of('dontcare', self.dontcare, RULES)
-        in_range('empty_cost', self.empty_cost)
+        check_range('empty_cost', self.empty_cost)
         if isinstance(self.cost_score, str):
             one_of('cost_score', self.cost_score, (CALIBRATED,))
         elif isinstance(self.cost_score, Mapping):
             for name, score in self.cost_score.items():
-                in_range(f"cost_score, class '{name}'", score, high=1)
+                check_range(f"cost_score, class '{name}'", score, high=1)
         else:
-            in_range('cost_score', self.cost_score, high=1)
-        in_range('budget', self.budget)
+            check_range('cost_score', self.cost_score, high=1)
+        check_range('budget', self.budget)
         if not (isinstance(self.unit, Mapping) and 'type' in self.unit):
             self.check()
 

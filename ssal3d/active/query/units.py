@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.options import in_range
+from ssal3d.options import check_range
 from ssal3d.registry import BUDGET_UNITS
 
 NAMES = ('boxes', 'frames')
@@ -52,7 +52,7 @@ class BoxUnit(BudgetUnit):
     plural = 'boxes'
 
     def __init__(self, empty_cost: float = 0) -> None:
-        self.empty_cost = in_range('empty_cost', empty_cost)
+        self.empty_cost = check_range('empty_cost', empty_cost)
 
     def prices(self, boxes: NDArray[np.number], classes: Sequence[str]) -> NDArray[np.float64]:
         """Return the number of boxes of each frame, ``empty_cost`` where there are none."""
@@ -85,7 +85,7 @@ class FrameAndBoxUnit(BudgetUnit):
     plural = 'units'
 
     def __init__(self, frame: float, box: float) -> None:
-        self.frame, self.box = in_range('unit.frame', frame), in_range('unit.box', box)
+        self.frame, self.box = check_range('unit.frame', frame), check_range('unit.box', box)
         if not frame + box > 0:
             raise UserError(f'unit: found frame={frame}, box={box}, expected one of them above 0')
         self.needs_boxes = box > 0

@@ -11,7 +11,7 @@ import numpy as np
 from ssal3d.active.functional.checks import check_gradient_layer, check_gradients
 from ssal3d.active.functional.seeding import seeding_order
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
-from ssal3d.options import in_range, one_of
+from ssal3d.options import check_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -37,7 +37,7 @@ class BADGESampler(ActiveSampler):
 
     def __init__(self, layer: str = 'roi_cls', proj_dim: int | None = 64) -> None:
         self.layer = one_of('layer', layer, LAYERS)
-        self.proj_dim = None if proj_dim is None else int(in_range('proj_dim', proj_dim, low=1))
+        self.proj_dim = None if proj_dim is None else int(check_range('proj_dim', proj_dim, low=1))
 
     @property
     def extraction(self) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.detections import Detections
 from ssal3d.active.functional.checks import check_width
 from ssal3d.active.functional.collaborative_greedy import (
     RELAXABLE,
@@ -28,10 +27,10 @@ from ssal3d.active.functional.collaborative_greedy import (
 from ssal3d.active.functional.diversity import Similarity, unit_rows
 from ssal3d.active.functional.ensemble import merge_predictions
 from ssal3d.active.functional.uncertainty import binary_entropy, softmax_entropy
-from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
+from ssal3d.active.sampler import ActiveSampler, Candidate, Detections, QueryContext
 from ssal3d.class_names import per_class
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.options import in_range, one_of
+from ssal3d.options import check_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS, STAGES
 
@@ -111,21 +110,21 @@ class CALSampler(ActiveSampler):
             if STAGES.get(name) is None:
                 raise unknown_name('stage in ensemble_after', name, sorted(STAGES.module_dict))
         self.ensemble_after = None if ensemble_after is None else list(ensemble_after)
-        self.t_sim = in_range('t_sim', t_sim, low=1e-6)
+        self.t_sim = check_range('t_sim', t_sim, low=1e-6)
         if isinstance(relax, bool | str):
             raise UserError(f'relax: found {relax!r}, expected a list of names out of {", ".join(RELAXABLE)}')
         self.relax = [one_of('relax', name, RELAXABLE) for name in relax]
-        self.min_precision = in_range('min_precision', min_precision, high=1)
-        self.s_rep, self.s_add, self.s_obj = in_range('s_rep', s_rep, high=1), s_add, s_obj
-        self.iou_ens, self.iou_rel = in_range('iou_ens', iou_ens, high=1), in_range('iou_rel', iou_rel, high=1)
-        self.ensemble_nms = None if ensemble_nms is None else in_range('ensemble_nms', ensemble_nms, high=1)
+        self.min_precision = check_range('min_precision', min_precision, high=1)
+        self.s_rep, self.s_add, self.s_obj = check_range('s_rep', s_rep, high=1), s_add, s_obj
+        self.iou_ens, self.iou_rel = check_range('iou_ens', iou_ens, high=1), check_range('iou_rel', iou_rel, high=1)
+        self.ensemble_nms = None if ensemble_nms is None else check_range('ensemble_nms', ensemble_nms, high=1)
         self.w_full, self.class_weights, self.u_min = w_full, class_weights, u_min
         self.caps = one_of('caps', caps, ('inverse_freq', 'manual', 'none'))
         self.counts = one_of('counts', counts, ('reliable', 'annotated'))
         self.entropy = one_of('entropy', entropy, ('binary_score', 'rpn_softmax', 'none'))
         self.div = one_of('div', div, ('union', 'per_frame'))
         self.div_reference = one_of('div_reference', div_reference, ('query', 'labelled'))
-        self.cluster = None if cluster is None else int(in_range('cluster', cluster, low=1))
+        self.cluster = None if cluster is None else int(check_range('cluster', cluster, low=1))
         if self.cluster and div != 'union':
             raise UserError(f"cluster: found {cluster} with div='{div}', expected div='union'; clusters mix frames")
         if div_reference == 'labelled':

@@ -20,7 +20,7 @@ from ssal3d.active.functional.seeding import seeding_order
 from ssal3d.active.ranking import descending
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.errors import UserError
-from ssal3d.options import in_range, one_of
+from ssal3d.options import check_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -63,13 +63,13 @@ class CRBSampler(ActiveSampler):
         prototype: str = 'kmeans++',
         passes: int = 5,
     ) -> None:
-        self.k1 = in_range('k1', k1, low=1)
-        self.k2 = in_range('k2', k2, low=1, high=self.k1)
-        self.bandwidth = in_range('bandwidth', bandwidth, low=1e-3)
-        self.alpha = in_range('alpha', alpha, low=0.5, high=1)
+        self.k1 = check_range('k1', k1, low=1)
+        self.k2 = check_range('k2', k2, low=1, high=self.k1)
+        self.bandwidth = check_range('bandwidth', bandwidth, low=1e-3)
+        self.alpha = check_range('alpha', alpha, low=0.5, high=1)
         self.label_entropy = one_of('label_entropy', label_entropy, MODES)
         self.prototype = one_of('prototype', prototype, PROTOTYPES)
-        self.passes = int(in_range('passes', passes, low=1))
+        self.passes = int(check_range('passes', passes, low=1))
 
     @property
     def extraction(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ssal3d.active.functional.information import (
 )
 from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
-from ssal3d.options import in_range, one_of
+from ssal3d.options import check_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -54,11 +54,11 @@ class InformationPerBoxSampler(ActiveSampler):
         frame_cost: float | None = None,
         reference: str = 'query',
     ) -> None:
-        self.dim = int(in_range('dim', dim, low=1))
-        self.sigma = in_range('sigma', sigma, low=1e-3, high=1e3)
-        self.balance = in_range('balance', balance, high=10)
+        self.dim = int(check_range('dim', dim, low=1))
+        self.sigma = check_range('sigma', sigma, low=1e-3, high=1e3)
+        self.balance = check_range('balance', balance, high=10)
         self.cost = one_of('cost', cost, ('predicted', 'expected', 'none'))
-        self.frame_cost = None if frame_cost is None else in_range('frame_cost', frame_cost, high=1e6)
+        self.frame_cost = None if frame_cost is None else check_range('frame_cost', frame_cost, high=1e6)
         self.reference = one_of('reference', reference, ('query', 'labelled'))
         if reference == 'labelled':
             self.needs_labelled, self.labelled_fields = True, ('box_features',)

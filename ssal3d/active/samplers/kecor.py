@@ -15,7 +15,7 @@ from ssal3d.active.functional.label_entropy import MODES, label_entropy
 from ssal3d.active.functional.tangent_kernel import KERNELS, TangentKernel, posterior_features, train_proxy
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.errors import UserError
-from ssal3d.options import in_range, one_of
+from ssal3d.options import check_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -64,12 +64,12 @@ class KECORSampler(ActiveSampler):
         kernel: str = 'ntk',
         label_entropy: str = 'crb_code',
     ) -> None:
-        self.latent = int(in_range('latent', latent, low=1))
-        self.entropy_weight = in_range('entropy_weight', entropy_weight)
-        self.sigma = in_range('sigma', sigma)
-        self.train_sigma = in_range('train_sigma', train_sigma, low=1e-3)
-        self.proxy_steps = int(in_range('proxy_steps', proxy_steps))
-        self.proxy_lr = in_range('proxy_lr', proxy_lr)
+        self.latent = int(check_range('latent', latent, low=1))
+        self.entropy_weight = check_range('entropy_weight', entropy_weight)
+        self.sigma = check_range('sigma', sigma)
+        self.train_sigma = check_range('train_sigma', train_sigma, low=1e-3)
+        self.proxy_steps = int(check_range('proxy_steps', proxy_steps))
+        self.proxy_lr = check_range('proxy_lr', proxy_lr)
         self.kernel = one_of('kernel', kernel, KERNELS)
         self.label_entropy = one_of('label_entropy', label_entropy, MODES)
 

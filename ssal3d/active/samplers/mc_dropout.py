@@ -10,7 +10,7 @@ from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.active.ranking import RankingSampler
 from ssal3d.active.sampler import QueryContext
 from ssal3d.errors import UserError
-from ssal3d.options import in_range, one_of
+from ssal3d.options import check_range, one_of
 from ssal3d.predictions import PoolPredictions
 from ssal3d.predictions.table import Ragged
 from ssal3d.registry import ACTIVE_SAMPLERS
@@ -60,7 +60,7 @@ class MCDropoutSampler(RankingSampler):
 
     def __init__(self, mode: str = 'var_sum', passes: int = 5) -> None:
         self.mode = one_of('mode', mode, MODES)
-        self.passes = int(in_range('passes', passes, low=2))
+        self.passes = int(check_range('passes', passes, low=2))
         self.required_fields = {
             'var_sum': ('mc_scores', 'mc_residuals'),
             'reg': ('mc_residuals',),

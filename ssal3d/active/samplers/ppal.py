@@ -16,7 +16,7 @@ from ssal3d.active.ranking import descending
 from ssal3d.active.sampler import ActiveSampler, Candidate, QueryContext
 from ssal3d.class_names import per_class
 from ssal3d.errors import UserError
-from ssal3d.options import in_range
+from ssal3d.options import check_range
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import ACTIVE_SAMPLERS
 
@@ -55,12 +55,12 @@ class PPALSampler(ActiveSampler):
         max_boxes: int = 100,
         iterations: int = 100,
     ) -> None:
-        self.alpha = in_range('alpha', alpha, low=0.01)
-        self.beta = in_range('beta', beta)
-        self.delta = in_range('delta', delta, low=1, high=MAX_CANDIDATES)
-        self.score_thr = in_range('score_thr', score_thr, high=1)
-        self.max_boxes = int(in_range('max_boxes', max_boxes, low=1, high=10**6))
-        self.iterations = int(in_range('iterations', iterations, high=10**6))
+        self.alpha = check_range('alpha', alpha, low=0.01)
+        self.beta = check_range('beta', beta)
+        self.delta = check_range('delta', delta, low=1, high=MAX_CANDIDATES)
+        self.score_thr = check_range('score_thr', score_thr, high=1)
+        self.max_boxes = int(check_range('max_boxes', max_boxes, low=1, high=10**6))
+        self.iterations = int(check_range('iterations', iterations, high=10**6))
 
     def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
         """Yield the medoids of each round, most uncertain first, then the frames that cannot be compared."""
@@ -171,5 +171,7 @@ def class_quality(pool: PoolPredictions, context: QueryContext) -> NDArray[np.fl
         raise UserError(f'{where}: found {found!r}, expected one number by class name; predict the pool again')
     quality = per_class(found, pool.classes, where)
     for name, value in zip(pool.classes, quality.tolist()):
-        in_range(f"{where}, class '{name}'", value, high=1 + 1e-6)  # moving averages of float32 may exceed 1 by a bit
+        check_range(
+            f"{where}, class '{name}'", value, high=1 + 1e-6
+        )  # moving averages of float32 may exceed 1 by a bit
     return np.minimum(quality, 1)

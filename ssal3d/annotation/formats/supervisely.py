@@ -177,7 +177,7 @@ def _cuboid(figure: Any, objects: dict[str, Any], source: str) -> Cuboid:
         box=(*centre, *size, yaw),
         id=id_of(str(key)),
         track_id='' if track is None else str(track),
-        score=float(score) if is_finite(score) else None,
+        score=float(score) if score is not None and is_finite(score) else None,
         attributes=tags,
         tilt=tilt,
         where=place,

@@ -19,7 +19,7 @@ from ssal3d.data.conversion import (
 )
 from ssal3d.data.folder.frame import POINTS, FolderTask, convert_folder_frame
 from ssal3d.data.folder.labels import LabelSource, find_labels
-from ssal3d.data.folder.layout import FoundScan, find_scans, hold_out, read_lists
+from ssal3d.data.folder.layout import FoundScan, find_scans, hold_out, read_lists, scan_stem
 from ssal3d.data.folder.point_files import choose_columns
 from ssal3d.data.infos import frame_id, write_infos
 from ssal3d.data.label_checks import usual_mistakes, wrong_axes, wrong_units
@@ -84,7 +84,7 @@ def convert_folder(
     if out.resolve() == root.resolve():
         raise UserError(f'{out}: the result cannot lie in --root-path itself; give another --out-dir')
     scans = find_scans(root, out)
-    source = find_labels(root, None if labels is None else Path(labels), {s.frame_id: s.path.stem for s in scans})
+    source = find_labels(root, None if labels is None else Path(labels), {s.frame_id: scan_stem(s.path) for s in scans})
     lists = read_lists(root, scans, splits)
     if val_share is not None:
         if set(lists) != {'train'} or len(lists['train']) != len(scans):

@@ -57,7 +57,7 @@ def find_scans(root: Path, out: Path) -> list[FoundScan]:
         if path.suffix.lower() not in SUFFIXES or _OTHER_FOLDERS.intersection(inside) or out in path.parents:
             continue
         sequence = JOINT.join(part for part in inside if part not in SCAN_FOLDERS)
-        frame = JOINT.join((sequence, path.stem)) if sequence else path.stem
+        frame = JOINT.join((sequence, scan_stem(path))) if sequence else scan_stem(path)
         if frame in found:
             raise UserError(f'{path}: frame {frame} is already {found[frame].path}; keep one of the files')
         found[frame] = FoundScan(frame, path, sequence)
@@ -67,6 +67,15 @@ def find_scans(root: Path, out: Path) -> list[FoundScan]:
     for scan in sorted(found.values(), key=lambda scan: (natural(scan.sequence), natural(scan.frame_id))):
         by_sequence[scan.sequence].append(scan)
     return [scan for scans in by_sequence.values() for scan in _with_poses(root, scans)]
+
+
+def scan_stem(path: Path) -> str:
+    """Return the name of a scan without its ending, which is ``.pcd.bin`` in nuScenes and T4.
+
+    >>> scan_stem(Path('samples/LIDAR_TOP/00007.pcd.bin'))
+    '00007'
+    """
+    return path.stem.removesuffix('.pcd')
 
 
 def natural(name: str) -> tuple[tuple[int, int | str], ...]:

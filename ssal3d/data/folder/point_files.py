@@ -28,6 +28,7 @@ SKIP = '_'
 USUAL = ('x', 'y', 'z', 'i')
 SUFFIXES = ('.bin', '.npy', '.pcd', '.ply')
 _HEADER = 4096  # bytes in which a header says how many points follow
+_CLOUDCOMPARE = 'scalar_'  # stands before the names of its columns in PLY files
 _LARGE_TIME = 1e4  # seconds since an epoch lose their fractions in float32
 
 
@@ -37,8 +38,8 @@ class ScanColumns:
 
     Attributes:
         kept: Meanings of the columns of the result, beginning with x, y, z, i.
-        in_file: Meanings of the values of a point in files that name none (`.bin`, `.npy`), `SKIP` for those left out;
-            None takes the first four.
+        in_file: Meanings of the values of a point, `SKIP` for those left out; None takes the first four. Files that name
+            their columns (`.pcd`, `.ply`) are read by these names where they mean the same.
         load_dim: Values of a point in `.bin` files; None tells by the numbers.
     """
 
@@ -200,7 +201,9 @@ def _by_position(points: NDArray, columns: ScanColumns, path: Path) -> NDArray[n
 
 
 def _by_name(fields: dict[str, NDArray], columns: ScanColumns, path: Path) -> NDArray[np.float32]:
-    lower = {name.lower(): values for name, values in fields.items()}
+    lower = {name.lower().removeprefix(_CLOUDCOMPARE): values for name, values in fields.items()}
+    if columns.in_file and len(columns.in_file) == len(fields) and not _are_named(lower, columns):
+        lower = dict(zip(columns.in_file, fields.values(), strict=True))
     chosen: list[NDArray] = []
     for meaning in columns.kept:
         found = next((lower[name] for name in MEANINGS[meaning] if name in lower), None)
@@ -211,6 +214,12 @@ def _by_name(fields: dict[str, NDArray], columns: ScanColumns, path: Path) -> ND
         chosen.append(_short_times(found) if meaning == 't' else found)
     with np.errstate(over='ignore'):  # what is no float32 becomes infinite, and is counted as that
         return np.stack([np.asarray(values, dtype=np.float64) for values in chosen], axis=1).astype(np.float32)
+
+
+def _are_named(fields: dict[str, NDArray], columns: ScanColumns) -> bool:
+    """Whether a file names all columns that are asked for."""
+    meant = set(columns.in_file or ()) - {SKIP}
+    return all(any(name in fields for name in MEANINGS[meaning]) for meaning in meant)
 
 
 def _short_times(values: NDArray) -> NDArray[np.float64]:

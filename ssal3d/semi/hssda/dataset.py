@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 
 from ssal3d.bank.paste import Scene, paste_objects
 from ssal3d.bank.transforms import PasteObjects
-from ssal3d.data.boxes import gravity_centred, lidar_boxes
+from ssal3d.data.boxes import to_gravity_array, to_lidar_boxes
 from ssal3d.data.determinism import SeededRepeatDataset, seeded_globals
 from ssal3d.semi.hssda.label_store import LabelStore, label_rows
 
@@ -50,7 +50,7 @@ class PasteCandidates(PasteObjects):
             results: Sample with points, stored boxes and their labels; none of them is changed.
         """
         generation, columns = self.bank.open(), results['points'].tensor.shape[1]
-        classes, known = np.array(generation.classes), gravity_centred(results['gt_bboxes_3d'])
+        classes, known = np.array(generation.classes), to_gravity_array(results['gt_bboxes_3d'])
         nothing = np.empty((0, columns), np.float32)
         scene = Scene(nothing, known, classes[results['gt_labels_3d']])
         rng = np.random.default_rng(np.random.randint(2**31, size=4))  # noqa: NPY002
@@ -123,7 +123,10 @@ class PoolSemiDataset(SeededRepeatDataset):
             return {LABELLED: super().__getitem__(index)}
         frame = self.unlabelled[position]
         rows, mid = self._mined(frame['frame_id'])
-        frame['gt_bboxes_3d'], frame['gt_labels_3d'] = lidar_boxes(rows['box'].copy()), rows['label'].astype(np.int64)
+        frame['gt_bboxes_3d'], frame['gt_labels_3d'] = (
+            to_lidar_boxes(rows['box'].copy()),
+            rows['label'].astype(np.int64),
+        )
         if self.paste is not None:
             with seeded_globals(self.seed, int(self._epoch), index):
                 frame = self.paste.transform(frame)

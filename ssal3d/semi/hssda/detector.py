@@ -15,7 +15,7 @@ from mmdet3d.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssal3d.data.boxes import lowered, raised
+from ssal3d.data.boxes import bottom_to_gravity, gravity_to_bottom
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.models.protocol import FRAME_LOSSES, REFINED_ROIS, RPN_SCORES, FrameOutput
 from ssal3d.ops.torch_boxes import best_bev_iou
@@ -162,9 +162,9 @@ class HSSDA(SemiDetector3D):
         """
         frames = len(points)
         views = [self.view_of(sample.metainfo['frame_id']) for sample in samples]
-        clouds = [self.in_range(cloud) for cloud in points]
+        clouds = [self.crop_to_range(cloud) for cloud in points]
         if second:
-            clouds += [self.in_range(view.points(cloud)) for view, cloud in zip(views, points)]
+            clouds += [self.crop_to_range(view.points(cloud)) for view, cloud in zip(views, points)]
         with in_mode(self.data_preprocessor, training=False):
             predicted = self.teacher_samples(clouds, [*samples, *samples] if second else samples)
         found = [sample.pred_instances_3d for sample in predicted]
@@ -173,12 +173,12 @@ class HSSDA(SemiDetector3D):
             TeacherViews(
                 _scored(own),
                 _scored(found[frames + frame], view.inverse()) if second else _scored(own[:0]),
-                raised(raw.bboxes_3d[raw.scores_3d > RAW_SCORE]),
+                bottom_to_gravity(raw.bboxes_3d[raw.scores_3d > RAW_SCORE]),
             )
             for frame, (own, raw, view) in enumerate(zip(found, refined, views))
         ]
 
-    def in_range(self, points: Tensor) -> Tensor:
+    def crop_to_range(self, points: Tensor) -> Tensor:
         """Return the points within the detection range, its surface excluded as in mmdet3d."""
         low, high = points.new_tensor(self.range[:3]), points.new_tensor(self.range[3:])
         return points[((points[:, :3] > low) & (points[:, :3] < high)).all(1)]
@@ -199,7 +199,7 @@ class HSSDA(SemiDetector3D):
     def _student_view(self, points: Tensor, sample: Any, view: TeacherViews | None) -> tuple[Tensor, Any]:
         """Return what the student sees of an unlabelled frame; draws from torch's global generator on the CPU."""
         stored = sample.gt_instances_3d
-        labels = Labels(raised(stored.bboxes_3d.tensor), stored.labels_3d, stored.weights)
+        labels = Labels(bottom_to_gravity(stored.bboxes_3d.tensor), stored.labels_3d, stored.weights)
         mid = InstanceData(scores=labels.weights[:0], labels=labels.classes[:0])
         removed = points.new_zeros(())
         if self.mid_level == FROM_LAST_MINING:
@@ -217,13 +217,15 @@ class HSSDA(SemiDetector3D):
         if 'candidates' in sample:
             points, labels = paste_candidates(points, labels, sample.candidates, sample.candidate_points)
         move = Affine3D.random(**self.augmentation)
-        points = self.in_range(move.points(points))
+        points = self.crop_to_range(move.points(points))
         points = points[torch.randperm(len(points)).to(points.device)]
         boxes = move.boxes(labels.boxes)
         limits = boxes.new_tensor(self.range)
         inside = ((boxes[:, :2] > limits[:2]) & (boxes[:, :2] < limits[3:5])).all(1)  # as ObjectRangeFilter
         meta = {PERMUTATION: draw_permutation()} if self.shuffle else {}
-        result = with_boxes(sample, lowered(boxes[inside]), labels.classes[inside], labels.weights[inside], **meta)
+        result = with_boxes(
+            sample, gravity_to_bottom(boxes[inside]), labels.classes[inside], labels.weights[inside], **meta
+        )
         result.mid, result.removed = mid, InstanceData(points=removed[None])
         return points, result
 
@@ -276,7 +278,7 @@ def paste_candidates(
 
 def _scored(found: InstanceData, move: Affine3D | None = None) -> ScoredBoxes:
     """Return predictions with gravity-centred boxes, transformed by ``move`` if it is given."""
-    boxes = raised(found.bboxes_3d.tensor)
+    boxes = bottom_to_gravity(found.bboxes_3d.tensor)
     return ScoredBoxes(
         boxes if move is None else move.boxes(boxes), found.scores_3d, found.rpn_scores_3d, found.labels_3d
     )

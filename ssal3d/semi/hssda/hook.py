@@ -19,7 +19,7 @@ from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.cutting import cut_labelled_objects
 from ssal3d.bank.generation import Generation
 from ssal3d.bank.planes import tell_missing_planes
-from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.views import FrameView, LabelledView, points_loader
 from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
@@ -221,7 +221,7 @@ class HSSDAMiningHook(Hook):
             annotations = self.labelled.get_data_info(index)['ann_info']
             labels = np.asarray(annotations['gt_labels_3d'])
             trained = labels >= 0
-            frames[frame_id] = label_rows(gravity_centred(annotations['gt_bboxes_3d'])[trained], labels[trained])
+            frames[frame_id] = label_rows(to_gravity_array(annotations['gt_bboxes_3d'])[trained], labels[trained])
         return frames
 
     def _paste_database(self) -> Generation:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ssal3d.class_names import class_index
-from ssal3d.data.boxes import lowered
+from ssal3d.data.boxes import gravity_to_bottom
 from ssal3d.errors import UserError
 from ssal3d.ops.torch_boxes import best_bev_iou, bev_iou, overlap_3d
 
@@ -277,7 +277,9 @@ def high_labels(levels: Tensor, boxes: Tensor, points: Tensor, known: Tensor, mi
     """
     chosen = (levels == Level.HIGH) & (best_bev_iou(boxes, known) == 0)
     if len(points) and chosen.any():
-        inside = points_in_boxes_all(points[None, :, :3].float().contiguous(), lowered(boxes[chosen].float())[None])
+        inside = points_in_boxes_all(
+            points[None, :, :3].float().contiguous(), gravity_to_bottom(boxes[chosen].float())[None]
+        )
         counts = inside[0].sum(0)
     else:
         counts = chosen.new_zeros(int(chosen.sum()), dtype=torch.int64)
@@ -299,7 +301,7 @@ def points_to_remove(points: Tensor, raw_boxes: Tensor, label_boxes: Tensor) -> 
     if not len(removed):
         return torch.zeros(len(points), dtype=torch.bool, device=points.device)
     cloud = points[None, :, :3].float().contiguous()
-    return points_in_boxes_part(cloud, lowered(removed.float())[None])[0] >= 0
+    return points_in_boxes_part(cloud, gravity_to_bottom(removed.float())[None])[0] >= 0
 
 
 def _supported(view: ScoredBoxes, known: Tensor) -> ScoredBoxes:

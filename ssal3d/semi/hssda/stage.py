@@ -138,7 +138,9 @@ class HSSDAStage(TeacherStudentStage):
     def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
         """Return the hooks that mine labels (and cut the paste database) and move the teacher."""
         pack = dict(type='Pack3DDetInputs', keys=['points'], meta_keys=list(META_KEYS))
-        prediction = {key: inputs.prediction[key] for key in ('batch_size', 'num_workers') if key in inputs.prediction}
+        prediction = {
+            key: inputs.pool_dataloader[key] for key in ('batch_size', 'num_workers') if key in inputs.pool_dataloader
+        }
         mining = dict(
             type='HSSDAMiningHook',
             store=str(store_of(inputs)),

@@ -12,7 +12,7 @@ from mmdet3d.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssal3d.data.boxes import raised
+from ssal3d.data.boxes import bottom_to_gravity
 from ssal3d.models.protocol import FRAME_LOSSES, REFINED_BOXES, FrameOutput
 from ssal3d.semi.detector import Losses, progress
 from ssal3d.semi.joint3d.residuals import match_boxes, residual_consistency, symmetric_bernoulli_kl
@@ -46,7 +46,7 @@ class ConsistencySSL3D(TeacherLabels):
         self.register_buffer('t_score', self.by_class(t_score, 't_score'), persistent=False)
         self.min_iou, self.score_weight, self.ramp = min_iou, score_weight, ramp
 
-    def takes(self, found: InstanceData) -> Tensor:
+    def select_pseudo_labels(self, found: InstanceData) -> Tensor:
         """Return which boxes are scored high enough."""
         return found.scores_3d > self.t_score[found.labels_3d]
 
@@ -58,7 +58,7 @@ class ConsistencySSL3D(TeacherLabels):
         boxes, scores, paired = [], [], []
         for output, sample in zip(outputs, samples):
             found = sample.pseudo_instances_3d
-            teacher, student = raised(found.bboxes_3d.tensor), raised(output.boxes)
+            teacher, student = bottom_to_gravity(found.bboxes_3d.tensor), bottom_to_gravity(output.boxes)
             pairs = match_boxes(teacher, student.detach(), found.labels_3d, output.labels, self.min_iou)
             boxes.append(residual_consistency(teacher, student, pairs))
             divergence = symmetric_bernoulli_kl(found.scores_3d[pairs[:, 0]], output.logits.sigmoid()[pairs[:, 1]])

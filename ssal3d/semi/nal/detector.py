@@ -15,14 +15,14 @@ from mmdet3d.registry import MODELS, TRANSFORMS
 from torch import Tensor
 
 from ssal3d.class_names import per_class
-from ssal3d.data.boxes import gravity_centred, lidar_boxes, raised
-from ssal3d.models.protocol import ANCHOR_MAPS, FIRST_STAGE_ONLY, FRAME_LOSSES, NEGATIVE_IGNORED, FrameOutput
+from ssal3d.data.boxes import bottom_to_gravity, to_gravity_array, to_lidar_boxes
+from ssal3d.models.protocol import ANCHOR_MAPS, FIRST_STAGE_ONLY, FRAME_LOSSES, IGNORE_NEGATIVES, FrameOutput
 from ssal3d.ops.boxes import points_per_box
 from ssal3d.predictions import read_predictions
 from ssal3d.semi.affine import Affine3D
 from ssal3d.semi.detector import Losses, in_mode, mean_losses, progress, with_boxes, without_boxes
-from ssal3d.semi.judged_labels import JudgedLabels
 from ssal3d.semi.nal.mirror import check_mirror_symmetry, mirror_consistency, mirror_rpn_maps
+from ssal3d.semi.pseudo_label_monitor import PseudoLabelMonitor
 from ssal3d.semi.pseudo_labels import class_statistics
 from ssal3d.semi.ramps import nal_ramp
 
@@ -86,12 +86,12 @@ class LoadAutoLabels(BaseTransform):
             results: Sample with ``frame_id``.
         """
         boxes, labels = self.labels.get(results['frame_id'], (np.empty((0, 7)), np.empty(0, dtype=np.int64)))
-        results['gt_bboxes_3d'], results['gt_labels_3d'] = lidar_boxes(boxes), labels.astype(np.int64)
+        results['gt_bboxes_3d'], results['gt_labels_3d'] = to_lidar_boxes(boxes), labels.astype(np.int64)
         return results
 
 
 @MODELS.register_module()
-class NAL3D(JudgedLabels):
+class NAL3D(PseudoLabelMonitor):
     """Learns labelled frames fully, auto-labelled ones near their labels only, and mirror consistency of all.
 
     Args:
@@ -99,7 +99,7 @@ class NAL3D(JudgedLabels):
         tau: The rule of `LoadAutoLabels`, for the log only: the share of right labels if the student now labelled the
             labelled frames. None logs nothing.
         min_points: Likewise.
-        **kwargs: As for `JudgedLabels`; there is no teacher.
+        **kwargs: As for `PseudoLabelMonitor`; there is no teacher.
 
     Raises:
         UserError: If the detector's anchors are not symmetric about y = 0.
@@ -121,7 +121,7 @@ class NAL3D(JudgedLabels):
         self.threshold, self.min_points = threshold, min_points
         self.tau = None if tau is None else per_class(tau, self.classes, 'tau')
 
-    def would_be_labels(self, points: Sequence[Tensor], samples: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
+    def predict_pseudo_labels(self, points: Sequence[Tensor], samples: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
         """Return what the student predicts with the test settings and the rule takes; nothing without ``tau``.
 
         Args:
@@ -134,10 +134,10 @@ class NAL3D(JudgedLabels):
             predicted = self.predicted_samples(self.student, points, samples)
         frames = []
         for cloud, found in zip(points, (sample.pred_instances_3d for sample in predicted)):
-            counts = points_per_box(cloud[:, :3].cpu().numpy(), gravity_centred(found.bboxes_3d))
+            counts = points_per_box(cloud[:, :3].cpu().numpy(), to_gravity_array(found.bboxes_3d))
             scores, labels = found.scores_3d.cpu().numpy(), found.labels_3d.cpu().numpy()
             taken = torch.from_numpy(auto_labels(scores, labels, counts, self.tau, self.min_points)).to(cloud.device)
-            frames.append((raised(found.bboxes_3d.tensor[taken]), found.labels_3d[taken]))
+            frames.append((bottom_to_gravity(found.bboxes_3d.tensor[taken]), found.labels_3d[taken]))
         return frames
 
     def unlabelled_frames(
@@ -149,7 +149,7 @@ class NAL3D(JudgedLabels):
         for view in samples['student']:
             truth = view.gt_instances_3d
             frames.append(with_boxes(view, truth.bboxes_3d.tensor, truth.labels_3d))
-            frames[-1].set_metainfo({NEGATIVE_IGNORED: True})
+            frames[-1].set_metainfo({IGNORE_NEGATIVES: True})
         others = (*samples['labelled'], *samples['student'])
         mirrored = [without_boxes(sample, **{FIRST_STAGE_ONLY: True}) for sample in others]
         return [*points['student'], *map(MIRROR.points, clouds)], [*frames, *mirrored]

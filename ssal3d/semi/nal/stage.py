@@ -46,7 +46,7 @@ class AutoLabelStage(TeacherStudentStage):
         Raises:
             UserError: If no stage comes before this one.
         """
-        if inputs.predictions is None:
+        if inputs.pool_predictions is None:
             raise UserError(
                 f'{inputs.work_dir}: found no predictions to take labels from; let another stage come first, e.g. '
                 "pretrain=['normal', 'nal']"
@@ -68,7 +68,7 @@ class AutoLabelStage(TeacherStudentStage):
     def _rule(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
         """Return the arguments of `LoadAutoLabels`."""
         return dict(
-            predictions=str(inputs.predictions),
+            predictions=str(inputs.pool_predictions),
             tau=self.tau,
             min_points=self.min_points,
             classes=list(config.pool_dataset.metainfo['classes']),

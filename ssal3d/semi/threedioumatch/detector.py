@@ -7,7 +7,7 @@ from mmdet3d.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from ssal3d.models.protocol import FRAME_LOSSES, NEGATIVE_IGNORED, RPN_SCORES, FrameOutput
+from ssal3d.models.protocol import FRAME_LOSSES, IGNORE_NEGATIVES, RPN_SCORES, FrameOutput
 from ssal3d.semi.detector import Losses, mean_losses
 from ssal3d.semi.pseudo_labels import keep_pseudo_boxes
 from ssal3d.semi.teacher_labels import TeacherLabels
@@ -52,10 +52,10 @@ class IoUMatch3D(TeacherLabels):
         clouds, frames = super().unlabelled_frames(points, samples)
         for frame in frames:
             frame.gt_instances_3d = frame.pseudo_instances_3d
-            frame.set_metainfo({NEGATIVE_IGNORED: self.skip_empty and not len(frame.pseudo_instances_3d)})
+            frame.set_metainfo({IGNORE_NEGATIVES: self.skip_empty and not len(frame.pseudo_instances_3d)})
         return clouds, frames
 
-    def takes(self, found: InstanceData) -> Tensor:
+    def select_pseudo_labels(self, found: InstanceData) -> Tensor:
         """Return which boxes pass both thresholds."""
         return keep_pseudo_boxes(found.scores_3d, found.rpn_scores_3d, found.labels_3d, self.t_iou, self.t_sem)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ssal3d.active.query.budget import walk
+from ssal3d.active.query.budget import spend_budget
 from ssal3d.active.query.units import BoxUnit
 from ssal3d.active.sampler import Candidate
 
@@ -22,8 +22,10 @@ def shop(costs, budget, *, empty_cost=0, stop_rule='include_crossing'):
     def price(boxes):
         return float(BoxUnit(empty_cost).prices(boxes[None], ('Car', 'Cyclist'))[0])
 
-    result = walk(order(), reveal, lambda frame, boxes: events.append(('told', frame)), price, budget, stop_rule)
-    return [purchase.candidate.frame for purchase in result.purchases], result, events
+    result = spend_budget(
+        order(), reveal, lambda frame, boxes: events.append(('told', frame)), price, budget, stop_rule
+    )
+    return [frame.candidate.frame for frame in result.frames], result, events
 
 
 @pytest.mark.parametrize(
@@ -68,5 +70,7 @@ def test_empty_frames_can_cost_something():
 
 
 def test_decimal_prices_add_up():
-    result = walk(map(Candidate, range(9)), lambda frame: np.zeros(1), lambda *told: None, lambda boxes: 0.1, 0.3)
-    assert (len(result.purchases), result.spent) == (3, 0.3)
+    result = spend_budget(
+        map(Candidate, range(9)), lambda frame: np.zeros(1), lambda *told: None, lambda boxes: 0.1, 0.3
+    )
+    assert (len(result.frames), result.spent) == (3, 0.3)

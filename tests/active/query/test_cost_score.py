@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ssal3d.active.detections import Detections
 from ssal3d.active.query.cost_score import USUAL, calibrated_scores, cost_scores
+from ssal3d.active.sampler import Detections
 from ssal3d.errors import UserError
 from tests.helpers.active_pools import CLASSES, box, make_pool
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from ssal3d.active.detections import Detections
 from ssal3d.active.query.dontcare import covered, frames_to_exclude, image_rectangles
+from ssal3d.active.sampler import Detections
 from ssal3d.errors import UserError
 from ssal3d.predictions.table import Ragged
 from tests.helpers.active_pools import box, make_pool

@@ -9,7 +9,7 @@ from mmdet3d.registry import DATASETS
 
 import ssal3d.data.folder.dataset
 import ssal3d.data.views  # noqa: F401
-from ssal3d.data.boxes import gravity_centred
+from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.folder.converter import convert_folder
 from ssal3d.data.infos import read_infos
 from ssal3d.data.label_state import LabelState
@@ -297,7 +297,7 @@ def test_views_of_own_classes(root):
     view = DATASETS.build(dict(type='LabelledView', dataset=dataset(root), labels=labels))
     assert view.frame_ids == list(truth)[:3]
     found = view[0]['data_samples'].gt_instances_3d
-    np.testing.assert_allclose(gravity_centred(found.bboxes_3d)[:, :6], truth['scan_0'][1][:, :6], atol=1e-4)
+    np.testing.assert_allclose(to_gravity_array(found.bboxes_3d)[:, :6], truth['scan_0'][1][:, :6], atol=1e-4)
     assert [CLASSES[number] for number in found.labels_3d] == truth['scan_0'][0]
     rest = DATASETS.build(dict(type='UnlabelledView', dataset=dataset(root), labels=labels))
     assert len(rest) == 5
@@ -330,4 +330,4 @@ def test_stock_mmdetection3d_reads_the_annotation_file(root):
     assert len(built) == 8
     for index, frame in enumerate(truth):
         found = built[index]['data_samples'].gt_instances_3d
-        np.testing.assert_allclose(gravity_centred(found.bboxes_3d)[:, :6], truth[frame][1][:, :6], atol=1e-4)
+        np.testing.assert_allclose(to_gravity_array(found.bboxes_3d)[:, :6], truth[frame][1][:, :6], atol=1e-4)

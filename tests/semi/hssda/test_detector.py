@@ -15,7 +15,7 @@ from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
 from ssal3d.configs import read_config
-from ssal3d.data.boxes import lidar_boxes, raised
+from ssal3d.data.boxes import bottom_to_gravity, to_lidar_boxes
 from ssal3d.data.frames import read_dataset_infos
 from ssal3d.data.labelled import state_of
 from ssal3d.errors import UserError
@@ -102,7 +102,7 @@ def scripted(make):
     truth = data['data_samples']['unlabelled'][0].gt_instances_3d
     fields = dict(labels_3d=torch.tensor([PEDESTRIAN]), weights=torch.ones(1))
     data['data_samples']['unlabelled'][0].gt_instances_3d = InstanceData(
-        bboxes_3d=truth.bboxes_3d.new_box(lidar_boxes(STORED.numpy()).tensor), **fields
+        bboxes_3d=truth.bboxes_3d.new_box(to_lidar_boxes(STORED.numpy()).tensor), **fields
     )
     return model, data['inputs'], data['data_samples']
 
@@ -115,7 +115,7 @@ def test_levels_become_labels_weights_and_missing_points(scripted):
     model, points, samples = scripted
     (cloud,), (sample,) = model.unlabelled_frames(points, samples)
     truth = sample.gt_instances_3d
-    torch.testing.assert_close(raised(truth.bboxes_3d.tensor), torch.cat((STORED, MIDDLE)))
+    torch.testing.assert_close(bottom_to_gravity(truth.bboxes_3d.tensor), torch.cat((STORED, MIDDLE)))
     assert truth.labels_3d.tolist() == [PEDESTRIAN, CAR]
     torch.testing.assert_close(truth.weights, torch.tensor([1.0, 0.56]))
     recorded = points['unlabelled'][0]
@@ -303,8 +303,8 @@ def test_the_second_view_is_fixed_and_mapped_back(make):
     model.teacher_samples = teacher
     data = data_of(model, dataset_of(config), 5, 6)
     for view in model.teacher_views(data['inputs']['unlabelled'], data['data_samples']['unlabelled']):
-        torch.testing.assert_close(view.other.boxes, raised(place), atol=1e-5, rtol=0)
-        torch.testing.assert_close(view.original.boxes, raised(place))
+        torch.testing.assert_close(view.other.boxes, bottom_to_gravity(place), atol=1e-5, rtol=0)
+        torch.testing.assert_close(view.original.boxes, bottom_to_gravity(place))
         assert len(view.raw) == 1  # not the one below 0.1
     assert all(move.flip_x and abs(move.angle) <= math.pi / 4 and 0.91 <= move.scale <= 1.12 for move in moves[2:])
     assert moves[2] != moves[3]

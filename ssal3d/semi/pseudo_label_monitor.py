@@ -7,18 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssal3d.data.boxes import raised
+from ssal3d.data.boxes import bottom_to_gravity
 from ssal3d.errors import UserError
 from ssal3d.evaluation.box_precision import count_right
 from ssal3d.semi.detector import Losses, SemiDetector3D, progress
 from ssal3d.semi.pseudo_labels import precision_statistics
 
 
-class JudgedLabels(SemiDetector3D):
+class PseudoLabelMonitor(SemiDetector3D):
     """Compares, every few iterations, the pseudo labels that labelled frames would get with their annotations.
 
     These frames are learnt from, so the share of right labels is higher than on frames that nobody labelled. Subclasses
-    implement `would_be_labels`, `unlabelled_frames` and `unlabelled_losses`.
+    implement `predict_pseudo_labels`, `unlabelled_frames` and `unlabelled_losses`.
 
     Args:
         precision_interval: Iterations between two such evaluations.
@@ -32,7 +32,7 @@ class JudgedLabels(SemiDetector3D):
         self.precision_interval = precision_interval
 
     @abstractmethod
-    def would_be_labels(self, points: Sequence[Tensor], samples: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
+    def predict_pseudo_labels(self, points: Sequence[Tensor], samples: Sequence[Any]) -> list[tuple[Tensor, Tensor]]:
         """Return the boxes ``(N, 7)``, gravity-centred, and classes ``(N,)`` that the rule takes in each frame.
 
         Modes and buffers must be the same afterwards.
@@ -70,10 +70,12 @@ class JudgedLabels(SemiDetector3D):
         """
         devices = [points[0].device] if points[0].is_cuda else []
         with torch.random.fork_rng(devices):
-            found = self.would_be_labels(points, samples)
+            found = self.predict_pseudo_labels(points, samples)
         right, total = torch.zeros(2, len(self.classes), dtype=torch.int64, device=points[0].device)
         for (boxes, labels), sample in zip(found, samples):
             truth = sample.gt_instances_3d
-            counts = count_right(boxes, labels, raised(truth.bboxes_3d.tensor), truth.labels_3d, len(self.classes))
+            counts = count_right(
+                boxes, labels, bottom_to_gravity(truth.bboxes_3d.tensor), truth.labels_3d, len(self.classes)
+            )
             right, total = right + counts[0], total + counts[1]
         return precision_statistics(right, total, self.classes)

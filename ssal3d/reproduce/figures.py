@@ -1,0 +1,130 @@
+"""Pictures of tables: every seed a dot, learning curves over rounds (Fig. 6), precision by confidence (Fig. 7)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ssal3d.errors import UserError
+from ssal3d.evaluation.calibration import FIG7_EDGES
+from ssal3d.fileio import atomic_path
+from ssal3d.reproduce.rows import FIG_6, FIG_7
+from ssal3d.reproduce.table import Line, digits
+
+CLASSES = {'Veh': 'Vehicle', 'Ped': 'Pedestrian', 'Cyc': 'Cyclist'}
+_RANGES = tuple(f'{low:.1f}-{high:.1f}' for low, high in pairwise(FIG7_EDGES))
+
+
+def draw(table: Sequence[Line], path: Path, metrics: Sequence[str]) -> None:
+    """Draw a table as its kind wants it.
+
+    Args:
+        table: From `ssal3d.reproduce.table.lines`.
+        path: Image to write; its suffix tells the format.
+        metrics: The numbers that the table shows; of a plain table the last one is drawn.
+
+    Raises:
+        UserError: If nothing is measured yet.
+    """
+    name = table[0].row.table
+    shown = [line for line in table if any(line.values[metric] for metric in metrics)]
+    if not shown:
+        raise UserError(f'--figure: no row of {name} is measured yet; `ssal3d reproduce run {name}` measures them')
+    if name == FIG_6:
+        figure = draw_curves(shown, metrics)
+    elif name == FIG_7:
+        figure = draw_ranges(shown)
+    else:
+        metric = metrics[-1]
+        figure = draw_dots([line for line in shown if line.values[metric]], metric)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.lstrip('.') or 'png', dpi=120)
+
+
+def draw_dots(shown: Sequence[Line], metric: str) -> Figure:
+    """Draw every seed of every row as a dot, and the mean with its interval.
+
+    Args:
+        shown: Rows for which it is measured.
+        metric: Which number.
+    """
+    figure = Figure(figsize=(7, 0.8 + 0.35 * max(1, len(shown))), layout='constrained')
+    axes = figure.subplots()
+    for place, line in enumerate(shown):
+        values = list(line.values[metric].values())
+        mean = line.intervals[metric]
+        axes.plot(values, [place] * len(values), 'o', color='tab:blue', alpha=0.5, label='' if place else 'a seed')
+        if mean.low == mean.low:
+            axes.plot([mean.low, mean.high], [place, place], '-', color='tab:blue')
+        axes.plot(mean.mean, place, '|', color='tab:blue', markersize=14, label='' if place else 'mean, 95 %')
+    axes.set_yticks(range(len(shown)), [line.row.label for line in shown])
+    axes.invert_yaxis()
+    axes.set_xlabel(f'{metric.replace("_", " ")}{"" if digits(metric) > 1 else " (%)"}')
+    axes.grid(axis='x', alpha=0.3)
+    axes.legend(loc='best', fontsize='small')
+    return figure
+
+
+def draw_curves(shown: Sequence[Line], metrics: Sequence[str]) -> Figure:
+    """Draw the mean over seeds against the mean number of labelled boxes, one curve for each row, thin ones for seeds.
+
+    Args:
+        shown: Rows with a value after every round.
+        metrics: ``<metric>_round_1``, ``<metric>_round_2``, ...
+    """
+    figure = Figure(figsize=(6.5, 4.5), layout='constrained')
+    axes = figure.subplots()
+    for number, line in enumerate(shown):
+        measured = [metric for metric in metrics if line.values[metric]]
+        boxes = [f'boxes_round_{metric.rpartition("_")[2]}' for metric in measured]
+        colour = f'C{number}'
+        for seed in sorted(line.values[measured[0]]):
+            points = [
+                (line.values[size][seed], line.values[metric][seed])
+                for size, metric in zip(boxes, measured)
+                if seed in line.values[metric]
+            ]
+            axes.plot(*np.array(points).T, '-', color=colour, alpha=0.25, linewidth=0.8)
+        means = [(line.intervals[size].mean, line.intervals[metric].mean) for size, metric in zip(boxes, measured)]
+        axes.plot(*np.array(means).T, 'o-', color=colour, label=f'{line.row.pretrain} + {line.row.sampler}')
+    axes.set(xlabel='labelled boxes', ylabel=f'{metrics[0].partition("_round")[0].replace("_", " ")} (%)')
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize='small')
+    return figure
+
+
+def draw_ranges(shown: Sequence[Line]) -> Figure:
+    """Draw precision and number of detections in the four ranges of confidence: means over seeds, seeds as dots.
+
+    Args:
+        shown: Rows with a calibration.
+    """
+    figure = Figure(figsize=(3.6 * len(CLASSES), 4.8), layout='constrained')
+    axes = figure.subplots(2, len(CLASSES), squeeze=False)
+    for column, (short, name) in enumerate(CLASSES.items()):
+        for row, kind in enumerate(('precision', 'count')):
+            _draw_bars(axes[row, column], shown, short, kind)
+        axes[0, column].set_title(name, fontsize=10)
+        axes[0, column].set_ylim(0, 1)
+        axes[1, column].set_xlabel('confidence')
+    axes[0, 0].set_ylabel('precision')
+    axes[1, 0].set_ylabel('detections')
+    axes[0, 0].legend(fontsize=8)
+    return figure
+
+
+def _draw_bars(axis: Axes, shown: Sequence[Line], short: str, kind: str) -> None:
+    width = 0.8 / len(shown)
+    for number, line in enumerate(shown):
+        metrics = [f'{short}_{range_}_{kind}' for range_ in _RANGES]
+        places = np.arange(len(metrics)) + (number + 0.5) * width - 0.4
+        heights = [line.intervals[metric].mean if metric in line.intervals else np.nan for metric in metrics]
+        axis.bar(places, heights, width, label=line.row.pretrain)
+        for place, metric in zip(places, metrics):
+            seeds = list(line.values.get(metric, {}).values())
+            axis.plot([place] * len(seeds), seeds, '.', color='black', markersize=2)
+    axis.set_xticks(range(len(_RANGES)), _RANGES, fontsize=8)
+    axis.tick_params(axis='y', labelsize=7)
