@@ -55,7 +55,7 @@ COMMANDS: dict[str, Command] = {
     'simulate': Command(
         'ssal3d.cli.simulate',
         'simulate',
-        'Simulate LiDAR frames of streets, labelled, in the official KITTI object layout.',
+        "Simulate LiDAR frames of streets, labelled: KITTI's object layout, or converted Waymo with --preset waymo.",
     ),
     'labels': Command('ssal3d.cli.labels', 'labels', 'Carry a query to the people who label, and their boxes back.'),
     'report': Command(

@@ -124,7 +124,7 @@ def read_json(
         holds: Annotation of the content, see `ssal3d.typed.check_value`; any by default.
 
     Raises:
-        UserError: If the file is missing, is not JSON, has another schema or lacks a key.
+        UserError: If the file is missing, is not JSON, has another schema, lacks a key or holds values of other types.
     """
     path = Path(path)
     content = parse_json(read_text(path), path)

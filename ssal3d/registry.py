@@ -39,7 +39,8 @@ def build_checked(cfg: Mapping[str, Any], registry: Registry, default_args: Mapp
     accepted = options_of(kind)
     for name in options:
         if name not in accepted:
-            raise unknown_name(f'option of {kind.__name__}', name, list(accepted))
+            error = unknown_name(f'option of {kind.__name__}', name, list(accepted))
+            raise UserError(f'{error}; to drop what a config inherits write dict(_delete_=True, type=...)')
     check_fields(kind, options, kind.__name__)
     return kind(**options)
 

@@ -29,7 +29,17 @@ OF_THE_RUNNER = {
 PIPELINES = {'labelled_pipeline', 'pseudo_pipeline', 'student_pipeline', 'test_pipeline'}
 OF_THE_EXPERIMENT = {'active_sampler', 'query', 'stages', 'pool_dataset', 'pool_dataloader'}
 SETTINGS = {
-    *('data_root', 'tag', 'class_names', 'point_cloud_range', 'voxel_size', 'point_values', 'use_ground_plane'),
+    *(
+        'data_root',
+        'dataset_type',
+        'scans',
+        'tag',
+        'class_names',
+        'point_cloud_range',
+        'voxel_size',
+        'point_values',
+        'use_ground_plane',
+    ),
     *(
         'paste_groups',
         'anchors',

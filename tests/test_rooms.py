@@ -8,9 +8,9 @@ from tests.helpers.paths import ROOT
 
 FLOORS = (
     (
-        *('version', 'errors', 'log', 'exports', 'fileio', 'spelling', 'class_names', 'options', 'plugins', 'registry'),
-        *('terminal', 'commands', 'config_text', 'configs', 'resolving', 'derived_values', 'typed', 'arrays'),
-        *('columns', 'journal_steps', 'plain_pickle'),
+        *('version', 'errors', 'log', 'exports', 'typed', 'fileio', 'spelling', 'class_names', 'options', 'plugins'),
+        *('columns', 'arrays', 'journal_steps', 'plain_pickle', 'registry', 'terminal'),
+        *('commands', 'config_text', 'configs', 'resolving', 'derived_values'),
     ),
     ('mmcv_stand_in',),
     ('devices', 'distributed'),

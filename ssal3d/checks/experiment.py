@@ -18,7 +18,7 @@ from ssal3d.checks.stages import check_numbers, check_stages, check_start
 from ssal3d.checks.subject import Subject
 from ssal3d.checks.unused_names import unused_names
 from ssal3d.checks.voxels import check_voxels
-from ssal3d.errors import UserError
+from ssal3d.errors import UserError, one_line
 from ssal3d.log import tell
 
 Check = Callable[[Subject], Checked]
@@ -28,6 +28,8 @@ CHECKS: tuple[Check, ...] = (
     *(check_numbers, check_start, check_stages),
 )
 OF_STAGES: tuple[Check, ...] = (check_options, check_heads, check_range, check_voxels, check_network, check_anchors)
+
+WRONG_TYPE = 'a value of another type than the check can read'
 
 
 def check_experiment(config: Config) -> list[Checked]:
@@ -44,14 +46,16 @@ def check_experiment(config: Config) -> list[Checked]:
     content = config.to_dict()
     path = config.filename if config.filename and Path(config.filename).is_file() else None
     subject = Subject(content, *((earlier_values(path), unused_names(path)) if path else ()))
-    outcomes = [check(subject) for check in CHECKS]
+    outcomes = [_run(check, subject) for check in CHECKS]
     known = {finding for outcome in outcomes for finding in outcome.findings}
+    if any(WRONG_TYPE in finding.found for finding in known):
+        return outcomes  # what stages change cannot be told either
     for name, stage in subject.used_stages.items():
         if not stage.get('options'):
             continue
         changed = Config(content).copy()
         changed.merge_from_dict(dict(stage['options']))
-        found = [finding for check in OF_STAGES for finding in check(Subject(changed.to_dict())).findings]
+        found = [finding for check in OF_STAGES for finding in _run(check, Subject(changed.to_dict())).findings]
         found += [Finding(key, *NOTHING) for key in changed if key not in (*content, *read_names())]
         new = [
             Finding(f'stages.{name}.options -> {finding.key}', finding.found, finding.expected, finding.severity)
@@ -60,6 +64,17 @@ def check_experiment(config: Config) -> list[Checked]:
         ]
         outcomes.append(Checked(f'options of {name}', ', '.join(stage['options']), tuple(new)))
     return outcomes
+
+
+def _run(check: Check, subject: Subject) -> Checked:
+    """Run a check; a value whose type it cannot read is a finding, not the end of all checks."""
+    try:
+        return check(subject)
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        name = check.__name__.removeprefix('check_').replace('_', ' ')
+        found = f'{WRONG_TYPE} ({type(error).__name__}: {one_line(error)[:120]})'
+        expected = 'numbers, lists and dictionaries where the shipped configs have them'
+        return Checked(name, 'nothing could be compared', (Finding(name, found, expected),))
 
 
 def refuse_contradictions(config: Config) -> None:

@@ -102,6 +102,10 @@ def check_start(subject: Subject) -> Checked:
     if not (settings.get('final') or settings.get('rounds')):
         found.append(Finding('train_cfg.final', 'no stage', "at least one, e.g. ['supervised']"))
     for path, entry in entries:
+        sampler = entry.get('sampler', {})
+        if not isinstance(sampler, Mapping):
+            found.append(Finding(f'{path}.sampler', repr(sampler), "a sampler, e.g. dict(type='RandomSampler')"))
+            continue
         try:
             query_settings(subject.config, entry, path)
         except UserError as error:

@@ -1,4 +1,4 @@
-"""Simulate LiDAR frames of streets, labelled, in the official KITTI object layout; with --preset waymo as Waymo, converted.
+"""Simulate LiDAR frames of streets, labelled: KITTI's object layout, or converted Waymo with --preset waymo.
 
 Example:
     ssal3d simulate --out data/sim --frames 1200 --seed 0

@@ -40,6 +40,7 @@ def checked_row(
     boxes = _array(frame, values['bboxes_3d'], column('bboxes_3d')).reshape(-1, 7)
     widths = {} if widths is None else widths
     row = {name: _shaped(frame, values[name], column(name), len(boxes), widths) for name in names}
+    _check_classes(frame, row, len(classes))
     _check_boxes(frame, row['bboxes_3d'])
     _check_values(frame, row['scores_3d'], 'scores_3d', 1.0, 'in [0, 1]')
     _check_values(frame, row['labels_3d'], 'labels_3d', len(classes) - 1, f'in 0..{len(classes) - 1}')
@@ -62,6 +63,7 @@ def _array(frame: str, value: Any, spec: Column) -> np.ndarray:
 def _shaped(frame: str, value: Any, spec: Column, boxes: int, widths: MutableMapping[str, int]) -> np.ndarray:
     """Return a column of a frame after comparing its shape with the boxes and with earlier frames."""
     array = _array(frame, value, spec)
+    _check_fits(frame, array, spec)
     if spec.layout is Layout.RAGGED:
         return array
     if spec.layout is Layout.BOX:
@@ -78,6 +80,29 @@ def _shaped(frame: str, value: Any, spec: Column, boxes: int, widths: MutableMap
     if width != expected:
         raise UserError(f'frame {frame}: {spec.name} have {width} values a row, expected {expected}: {spec.meaning}')
     return array
+
+
+def _check_fits(frame: str, array: np.ndarray, spec: Column) -> None:
+    """Check that finite numbers stay finite in the type that is written."""
+    if not array.size or not np.issubdtype(spec.dtype, np.floating):
+        return
+    greatest = np.abs(array[np.isfinite(array)]).max(initial=0)
+    limit = float(np.finfo(np.dtype(spec.dtype)).max)
+    if greatest > limit:
+        raise UserError(
+            f'frame {frame}: {spec.name} have the value {greatest:g}, expected at most {limit:g} '
+            f'({np.dtype(spec.dtype)}); scale them'
+        )
+
+
+def _check_classes(frame: str, row: Mapping[str, np.ndarray], classes: int) -> None:
+    logits = row.get('class_logits')
+    width = logits.size // len(logits) if logits is not None and len(logits) else classes
+    if width != classes:
+        raise UserError(
+            f'frame {frame}: class_logits have {width} values a box, expected one for each of {classes} classes; leave '
+            'out that of the background'
+        )
 
 
 def _check_boxes(frame: str, boxes: np.ndarray) -> None:

@@ -28,7 +28,7 @@ class PredictionWriter:
         frames_per_part: Frames between two writes; what a killed run may lose.
 
     Raises:
-        UserError: If a column does not exist.
+        UserError: If a column does not exist, or the classes are one text.
 
     Example:
         >>> import tempfile
@@ -48,6 +48,8 @@ class PredictionWriter:
         prefix: str = '0',
         frames_per_part: int = 256,
     ) -> None:
+        if isinstance(classes, str):
+            raise UserError(f'classes: found {classes!r}, expected a list of names, e.g. [{classes!r}]')
         self.folder = Path(folder)
         self.fields = tuple(fields)
         self.metadata = {'classes': list(classes), **(metadata or {})}
@@ -55,6 +57,7 @@ class PredictionWriter:
         self.frames_per_part = frames_per_part
         for name in self.fields:
             column(name)
+        self._written = _frames_of(self.folder)
         self._known: set[str] = set()
         self._widths: dict[str, int] = {}
         self._rows: list[tuple[str, Mapping[str, Any]]] = []
@@ -82,6 +85,10 @@ class PredictionWriter:
             raise UserError(f"found the frame id {frame_id!r}, expected text, e.g. '000001'")
         if frame_id in self._known:
             raise UserError(f'frame {frame_id} was added before; every frame needs one row')
+        if frame_id in self._written:
+            raise UserError(
+                f'{self.folder}: holds predictions of frame {frame_id} already; choose another folder or remove this one'
+            )
         row = checked_row(frame_id, values, self.fields, self.metadata['classes'], self._widths)
         self._known.add(frame_id)
         self._rows.append((frame_id, row))
@@ -96,6 +103,17 @@ class PredictionWriter:
             self._next += 1
         write_part(path, self._rows, self.fields, self.metadata)
         self._rows.clear()
+
+
+def _frames_of(folder: Path) -> set[str]:
+    """Return the frames that a folder has predictions of."""
+    found: set[str] = set()
+    for part in folder.glob('part-*.parquet'):
+        try:
+            found.update(pq.read_table(part, columns=['frame_id'])['frame_id'].to_pylist())
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f'{part}: not readable as Parquet ({error}); delete it and predict again') from None
+    return found
 
 
 def write_part(

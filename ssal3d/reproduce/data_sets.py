@@ -6,7 +6,7 @@ from ssal3d.errors import unknown_name
 from ssal3d.reproduce.rows import BENCHMARK, FIG_6, FIG_7, KITTI_TABLES, SCORES, WAYMO_TABLES, Row
 
 KITTI_METRICS = ('Car_mod_mAP', 'Ped_mod_mAP', 'Cyc_mod_mAP', 'Avg_mod_mAP')
-WAYMO_METRICS = ('Veh_L1_mAP', 'Ped_L1_mAP', 'Cyc_L1_mAP', 'Avg_L1_mAP', 'Avg_L2_mAP', 'Avg_L2_mAPH')
+WAYMO_METRICS = ('Veh_L1_mAP', 'Ped_L1_mAP', 'Cyc_L1_mAP', 'Avg_L1_mAP', 'Avg_L2_mAP')
 CALIBRATION_METRICS = ('Veh_D-ECE', 'Ped_D-ECE', 'Cyc_D-ECE', 'Avg_D-ECE')
 NEED_SECOND_STAGE = frozenset(('3DIoUMatch', 'Joint3D', 'HSSDA', 'CRB', 'KECOR'))
 CURVE_METRICS = tuple(f'Avg_L1_mAP_round_{number}' for number in range(1, 6))
@@ -111,4 +111,4 @@ def unit_of(table: str, data: DataSet) -> str:
     """Return what the numbers of `metrics_of` are, for a title."""
     if table in ('8', FIG_7):
         return 'D-ECE'
-    return '3D AP (R40, moderate, %)' if data.samplers == 'kitti' else 'AP (%), L2 H: APH'
+    return '3D AP (R40, moderate, %)' if data.samplers == 'kitti' else 'AP (%)'

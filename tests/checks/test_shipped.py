@@ -1,6 +1,7 @@
 """Shipped configs contradict nothing, and what a user may do to them does not either."""
 
 import pytest
+from mmengine.config import Config
 
 from ssal3d.checks import check_experiment, refuse_contradictions
 from ssal3d.configs import read_config
@@ -49,8 +50,6 @@ def test_every_contradiction_is_told_and_the_first_one_is_the_error():
 
 
 def test_the_config_of_one_stage_is_checked_like_an_experiment(tmp_path):
-    from mmengine.config import Config
-
     from ssal3d.registry import STAGES
     from ssal3d.stages.supervised import StageInputs
 
@@ -87,3 +86,38 @@ def test_names_of_stock_configs_refuse_no_training(tmp_path, name):
         assert [
             str(finding) for check in ('names', 'options') for finding in found[check] if finding.severity == 'error'
         ] == []
+
+
+@pytest.mark.parametrize(
+    'overrides',
+    [
+        {'model.train_cfg.rpn.assigner.1.pos_iou_thr': 'x'},
+        {'model.rpn_head.anchor_generator.ranges': -1},
+        {'model.rpn_head.anchor_generator.sizes.0.1': []},
+        {'model.middle_encoder.encoder_channels': 3.5},
+        {'model.backbone.layer_strides.0': 'x'},
+        {'train_cfg.rounds.0': None},
+        {'train_cfg.rounds.0.pretrain': -1},
+        {'train_cfg.initial.sampler': -1},
+        {'active_sampler.type': 3.5},
+        {'stages': []},
+        {'model': []},
+        {'student_pipeline.0': None},
+        {'pool_dataset': 'x'},
+        {'randomness': None},
+        {'train_dataloader': {}},
+        {'pool_dataset.metainfo.classes.1': 3.5},
+    ],
+    ids=str,
+)
+def test_a_value_of_a_wrong_type_is_an_error_of_the_user(overrides):
+    content = read_config('ssal3d::ssal/pvrcnn_sim.py').to_dict()
+    for key, value in overrides.items():
+        place = content
+        *above, last = (int(part) if part.isdigit() else part for part in key.split('.'))
+        for part in above:
+            place = place[part]
+        place[last] = value
+    with pytest.raises(UserError) as caught:
+        refuse_contradictions(Config(content))
+    assert '\n' not in str(caught.value)

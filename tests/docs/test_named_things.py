@@ -35,6 +35,9 @@ def names_of(path):
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom | ast.Import):
             yield from (alias.asname or alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == '*':
+            place = ROOT.joinpath(*str(node.module).split('.'))
+            yield from names_of(place / '__init__.py' if place.is_dir() else place.with_suffix('.py'))
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             yield node.name

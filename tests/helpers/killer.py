@@ -7,6 +7,8 @@ import signal
 from mmengine.hooks import Hook
 
 import ssal3d.bank.box_bank
+import ssal3d.loop.file_annotator
+import ssal3d.loop.handing_out
 import ssal3d.loop.journal
 import ssal3d.loop.steps
 import ssal3d.predictions.part_files
@@ -70,6 +72,9 @@ follow_steps(ssal3d.loop.steps.Steps)
 kill_before_recording(ssal3d.loop.journal.Journal)
 counted(ssal3d.predictions.part_files, 'write_part', 'part')
 counted(ssal3d.bank.box_bank.BoxBank, 'publish', 'publish', before=False)
+counted(ssal3d.loop.file_annotator.FileAnnotator, 'hand_out', 'asked')  # the query is there, the files are not
+counted(ssal3d.loop.file_annotator.FileAnnotator, 'hand_out', 'handed out', before=False)
+counted(ssal3d.loop.handing_out, 'store', 'stored', before=False)
 counted(ssal3d.stages.run.QuietRunner, 'save_checkpoint', 'checkpoint')
 
 build = ssal3d.stages.run.QuietRunner.from_cfg

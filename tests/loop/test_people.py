@@ -1,6 +1,7 @@
 """A scripted person labels: two rounds in two formats, from raw scans of own classes to a final model."""
 
 import json
+import signal
 import sys
 
 import numpy as np
@@ -82,6 +83,48 @@ def test_a_person_carries_own_scans_through_two_rounds_to_a_final_model(hall, tm
     assert len(state.frames) == 10
     assert [frame.round for frame in state.frames] == [0] * 4 + [1] * 3 + [2] * 3
     check_annotations(work, state)
+
+
+# Places at which a run is killed, before people are asked, after the initial frames came back, and after the first round did.
+KILLS = (
+    ('initial asked 1', 'initial handed out 1'),
+    ('initial stored 1', 'round_1/normal epoch 0 iter 0', 'round_1/query asked 1', 'round_1/query handed out 1'),
+    ('round_1/query stored 1', 'round_1/query record', 'final/supervised epoch 0 iter 0'),
+)
+
+
+def test_a_run_with_people_that_is_killed_ends_as_if_nothing_had_happened(hall, tmp_path):
+    import torch
+
+    write_config(tmp_path / 'tiny.py', hall, 'pillars')
+    config = tmp_path / 'one_round.py'
+    config.write_text("_base_ = 'tiny.py'\ntrain_cfg = dict(rounds=[dict(pretrain=['normal'])])\n")
+
+    def carry(work, kills):
+        person = Person(CLASSES, objects_of)
+        for batch, places in zip(('initial', 'round_1', None), kills, strict=True):
+            for place in places:
+                result = train(hall, work, '--resume', kill_at=place, config=str(config))
+                assert result.returncode == -signal.SIGKILL, (place, result.stdout[-2000:], result.stderr[-2000:])
+            result = train(hall, work, '--resume', config=str(config))
+            assert result.returncode == 0, (result.stdout[-2000:], result.stderr[-3000:])
+            if batch is not None:
+                person.edit_json(work / batch / 'to_label')
+        return torch.load(work / 'final' / 'supervised' / 'epoch_1.pth', weights_only=True)['state_dict']
+
+    whole, broken = carry(tmp_path / 'whole', ((), (), ())), carry(tmp_path / 'broken', KILLS)
+    assert all(torch.equal(value, broken[name]) for name, value in whole.items())
+    for pattern in ('labels/*.json', 'labels/boxes/*.json', 'initial/query.json', 'round_1/to_label/labels/*.json'):
+        files = sorted(path.relative_to(tmp_path / 'whole') for path in (tmp_path / 'whole').glob(pattern))
+        assert files
+        assert files == sorted(path.relative_to(tmp_path / 'broken') for path in (tmp_path / 'broken').glob(pattern))
+        for path in files:
+            text = (tmp_path / 'whole' / path).read_text()
+            assert (
+                text.replace(f'{tmp_path}/whole', f'{tmp_path}/broken') == (tmp_path / 'broken' / path).read_text()
+            ), path
+    infos = [read_infos(tmp_path / run / 'labels' / 'annotations_1.pkl') for run in ('whole', 'broken')]
+    assert infos[0] == infos[1]
 
 
 def test_all_of_several_processes_stop_and_wait(hall, tmp_path):

@@ -128,7 +128,9 @@ def test_missing_field_is_named_with_the_remedy(tmp_path, frames):
 
 def test_twice_the_same_frame(tmp_path, frames):
     write(tmp_path, frames)
-    write(tmp_path, {'000003': frames['000003']}, prefix='1')
+    write(tmp_path / 'other', {'000003': frames['000003']}, prefix='1')  # as a process that writes at the same time
+    (part,) = (tmp_path / 'other').iterdir()
+    part.rename(tmp_path / part.name)
     with pytest.raises(UserError, match='frame 000003 appears twice'):
         read_predictions(tmp_path)
 

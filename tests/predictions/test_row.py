@@ -66,3 +66,43 @@ def test_rows_of_another_width_than_before_are_refused(tmp_path):
 def test_an_unknown_column_is_refused_at_once(tmp_path):
     with pytest.raises(UserError, match="did you mean 'num_points'"):
         PredictionWriter(tmp_path, ['Car'], ['num_point'])
+
+
+@pytest.mark.parametrize(
+    ('fields', 'values', 'message'),
+    [
+        (
+            ['class_logits'],
+            {'class_logits': [[1.0, 2.0]]},
+            'class_logits have 2 values a box, expected one for each of 1 classes',
+        ),
+        (
+            ['box_features'],
+            {'box_features': [[1e6, 1.0]]},
+            r'box_features have the value 1e\+06, expected at most 65504',
+        ),
+        (['gradient'], {'gradient': [1e39]}, r'gradient have the value 1e\+39'),
+    ],
+)
+def test_values_that_a_reader_would_misread_are_refused(tmp_path, fields, values, message):
+    box = dict(bboxes_3d=[[10.0, 0, -1, 4, 1.7, 1.5, 0.1]], scores_3d=[0.5], labels_3d=[0])
+    writer = PredictionWriter(tmp_path, classes=['Car'], fields=fields)
+    with pytest.raises(UserError, match=f'frame 000001: {message}'):
+        writer.add('000001', **box, **values)
+
+
+def test_a_folder_that_holds_the_frame_already_is_refused(tmp_path):
+    nothing = dict(bboxes_3d=np.zeros((0, 7)), scores_3d=[], labels_3d=[])
+    for frame in ('000001', '000002'):  # a second writer goes on in the folder
+        with PredictionWriter(tmp_path, classes=['Car']) as writer:
+            writer.add(frame, **nothing)
+    with pytest.raises(UserError, match='holds predictions of frame 000002 already; choose another folder'):
+        PredictionWriter(tmp_path, classes=['Car']).add('000002', **nothing)
+    (tmp_path / 'part-0-00009.parquet').write_bytes(b'PAR1')
+    with pytest.raises(UserError, match=r'part-0-00009\.parquet: not readable as Parquet'):
+        PredictionWriter(tmp_path, classes=['Car'])
+
+
+def test_classes_are_a_list(tmp_path):
+    with pytest.raises(UserError, match=r"classes: found 'Car', expected a list of names, e\.g\. \['Car'\]"):
+        PredictionWriter(tmp_path, classes='Car')

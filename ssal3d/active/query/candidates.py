@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ssal3d.active.query.estimates import labelled_table
 from ssal3d.active.sampler import ActiveSampler, Detections
-from ssal3d.class_names import class_index
+from ssal3d.class_names import ALIASES, class_index
 from ssal3d.data.label_state import LabelState, pool_digest
 from ssal3d.errors import UserError
 from ssal3d.predictions import PoolPredictions
@@ -62,6 +62,12 @@ def unlabelled_part(pool: PoolPredictions, labels: LabelState, warn: Warn) -> Po
         warn(
             f'predictions and labels cover {len(known)} frames, other than the {labels.pool_size} of the pool '
             f"'{labels.pool_name}' that the label state was made for"
+        )
+    uncounted = [name for name in pool.classes if not {name, ALIASES.get(name)} & {*labels.classes}]
+    if uncounted:
+        warn(
+            f'the label state counts {", ".join(labels.classes)}, the predictions have {", ".join(uncounted)} as well, whose '
+            'boxes are paid for'
         )
     return pool.take(np.flatnonzero(~labelled))
 

@@ -39,7 +39,7 @@ Warn = Callable[[str], None]
 def select(
     sampler: ActiveSampler,
     pool: PoolPredictions,
-    labels: LabelState,
+    labels: LabelState | None,
     settings: QuerySettings,
     *,
     seed: int = 0,
@@ -57,7 +57,7 @@ def select(
     Args:
         sampler: Says in which order to buy.
         pool: Predictions of the query model, or `pool_of_ids`; frames that are labelled already are skipped.
-        labels: What is labelled already.
+        labels: What is labelled already; None: nothing.
         settings: Budget, its unit and the other settings of the query.
         seed: Seed of the query.
         reference: Predictions of a second model for all unlabelled frames of ``pool``.
@@ -75,6 +75,8 @@ def select(
     """
     settings.check()
     _check_whole('seed', seed)
+    if labels is None:
+        labels = LabelState.empty(pool.classes, pool.source, pool.frame_ids.tolist())
     warnings: list[str] = []
     warn = warnings.append
     with threadpool_limits(1):  # the products here are small: threads would wait for each other

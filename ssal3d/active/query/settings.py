@@ -25,7 +25,7 @@ class QuerySettings:
         budget: What to spend, in ``unit``; 0 buys nothing.
         unit: ``'boxes'``, ``'frames'``, ``dict(frame=..., box=...)`` for what a frame and each of its boxes cost, or
             ``dict(type=..., ...)`` of a unit that is registered in ``BUDGET_UNITS``.
-        stop_rule: ``'include_crossing'`` or ``'exclude_crossing'``, see `ssal3d.active.query.budget.spend_budget`.
+        stop_rule: ``'include_crossing'`` or ``'exclude_crossing'``, see `ssal3d.active.query.budget.walk`.
         empty_cost: What a frame without boxes costs; with ``unit='boxes'`` alone.
         dontcare: An oracle: which frames to leave out because of DontCare regions, which are labels of frames that
             nobody bought; see `ssal3d.active.query.dontcare`. ``'none'``, ``'paper'`` or ``'frame'``.

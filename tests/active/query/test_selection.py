@@ -232,3 +232,34 @@ def test_a_frame_that_needs_its_predictions_may_have_them_in_the_pool():
     assert [(f.frame_id, f.utility) for f in whole.frames] == [(f.frame_id, f.utility) for f in apart.frames]
     with pytest.raises(UserError, match='give --labelled-predictions'):
         select(CoreSetSampler(), pool.take(np.array([0, 1, 3, 4, 5])), labels, QuerySettings(4))
+
+
+def test_without_a_label_state_nothing_is_labelled(tmp_path):
+    pool = synthetic_pool(10)
+    empty = LabelState.empty(pool.classes, 'pool', pool.frame_ids.tolist())
+    settings = QuerySettings(budget=3, unit='frames')
+    assert (
+        select(RandomSampler(), pool, None, settings).frame_ids
+        == select(RandomSampler(), pool, empty, settings).frame_ids
+    )
+
+
+@pytest.mark.parametrize(
+    ('counted', 'warned'),
+    [
+        (['Car'], 'Pedestrian, Cyclist'),
+        (['Car', 'Pedestrian', 'Cyclist'], None),
+        (['Vehicle', 'Pedestrian', 'Cyclist'], None),
+    ],
+)
+def test_classes_that_the_label_state_does_not_count_are_told(counted, warned):
+    pool = synthetic_pool(10)
+    labels = LabelState.empty(counted, 'pool', pool.frame_ids.tolist())
+    told = [
+        text for text in select(RandomSampler(), pool, labels, QuerySettings(budget=3)).warnings if 'counts' in text
+    ]
+    assert told == (
+        []
+        if warned is None
+        else [f'the label state counts Car, the predictions have {warned} as well, whose boxes are paid for']
+    )
