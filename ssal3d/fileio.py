@@ -250,6 +250,18 @@ def remove(path: str | os.PathLike) -> None:
         path.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: str | os.PathLike, deep: bool = False) -> None:
+    """Remove what killed runs left half written in a folder that this process holds exclusively, see `exclusive`.
+
+    Args:
+        folder: The folder.
+        deep: Whether to look into the folders below as well.
+    """
+    find = Path(folder).rglob if deep else Path(folder).glob
+    for path in list(find('.*.tmp')):
+        remove(path)
+
+
 def _digest(file: Any) -> str:
     digest = hashlib.sha256()  # Python 3.10 has no hashlib.file_digest
     while block := file.read(1 << 20):

@@ -106,8 +106,7 @@ def check_fields(kind: Callable[..., Any], values: Mapping[str, Any], where: str
         UserError: If one does not fit; names it, what was found and what is expected.
     """
     hints = _hints(kind)
-    if not isinstance(values, Mapping):
-        raise UserError(f'{where}: found {_short(values)}, expected {expected(Mapping)}')
+    check_value(values, Mapping, where)
     for name, value in values.items():
         if name in hints:
             check_value(value, hints[name], where, name)

@@ -113,3 +113,16 @@ def test_errors_of_other_files_are_not_taken_for_the_written_ones(tmp_path):
 
     with pytest.raises(NotADirectoryError), atomic_path(tmp_path / 'out'):
         Path('/dev/null/x').read_text()
+
+
+def test_what_killed_runs_left_goes_and_nothing_else(tmp_path):
+    from ssal3d.fileio import remove_leftovers
+
+    (tmp_path / 'deep' / '.gen-000001.7.tmp').mkdir(parents=True)
+    for name in ('.x.json.5.tmp', 'x.json', '.lock', 'x.tmp', 'deep/.y.json.6.tmp', 'deep/.gen-000001.7.tmp/a.npy'):
+        (tmp_path / name).write_text('')
+    remove_leftovers(tmp_path)
+    assert not (tmp_path / '.x.json.5.tmp').exists()
+    assert (tmp_path / 'deep' / '.y.json.6.tmp').exists()
+    remove_leftovers(tmp_path, deep=True)
+    assert sorted(path.name for path in tmp_path.rglob('*')) == ['.lock', 'deep', 'x.json', 'x.tmp']

@@ -240,12 +240,6 @@ def summarise(
     )
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that a killed run left in a folder which this run holds exclusively."""
-    for path in folder.glob('.*.tmp'):
-        path.unlink(missing_ok=True)
-
-
 def run_tasks(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, description: str
 ) -> Generator[Result, None, None]:

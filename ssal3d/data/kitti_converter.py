@@ -16,7 +16,6 @@ from ssal3d.data.conversion import (
     SplitSummary,
     check_overlap,
     convert_frames,
-    remove_leftovers,
     stop_at,
     summarise,
     write_quarantine,
@@ -30,7 +29,7 @@ from ssal3d.data.kitti_infos import METAINFO, NAMES
 from ssal3d.data.labelled import write_label_state
 from ssal3d.data.scans import read_scan
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import exclusive
+from ssal3d.fileio import exclusive, remove_leftovers
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ssal3d.data.conversion import remove_leftovers
 from ssal3d.data.scans import check_plausible
 from ssal3d.data.waymo_frame import POINT_FEATURES, WaymoFrame, frame_points
 from ssal3d.data.waymo_infos import CATEGORIES, frame_info
 from ssal3d.data.waymo_parquet import BOXES, CAMERAS, REQUIRED, read_parquet_frames
 from ssal3d.data.waymo_records import read_record_frames
 from ssal3d.errors import UnwritableError, UserError
-from ssal3d.fileio import SCHEMA, atomic_path, read_json, write_json
+from ssal3d.fileio import SCHEMA, atomic_path, read_json, remove_leftovers, write_json
 
 COUNTS = ('frames', 'points', 'in_no_label_zone', 'without_points', *CATEGORIES)
 

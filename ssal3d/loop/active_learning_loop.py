@@ -19,7 +19,7 @@ from ssal3d.checks.labels import refuse_labels
 from ssal3d.data.label_state import LabelState
 from ssal3d.distributed import barrier
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import exclusive, file_digest
+from ssal3d.fileio import exclusive, file_digest, remove_leftovers
 from ssal3d.log import tell
 from ssal3d.loop.abilities import check_abilities
 from ssal3d.loop.chains import Chains, StageNode, order_stages
@@ -137,6 +137,8 @@ class ActiveLearningLoop(BaseLoop):
             UserError: If another run works in the same folder.
         """
         with exclusive(self.work_dir, '--work-dir') if is_main_process() else nullcontext():
+            if is_main_process():
+                remove_leftovers(self.work_dir, deep=True)
             self._run()
         return self.runner.model
 

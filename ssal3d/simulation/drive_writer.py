@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ssal3d.data.conversion import Manifest, remove_leftovers, run_tasks
+from ssal3d.data.conversion import Manifest, run_tasks
 from ssal3d.data.infos import write_infos
 from ssal3d.data.waymo_infos import CATEGORIES, METAINFO, frame_info
-from ssal3d.fileio import SCHEMA, atomic_path, exclusive, write_json
+from ssal3d.fileio import SCHEMA, atomic_path, exclusive, remove_leftovers, write_json
 from ssal3d.simulation.drive import drive_step_of
 from ssal3d.simulation.drive_frame import simulate_drive_frame
 from ssal3d.simulation.presets import VERSION, sensor_preset

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ssal3d.data.conversion import Manifest, remove_leftovers, run_tasks
+from ssal3d.data.conversion import Manifest, run_tasks
 from ssal3d.data.kitti_objects import format_objects
 from ssal3d.errors import UserError
-from ssal3d.fileio import SCHEMA, atomic_path, exclusive, read_json, write_json
+from ssal3d.fileio import SCHEMA, atomic_path, exclusive, read_json, remove_leftovers, write_json
 from ssal3d.simulation.camera import IMAGE_SIZE, calibration_text
 from ssal3d.simulation.frame import simulate_frame
 from ssal3d.simulation.presets import VERSION, sensor_preset

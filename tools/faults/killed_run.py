@@ -6,6 +6,7 @@ A ledger outside the work dir remembers which writes were hit, so that each is h
 import ctypes
 import json
 import os
+import re
 import runpy
 import select
 import signal
@@ -45,7 +46,7 @@ def is_new(path: Path, phase: str) -> bool:
     resolved = path.parent.resolve() / path.name
     if WORK_DIR not in resolved.parents:
         return False
-    name = str(resolved.relative_to(WORK_DIR))
+    name = re.sub(r'\.\d+\.old$', '.old', str(resolved.relative_to(WORK_DIR)))  # without the number of the process
     entry = f'{kind_of(name)}\t{phase}\t{name}{_note(path)}'
     if entry in _hit:
         return False

@@ -39,8 +39,8 @@ train_cfg = dict(
     annotator=dict(_delete_=True, type='FileAnnotator', format='json'),
     rounds=[dict(pretrain=['normal', 'hssda'])],
     final=['supervised'],
+    held_out_report=False,
 )
-custom_hooks = []  # the usual ones measure frames that nobody labelled
 """
 MOST_RUNS = 600  # of one experiment
 TMPFS = '256m'

@@ -12,7 +12,6 @@ from ssal3d.data.conversion import (
     SplitSummary,
     check_overlap,
     convert_frames,
-    remove_leftovers,
     stop_at,
     summarise,
     write_quarantine,
@@ -27,7 +26,7 @@ from ssal3d.data.labelled import write_label_state
 from ssal3d.data.plausibility import label_faults, lidar_scan
 from ssal3d.data.scans import read_scan
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import exclusive
+from ssal3d.fileio import exclusive, remove_leftovers
 
 LABEL_FRAMES = ('lidar', 'lidar-bottom', 'camera')
 INFO_VERSION = '1.1'
