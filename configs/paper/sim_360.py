@@ -5,7 +5,7 @@
 
 _base_ = '../ssal/pillars_sim_360.py'
 
-frames, more = 1500, 600  # that a model learns from: from random weights, and from trained ones; whatever the method
+frames, more = 6000, 2400  # that a model learns from: from random weights, and from trained ones; whatever the method
 fine_tuning = dict(max_lr=0.005)  # stages that start from trained weights
 scratch = dict(epochs=5, frames=frames)
 further = dict(epochs=4, frames=more, schedule=fine_tuning)

@@ -195,7 +195,9 @@ def read_generation(
         arrays = {name: load_array(path / f'{name}.npy', _REMEDY, mmap_mode='r') for name in (*names, *counted)}
         if not leads_to(path, lock):  # replaced in between: the arrays may be those of its successor
             return read_generation(path, names, keys, existing, optional)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if (path / 'meta.json').exists():
+            raise UserError(f'{error.filename}: not readable: there is no such file; {_REMEDY}') from None
         found = ', '.join(f'gen-{number:06d}' for number in existing) or 'none'
         raise UserError(
             f'{path}: no such generation, found {found}; resume from a checkpoint of an existing one, or start the run '

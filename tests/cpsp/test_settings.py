@@ -89,19 +89,19 @@ def stage_of(name='cpsp', **changes):
 @pytest.mark.parametrize(
     ('key', 'value', 'field'),
     [
-        ('cpsp.del_after', 255, 'del_after'),
-        ('cpsp.k_first', 50, 'k_first'),
-        ('cpsp.k_next', 50, 'k_next'),
-        ('cpsp.measure', 'entropy', 'measure'),
-        ('cpsp.select', 'top_cluster', 'select'),
-        ('cpsp.stability_filter', False, 'stability_filter'),
-        ('cpsp.support', 'confident', 'support'),
-        ('cpsp.match_same_class', True, 'match_same_class'),
+        ('bank.del_after', 255, 'del_after'),
+        ('bank.k_first', 50, 'k_first'),
+        ('bank.k_next', 50, 'k_next'),
+        ('bank.measure', 'entropy', 'measure'),
+        ('bank.select', 'top_cluster', 'select'),
+        ('bank.stability_filter', False, 'stability_filter'),
+        ('bank.support', 'confident', 'support'),
+        ('bank.match_same_class', True, 'match_same_class'),
     ],
 )
 @pytest.mark.parametrize('name', ['cpsp', 'final_cpsp'])
 def test_what_the_paper_varies_is_a_key_of_the_kitti_stages(name, key, value, field):
-    default, changed = (cpsp_settings(**stage.cpsp) for stage in (stage_of(name), stage_of(name, **{key: value})))
+    default, changed = (cpsp_settings(**stage.bank) for stage in (stage_of(name), stage_of(name, **{key: value})))
     assert getattr(changed, field) == value != getattr(default, field)
     assert {**changed.to_json(), field: None} == {**default.to_json(), field: None}
 
@@ -110,5 +110,5 @@ def test_refreshes_and_false_positives_are_keys_of_the_kitti_stages():
     assert stage_of(interval=1000).interval == 1000
     none = stage_of(**{f'false_positives.{name}': 0 for name in ('Car', 'Pedestrian', 'Cyclist')})
     assert set(none.false_positives.values()) == {0}
-    paper = cpsp_settings(**stage_of(**{'cpsp.profile': 'paper'}).cpsp)
+    paper = cpsp_settings(**stage_of(**{'bank.profile': 'paper'}).bank)
     assert (paper.measure, paper.select, paper.support) == ('entropy', 'top_cluster', 'confident')

@@ -28,7 +28,7 @@ for key, name in known.items():
         with open(work / 'did', 'a') as file:
             file.write(folder.parent.name + ' ' + key + '\\n')
         place.touch()
-    journal['steps'].append(dict(step=name))
+    journal['steps'].append(dict(step=name, files=dict()))
     (folder / 'new').write_text(json.dumps(journal))
     (folder / 'new').rename(folder / 'journal.json')
     time.sleep(0.05)
