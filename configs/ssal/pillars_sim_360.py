@@ -48,7 +48,7 @@ stages = dict(
     supervised=dict(epochs=8, repeat=10, options=few),
     final_cpsp=dict(epochs=6, repeat=10, interval=2, bank=young),
     hssda=dict(  # a trial: with 12 frames a step there would be too few steps
-        options=dict(train_dataloader=dict(batch_size=2)),
+        options=few,
         min_batch=2,
         lr_batch=None,  # the learning rate suits these small steps
     ),

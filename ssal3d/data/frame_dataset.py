@@ -4,7 +4,7 @@ from typing import Any
 
 from mmdet3d.datasets import Det3DDataset
 
-from ssal3d.data.frames import check_scans, parse, read_dataset_infos
+from ssal3d.data.frames import check_classes, check_scans, parse, read_dataset_infos
 from ssal3d.data.infos import frame_id
 from ssal3d.errors import UserError
 
@@ -13,7 +13,15 @@ class FrameDataset(Det3DDataset):
     """Reads an annotation file without trusting it, checks the scans at the start, and names frames by their ids.
 
     A frame that nobody labelled is legal in test mode: its ``eval_ann_info`` is None.
+
+    Args:
+        metainfo: As in `Det3DDataset`; a misspelt class is a `UserError`.
+        kwargs: Of `Det3DDataset`.
     """
+
+    def __init__(self, *args: Any, metainfo: dict | None = None, **kwargs: Any) -> None:
+        check_classes(metainfo, self.METAINFO['classes'])
+        super().__init__(*args, metainfo=metainfo, **kwargs)
 
     @property
     def frame_ids(self) -> list[str]:

@@ -6,7 +6,7 @@ from mmdet3d.datasets import KittiDataset
 from mmdet3d.registry import DATASETS
 
 from ssal3d.data.frame_dataset import FrameDataset
-from ssal3d.data.frames import check_classes, lidar_annotations
+from ssal3d.data.frames import lidar_annotations
 
 
 @DATASETS.register_module()
@@ -21,10 +21,6 @@ class KittiFrameDataset(FrameDataset, KittiDataset):
         metainfo: As in `KittiDataset`; a misspelt class is a `UserError`.
         kwargs: Of `KittiDataset`.
     """
-
-    def __init__(self, *args: Any, metainfo: dict | None = None, **kwargs: Any) -> None:
-        check_classes(metainfo, self.METAINFO['classes'])
-        super().__init__(*args, metainfo=metainfo, **kwargs)
 
     def parse_labelled(self, info: dict[str, Any]) -> dict[str, Any] | None:
         """Parse the annotations of a labelled frame, with or without a camera."""

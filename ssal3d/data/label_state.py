@@ -15,7 +15,9 @@ def pool_digest(frame_ids: Iterable[str]) -> str:
     return hashlib.sha256('\n'.join(sorted(frame_ids)).encode()).hexdigest()
 
 
-class _Pool(TypedDict):
+class PoolIdentity(TypedDict):
+    """What tells one pool from others, in label states and queries."""
+
     name: str
     size: int
     sha256: str
@@ -31,7 +33,7 @@ class _File(TypedDict):
     """What a file holds."""
 
     classes: Sequence[str]
-    pool: _Pool
+    pool: PoolIdentity
     frames: Sequence[_Frame]
 
 

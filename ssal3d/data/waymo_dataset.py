@@ -1,12 +1,9 @@
 """MMDetection3D's Waymo data set, reading its annotation file without trusting it and naming frames by their ids."""
 
-from typing import Any
-
 from mmdet3d.datasets import WaymoDataset
 from mmdet3d.registry import DATASETS
 
 from ssal3d.data.frame_dataset import FrameDataset
-from ssal3d.data.frames import check_classes
 
 
 @DATASETS.register_module()
@@ -20,7 +17,3 @@ class WaymoFrameDataset(FrameDataset, WaymoDataset):
         metainfo: As in `WaymoDataset`; a misspelt class is a `UserError`.
         kwargs: Of `WaymoDataset`.
     """
-
-    def __init__(self, *args: Any, metainfo: dict | None = None, **kwargs: Any) -> None:
-        check_classes(metainfo, self.METAINFO['classes'])
-        super().__init__(*args, metainfo=metainfo, **kwargs)

@@ -1,6 +1,6 @@
 """Pictures of calibration: reliability diagrams, and the precision and number of detections as in the paper's Fig. 7."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +65,25 @@ def fig7_figure(methods: Mapping[str, Any]) -> Figure:
     Args:
         methods: ``methods`` of what `evaluate_calibration` returns.
     """
-    classes = _classes(methods)
+
+    def draw(axis: Axes, name: str, key: str) -> None:
+        _draw_bars(axis, {method: by_class[name]['fig7'] for method, by_class in methods.items()}, key)
+
+    return range_figure(_classes(methods), draw)
+
+
+def range_figure(classes: Sequence[str], draw: Callable[[Axes, str, str], None]) -> Figure:
+    """Draw precision above number of detections, one column for each class.
+
+    Args:
+        classes: Titles of the columns.
+        draw: Draws ``'precision'`` or ``'count'`` of a class.
+    """
     figure = Figure(figsize=(3.6 * len(classes), 4.8), layout='constrained')
     axes = figure.subplots(2, len(classes), squeeze=False)
     for column, name in enumerate(classes):
         for row, key in enumerate(('precision', 'count')):
-            _draw_bars(axes[row, column], {method: by_class[name]['fig7'] for method, by_class in methods.items()}, key)
+            draw(axes[row, column], name, key)
         axes[0, column].set_title(name, fontsize=10)
         axes[0, column].set_ylim(0, 1)
         axes[1, column].set_xlabel('confidence')

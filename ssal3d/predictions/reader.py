@@ -79,7 +79,7 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
 
 def _check_complete(folder: str | Path, frame_ids: NDArray[np.str_], metadata: Mapping[str, Any]) -> None:
     """Raise an error if these are not the frames of the pass that wrote them, which other writers need not tell."""
-    if metadata.get('frames_sha256', expected := pool_digest(frame_ids.tolist())) != expected:
+    if 'frames_sha256' in metadata and metadata['frames_sha256'] != pool_digest(frame_ids.tolist()):
         raise UserError(
             f'{folder}: found {len(frame_ids)} frames, not those of the pass that wrote them: it was interrupted, or a '
             'part is missing; run it again, what is finished is kept'

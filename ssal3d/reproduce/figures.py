@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ssal3d.errors import UserError
 from ssal3d.evaluation.calibration import FIG7_EDGES
+from ssal3d.evaluation.calibration_figure import range_figure
 from ssal3d.fileio import atomic_path
 from ssal3d.reproduce.rows import FIG_6, FIG_7
 from ssal3d.reproduce.table import Line, digits
@@ -102,18 +103,8 @@ def draw_ranges(shown: Sequence[Line]) -> Figure:
     Args:
         shown: Rows with a calibration.
     """
-    figure = Figure(figsize=(3.6 * len(CLASSES), 4.8), layout='constrained')
-    axes = figure.subplots(2, len(CLASSES), squeeze=False)
-    for column, (short, name) in enumerate(CLASSES.items()):
-        for row, kind in enumerate(('precision', 'count')):
-            _draw_bars(axes[row, column], shown, short, kind)
-        axes[0, column].set_title(name, fontsize=10)
-        axes[0, column].set_ylim(0, 1)
-        axes[1, column].set_xlabel('confidence')
-    axes[0, 0].set_ylabel('precision')
-    axes[1, 0].set_ylabel('detections')
-    axes[0, 0].legend(fontsize=8)
-    return figure
+    short = {name: key for key, name in CLASSES.items()}
+    return range_figure(list(short), lambda axis, name, kind: _draw_bars(axis, shown, short[name], kind))
 
 
 def _draw_bars(axis: Axes, shown: Sequence[Line], short: str, kind: str) -> None:

@@ -1,20 +1,17 @@
 """Simulate drives in the layout that the Waymo converter writes: scans, and annotation files for `WaymoDataset`."""
 
-import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssal3d.data.conversion import Manifest, run_tasks
 from ssal3d.data.infos import write_infos
 from ssal3d.data.waymo_infos import CATEGORIES, METAINFO, frame_info
-from ssal3d.fileio import SCHEMA, atomic_path, exclusive, remove_leftovers, write_json
+from ssal3d.fileio import atomic_path, exclusive
+from ssal3d.simulation.data_folder import Record, begin, check_request, finish, make_missing
 from ssal3d.simulation.drive import drive_step_of
 from ssal3d.simulation.drive_frame import simulate_drive_frame
-from ssal3d.simulation.presets import VERSION, sensor_preset
+from ssal3d.simulation.presets import VERSION
 from ssal3d.simulation.sequences import split_frames
-from ssal3d.simulation.writer import MANIFEST, SUMMARY, begin, check_request, cores, totals
 
 _SCANS = Path('training') / 'velodyne'
 _NAMES = {label: name for name, label in CATEGORIES.items()}
@@ -61,27 +58,19 @@ def simulate_waymo(
     identity = {'simulation': 'ssal3d', 'version': VERSION, 'seed': seed, 'preset': preset}
     with exclusive(out, '--out'):
         begin(out, identity)
-        records = _simulate([DriveJob(out, seed, frame, preset) for frame in range(frames)], workers or cores())
+        jobs = [DriveJob(out, seed, frame, preset) for frame in range(frames)]
+        records = make_missing(jobs, make_drive_frame, _files, [_SCANS], workers)
         train, validation = split_frames(seed, frames, val, drive_step_of)
         splits = {'train': train, 'val': validation}
         for name, members in splits.items():
             content = {'metainfo': METAINFO, 'data_list': [records[frame]['info'] for frame in members]}
             if members:
                 write_infos(out / f'waymo_infos_{name}.pkl', content)
-        summary = {
-            'schema': SCHEMA,
-            **identity,
-            'complete': True,
-            'frames': frames,
-            'sensor': {key: value for key, value in asdict(sensor_preset(preset)).items() if key != 'elevations'},
-            'splits': {name: totals([records[f] for f in members]) for name, members in splits.items() if members},
-        }
-        write_json(out / SUMMARY, summary)
-    return summary
+        return finish(out, identity, records, splits)
 
 
-def make_drive_frame(job: DriveJob) -> tuple[str, dict[str, Any]]:
-    """Simulate a frame and write its scan; return its key and record for the manifest."""
+def make_drive_frame(job: DriveJob) -> Record:
+    """Simulate a frame and write its scan; return its record for the manifest."""
     made = simulate_drive_frame(job.seed, job.frame, job.preset)
     info = frame_info(made.frame, len(made.points))
     with atomic_path(job.out / _SCANS / info['lidar_points']['lidar_path']) as temporary:
@@ -89,7 +78,7 @@ def make_drive_frame(job: DriveJob) -> tuple[str, dict[str, Any]]:
     objects = dict.fromkeys(CATEGORIES, 0)
     for row in info['instances']:
         objects[_NAMES[row['bbox_label_3d']]] += 1
-    record = {
+    return {
         'bytes': made.points.nbytes,
         'sequence': made.step.sequence,
         'style': made.style,
@@ -97,30 +86,8 @@ def make_drive_frame(job: DriveJob) -> tuple[str, dict[str, Any]]:
         'objects': objects,
         'info': info,
     }
-    return f'{job.frame:06d}', record
 
 
-def _simulate(jobs: Sequence[DriveJob], workers: int) -> list[dict[str, Any]]:
-    """Make the frames that are missing or have a scan of another size; return the records of all."""
-    root = jobs[0].out
-    manifest = Manifest.read(root / MANIFEST)
-    remove_leftovers(root / _SCANS)
-    missing = [job for job in jobs if not _is_complete(root, manifest.records.get(f'{job.frame:06d}'))]
-    running = run_tasks(make_drive_frame, missing, workers, 'simulating')
-    try:
-        for key, record in running:
-            manifest.records[key] = record
-            manifest.write(now=False)
-    finally:
-        running.close()
-        manifest.write()
-    return [manifest.records[f'{job.frame:06d}'] for job in jobs]
-
-
-def _is_complete(root: Path, record: dict[str, Any] | None) -> bool:
-    if record is None:
-        return False
-    try:
-        return os.stat(root / _SCANS / record['info']['lidar_points']['lidar_path']).st_size == record['bytes']
-    except FileNotFoundError:
-        return False
+def _files(job: DriveJob, record: Record) -> dict[Path, int]:
+    """Return the path and size of a frame's scan."""
+    return {job.out / _SCANS / record['info']['lidar_points']['lidar_path']: record['bytes']}

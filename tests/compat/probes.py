@@ -10,7 +10,6 @@ import io
 import json
 import sys
 import tempfile
-import time
 import traceback
 import types
 from contextlib import redirect_stderr
@@ -22,6 +21,7 @@ import torch
 
 import ssal3d  # noqa: F401 - without it, mmcv-lite cannot be imported at all
 from tests.helpers.operator_inputs import renumbered
+from tests.helpers.timing import seconds
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -345,17 +345,6 @@ def negative_proposals():
     sampler = IoUNegPiecewiseSampler(2, 0.5, neg_piece_fractions=[0.8, 0.2], neg_iou_piece_thrs=[0.55, 0.1])
     assigned = types.SimpleNamespace(gt_inds=torch.tensor([1, 0]), max_overlaps=torch.tensor([0.9, 0.0]))
     return sampler._sample_neg(assigned, 2).tolist() != [1, 1]
-
-
-def seconds(action):
-    """CPU seconds of the fastest of four runs, after one that may compile."""
-    action()
-    times = []
-    for _ in range(4):
-        start = time.process_time()
-        action()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 # The visualiser comes first: it needs a process that has not loaded it.

@@ -1,7 +1,6 @@
 """Layers that we prefer give what MMDetection3D's give, without what makes those slow."""
 
 import copy
-import time
 import types
 from unittest import mock
 
@@ -34,6 +33,7 @@ from ssal3d.models.fast_layers import (
 )
 from ssal3d.runner import QuietRunner
 from tests.helpers.paths import TINY
+from tests.helpers.timing import seconds
 
 
 def cloud(count, seed=0):
@@ -152,17 +152,6 @@ def test_the_first_layer_of_the_box_head_takes_longer_as_a_convolution():
     product.__class__ = PointwiseConv2d
     with torch.no_grad():
         assert seconds(lambda: layer(values)) > 1.5 * seconds(lambda: product(values))
-
-
-def seconds(action):
-    """CPU seconds of the fastest of four runs, after one that may compile."""
-    action()
-    times = []
-    for _ in range(4):
-        start = time.process_time()
-        action()
-        times.append(time.process_time() - start)
-    return min(times)
 
 
 @pytest.mark.parametrize(('kind', 'again'), [(AlignedAnchor3DRangeGenerator, False), (RememberedAnchors, True)])

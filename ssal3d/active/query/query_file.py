@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from ssal3d.active.query.settings import KEYS, QuerySettings
+from ssal3d.data.label_state import PoolIdentity
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, read_json, write_json
 
@@ -14,12 +15,6 @@ REQUIRED = ('round', 'sampler', 'seed', 'budget', 'spent', 'spent_per_class', 'c
 
 class _Sampler(TypedDict):
     type: str
-
-
-class _Pool(TypedDict):
-    name: str
-    size: int
-    sha256: str
 
 
 class _Frame(TypedDict):
@@ -39,7 +34,7 @@ class _File(TypedDict):
     seed: int
     spent: float
     spent_per_class: Mapping[str, int]
-    pool: _Pool
+    pool: PoolIdentity
     frames: Sequence[_Frame]
     warnings: Sequence[str]
     counted_above: Mapping[str, float]
