@@ -47,8 +47,8 @@ def find_config(name: str | Path) -> Path:
 def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None, custom_imports: bool = True) -> 'Config':
     """Read a config of MMEngine's style and resolve it: the values are what a command works with.
 
-    Where a sampler's settings are expected (``active_sampler``, ``sampler`` of a round), the name of a config stands for its
-    ``active_sampler``.
+    Where a sampler's settings are expected (``active_sampler``, ``sampler`` of a round), the name of a config stands
+    for its ``active_sampler``.
 
     Args:
         name: See `find_config`.

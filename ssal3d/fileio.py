@@ -36,8 +36,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     either the old content or the new.
 
     Raises:
-        UnwritableError: If the operating system refuses: the disk is full, the folder is read-only, or something else stands
-            at the path.
+        UnwritableError: If the operating system refuses: the disk is full, the folder is read-only, or something else
+            stands at the path.
     """
     path = Path(path)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')

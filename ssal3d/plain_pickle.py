@@ -1,7 +1,7 @@
 """Pickles of plain data, read without trusting the file.
 
-The usual way to read a pickle runs any code that the file names. Here only containers, numbers, strings and NumPy arrays
-can come out; everything else is refused before it is looked up.
+The usual way to read a pickle runs any code that the file names. Here only containers, numbers, strings and NumPy
+arrays can come out; everything else is refused before it is looked up.
 """
 
 import pickle

@@ -1,8 +1,9 @@
 """The resolving of a config: what its settings imply is filled in, after children and the command line changed them.
 
 MMEngine evaluates a base before a child changes it, so ``pipeline = [dict(point_cloud_range=point_cloud_range)]`` keeps
-the base's range whatever the child says. A config says ``'${point_cloud_range}'`` instead, and gets the final value here:
-that of the key of this name, or one of `ssal3d.derived_values`. A value that stands in place of a reference is left alone.
+the base's range whatever the child says. A config says ``'${point_cloud_range}'`` instead, and gets the final value
+here: that of the key of this name, or one of `ssal3d.derived_values`. A value that stands in place of a reference is
+left alone.
 """
 
 import copy
@@ -22,9 +23,11 @@ CLASS_TABLES = ('anchors', 'nms_radius', 'paste_groups')  # the first that a con
 def resolve(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a config with what follows from its settings.
 
-    1. ``class_names`` may be one name. Tables by class (dictionaries of known classes) lose the other classes, and so do
+    1. ``class_names`` may be one name. Tables by class (dictionaries of known classes) lose the other classes, and so
+      do
        lists of classes in ``stages``.
-    2. A stage's ``schedule`` changes keys of the experiment's ``schedule`` for that stage, which gets a ``param_scheduler``
+    2. A stage's ``schedule`` changes keys of the experiment's ``schedule`` for that stage, which gets a
+      ``param_scheduler``
        of its own.
     3. References become values.
 

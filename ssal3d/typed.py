@@ -79,7 +79,8 @@ def check_value(value: Any, annotation: Any, source: object, place: str = '') ->
 
     Args:
         value: What was read.
-        annotation: What is expected, see `fits`. A `TypedDict` names keys: others may hold anything, and none must be there.
+        annotation: What is expected, see `fits`. A `TypedDict` names keys: others may hold anything, and none must be
+            there.
         source: The file, for the message.
         place: Dotted key of the value in the file.
 

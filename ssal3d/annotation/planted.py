@@ -33,8 +33,8 @@ def plant(
 ) -> tuple[list[LabelFrame], list[PlantedError]]:
     """Spoil a share of the boxes of right labels, every kind of error equally often.
 
-    Forgotten; moved by half to one of its width; one side 1.5 to 2.2 times as long or short; another class; drawn twice,
-    5 to 20 cm apart; a box of an object's size where none is.
+    Forgotten; moved by half to one of its width; one side 1.5 to 2.2 times as long or short; another class; drawn
+    twice, 5 to 20 cm apart; a box of an object's size where none is.
 
     Args:
         frames: Right labels.

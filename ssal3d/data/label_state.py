@@ -80,8 +80,8 @@ class LabelState:
         """Read a label state.
 
         Raises:
-            UserError: If the file is missing or malformed, a class is unknown, a count is negative, a frame appears twice
-                or more are labelled than the pool has; the message names the frame.
+            UserError: If the file is missing or malformed, a class is unknown, a count is negative, a frame appears
+                twice or more are labelled than the pool has; the message names the frame.
         """
         content = read_json(path, required=('classes', 'pool', 'frames'), holds=_File)
         classes, pool = tuple(content['classes']), content['pool']

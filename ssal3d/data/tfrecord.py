@@ -1,7 +1,7 @@
 """TFRecord files without TensorFlow: records with their length and checksums, one after the other.
 
-A record is its length (uint64), the masked CRC-32C of the length (uint32), its bytes, and their masked CRC-32C (uint32), all
-little-endian.
+A record is its length (uint64), the masked CRC-32C of the length (uint32), its bytes, and their masked CRC-32C
+(uint32), all little-endian.
 """
 
 import os

@@ -137,7 +137,8 @@ class LabelledView(FrameView):
     does not apply. The annotation file must hold the boxes that the label state counts: a frame whose labels came after
     the conversion would otherwise be learnt as empty.
 
-    A sample has ``obstacles``, ``(K, 7)`` gravity-centred boxes of annotated objects whose class is not trained (Van, ...).
+    A sample has ``obstacles``, ``(K, 7)`` gravity-centred boxes of annotated objects whose class is not trained (Van,
+    ...).
 
     Args:
         dataset: Config of a `Det3DDataset` (or one that is built) for the whole pool.

@@ -1,7 +1,7 @@
 """Convert the Waymo Open Dataset, version 1 (tfrecord) or 2 (Parquet): scans, and MMDetection3D's annotation files.
 
-The unit of work is a driving segment; a rerun goes on with what is missing. Several machines can share the work, each with
-a shard of the segments: whoever finishes the last segment of a split writes its annotation file.
+The unit of work is a driving segment; a rerun goes on with what is missing. Several machines can share the work, each
+with a shard of the segments: whoever finishes the last segment of a split writes its annotation file.
 """
 
 import os
@@ -63,8 +63,8 @@ def convert_waymo(
     """Convert splits and write scans and ``<extra_tag>_infos_<train, val or test>.pkl``.
 
     Args:
-        root: Folder with ``training``, ``validation`` and ``testing``: ``*.tfrecord`` files in them, or a folder for each
-            component with ``*.parquet`` files.
+        root: Folder with ``training``, ``validation`` and ``testing``: ``*.tfrecord`` files in them, or a folder for
+            each component with ``*.parquet`` files.
         out_dir: Where to write.
         splits: Which splits; by default all that are there.
         intervals: Every how many frames of a segment one is converted, by split; changes to `INTERVALS`.

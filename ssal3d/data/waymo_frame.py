@@ -119,9 +119,9 @@ def frame_points(frame: WaymoFrame, keep_no_label_zones: bool = False) -> tuple[
         keep_no_label_zones: Keep points in zones that nobody labelled, where objects look like background.
 
     Returns:
-        ``(N, 6)`` float32: x, y, z in the vehicle frame, tanh of the intensity in [0, 1), elongation, and for points of the
-        LiDAR on the roof ``(return * H + row) * W + column``, -1 for others. Then the number of points left out because
-        they are in a no-label zone.
+        ``(N, 6)`` float32: x, y, z in the vehicle frame, tanh of the intensity in [0, 1), elongation, and for points of
+        the LiDAR on the roof ``(return * H + row) * W + column``, -1 for others. Then the number of points left out
+        because they are in a no-label zone.
 
     Raises:
         UserError: If the LiDAR on the roof has no pose for its pixels, or an image does not fit its LiDAR.

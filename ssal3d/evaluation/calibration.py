@@ -1,9 +1,9 @@
 """How well scores say how often detections are right: expected calibration errors and reliability diagrams.
 
-The detection expected calibration error (D-ECE) is that of Küppers et al., Multivariate Confidence Calibration for Object
-Detection, CVPR Workshops 2020 (arXiv 2004.13546): detections are sorted into bins of equal width over their confidence, and
-optionally over position and size; the gap between precision and mean confidence of a bin counts with the share of detections
-in it.
+The detection expected calibration error (D-ECE) is that of Küppers et al., Multivariate Confidence Calibration for
+Object Detection, CVPR Workshops 2020 (arXiv 2004.13546): detections are sorted into bins of equal width over their
+confidence, and optionally over position and size; the gap between precision and mean confidence of a bin counts with
+the share of detections in it.
 """
 
 from collections.abc import Sequence
@@ -73,8 +73,8 @@ def reliability(scores: Array, matched: Matched, edges: Sequence[float]) -> list
         edges: ``(B + 1,)`` borders of the bins.
 
     Returns:
-        For each bin ``low``, ``high``, ``count``, mean ``confidence`` and ``precision``, None in an empty bin. The counts
-        sum to N.
+        For each bin ``low``, ``high``, ``count``, mean ``confidence`` and ``precision``, None in an empty bin. The
+        counts sum to N.
     """
     cell = bin_numbers(scores, edges)
     count, right, total = (

@@ -27,8 +27,8 @@ def write_reliability(path: str | Path, methods: Mapping[str, Any]) -> None:
 def reliability_figure(methods: Mapping[str, Any]) -> Figure:
     """Draw a reliability diagram for each class (row) and method (column).
 
-    Bars are the precision of the detections in a bin of confidence, lighter where they are few; on the diagonal, a score
-    says how often a detection is right.
+    Bars are the precision of the detections in a bin of confidence, lighter where they are few; on the diagonal, a
+    score says how often a detection is right.
 
     Args:
         methods: ``methods`` of what `evaluate_calibration` returns.

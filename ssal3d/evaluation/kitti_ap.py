@@ -74,7 +74,8 @@ def evaluate_kitti(
     Returns:
         ``{class: {'3d' | 'bev' | '2d': {'R40' | 'R11': {'easy' | 'moderate' | 'hard': AP}}}, 'mean': the same, averaged
         over the classes that have a value, 'frames': F, 'settings': thresholds and numbers of counted ground truths,
-                'warnings': list of lines}``. AP is None where no ground truth counts, everywhere in ``2d`` if an object has no
+                'warnings': list of lines}``. AP is None where no ground truth counts, everywhere in ``2d`` if an object
+                has no
         image box (NaN; such objects are tall enough for every difficulty), and in ``bev`` and ``3d`` of a class whose
         labels or detections have placeholders for 3D boxes.
 

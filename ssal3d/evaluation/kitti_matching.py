@@ -203,8 +203,8 @@ def _match(
     """Give every ground truth of ``rows`` a detection; return the number of true positives.
 
     Ground truths choose in file order. By score, each takes the most confident detection that overlaps (which tells the
-    score thresholds). Otherwise it takes the one with the greatest overlap, and one that does not count only if there is
-    no other (which tells the errors). ``hit_scores`` and ``assigned`` are written.
+    score thresholds). Otherwise it takes the one with the greatest overlap, and one that does not count only if there
+    is no other (which tells the errors). ``hit_scores`` and ``assigned`` are written.
     """
     assigned[:] = False
     hits = 0

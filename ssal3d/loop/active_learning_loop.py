@@ -56,24 +56,24 @@ class ActiveLearningLoop(BaseLoop):
 
     Each round trains its ``pretrain`` stages one from another, the first from random weights; the query sees the
     predictions of the last one, and those of the first one for samplers that compare two models. The ``final`` stages
-    start from random weights again; several chains of them share their beginnings. Every stage is an ordinary run in its
-    own folder.
+    start from random weights again; several chains of them share their beginnings. Every stage is an ordinary run in
+    its own folder.
 
     Args:
         runner: The runner that drives the experiment.
         dataloader: Data loader config of the stages; nothing is loaded from it here.
-        initial: ``sampler`` and ``query`` of the random start, e.g. ``query=dict(budget=200)``; or ``labels``, a label state
-            of what is labelled already, and nothing is bought.
+        initial: ``sampler`` and ``query`` of the random start, e.g. ``query=dict(budget=200)``; or ``labels``, a label
+            state of what is labelled already, and nothing is bought.
         rounds: One dict per query: ``pretrain`` (stage names) and, where they differ from the config's
             ``active_sampler`` and ``query``, ``sampler`` and ``query``, of which every key counts by itself.
         final: Stage names of the final training: one chain, or several to compare,
             e.g. ``[['supervised', 'final_cpsp'], ['supervised', 'hssda']]``.
         annotator: Config of who reveals labels.
         reuse: Work dirs of other experiments; a finished step that read the same there is taken over, not done again.
-        held_out_report: Register `HeldOutReportHook`, which measures models on the frames that stay unlabelled. Needs their
-            ground truth, so it is for simulations; nothing is learnt or chosen from it.
-        score_calibration: Calibrate the scores that a query sees on the labelled frames, e.g. ``dict(method='isotonic')``;
-            see `ssal3d.loop.score_calibration`.
+        held_out_report: Register `HeldOutReportHook`, which measures models on the frames that stay unlabelled. Needs
+            their ground truth, so it is for simulations; nothing is learnt or chosen from it.
+        score_calibration: Calibrate the scores that a query sees on the labelled frames, e.g.
+            ``dict(method='isotonic')``; see `ssal3d.loop.score_calibration`.
         final_every_round: Train the final stages after every round (``final_1``, ..., ``final``), for learning curves.
         start_from: Checkpoint to begin with, a path or a dict, see `ssal3d.loop.start.StartFrom`.
         guard: Do not promote a model that falls below its predecessor on the val split: True, or a dict, see

@@ -25,8 +25,8 @@ def check_settings(settings: Mapping[str, Any] | None) -> None:
     """Check the option ``score_calibration`` of the loop before anything is trained.
 
     Args:
-        settings: ``method``, ``'temperature'`` or ``'isotonic'``; optionally ``matching`` and ``iou`` (by class name), see
-            `ssal3d.evaluation.right_detections.right_detections`.
+        settings: ``method``, ``'temperature'`` or ``'isotonic'``; optionally ``matching`` and ``iou`` (by class name),
+            see `ssal3d.evaluation.right_detections.right_detections`.
 
     Raises:
         UserError: If an option or value is unknown, or the method is missing.

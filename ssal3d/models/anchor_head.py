@@ -30,8 +30,8 @@ class ActiveAnchor3DHead(WeightedAnchorTargets, Anchor3DHead):
     """Anchor head whose results carry one-vs-all class logits as ``class_logits`` (N, C).
 
     On the CPU its three 1 x 1 convolutions are one matrix product, and training looks at boxes and directions of
-    positive anchors only: the stock losses in a fraction of the time. What this shortcut does not cover (several levels,
-    other assigners or losses) uses the stock code.
+    positive anchors only: the stock losses in a fraction of the time. What this shortcut does not cover (several
+    levels, other assigners or losses) uses the stock code.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

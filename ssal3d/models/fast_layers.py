@@ -1,7 +1,7 @@
 """Layers of MMDetection3D that are needlessly slow, computed in another way; the results are the same up to rounding.
 
-Our PV-RCNN has them; `use_fast_layers`, which our runner calls, gives them to any detector. The layers of other models in
-the same process stay as they are.
+Our PV-RCNN has them; `use_fast_layers`, which our runner calls, gives them to any detector. The layers of other models
+in the same process stay as they are.
 """
 
 from typing import Any

@@ -80,7 +80,8 @@ def load_foreign(
         partial: Let weights of the model find no counterpart, e.g. when the checkpoint holds a backbone alone.
 
     Returns:
-        The map for people: part of the checkpoint, part of the model (``'-'``: left out, or its own), number of tensors.
+        The map for people: part of the checkpoint, part of the model (``'-'``: left out, or its own), number of
+        tensors.
 
     Raises:
         UserError: If nothing fits, a shape differs, or weights are missing without ``partial``.

@@ -63,8 +63,8 @@ def pillar_canvas(
 def decorated_points(encoder: Any, voxels: Mapping[str, Tensor]) -> Tensor:
     """Return the features (P, 10) of the points in the pillars, one pillar after the other.
 
-    They are the point, its offset from the mean of its pillar and its offset from the centre of its pillar. In the stock
-    encoder's ``legacy`` mode the coordinates of the point itself give way to the latter.
+    They are the point, its offset from the mean of its pillar and its offset from the centre of its pillar. In the
+    stock encoder's ``legacy`` mode the coordinates of the point itself give way to the latter.
     """
     filled, counts = voxels['voxels'], voxels['num_points'].long()
     pillar_of = torch.arange(len(filled), device=filled.device).repeat_interleave(counts)

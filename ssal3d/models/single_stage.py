@@ -1,7 +1,8 @@
 """Single-stage detectors that fill the prediction contract: SECOND and PointPillars (VoxelNet), CenterPoint.
 
-The classes add no parameter, so checkpoints of the stock classes load unchanged and the other way round. Extras per final
-box stand in ``pred_instances_3d`` under the column names of the contract; extras per frame in ``frame_predictions``.
+The classes add no parameter, so checkpoints of the stock classes load unchanged and the other way round. Extras per
+final box stand in ``pred_instances_3d`` under the column names of the contract; extras per frame in
+``frame_predictions``.
 """
 
 import copy

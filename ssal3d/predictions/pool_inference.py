@@ -115,7 +115,8 @@ def predict_pool(
         description: Shown beside the progress bar.
 
     Raises:
-        UserError: If the folder holds predictions of another model, pool or layout, or the detector cannot fill a column.
+        UserError: If the folder holds predictions of another model, pool or layout, or the detector cannot fill a
+            column.
     """
     out = Path(out)
     network: Any = unwrapped(model)

@@ -75,8 +75,8 @@ def settings(experiment: Experiment) -> str:
 def detectors(experiment: Experiment) -> dict[str, list[str]]:
     """Return the stages of an experiment by what they were trained for: ``round_1``, ..., ``final``.
 
-    Where final models were trained after every round, the pre-training of the later rounds is left out: a curve goes from
-    the first model through the final ones.
+    Where final models were trained after every round, the pre-training of the later rounds is left out: a curve goes
+    from the first model through the final ones.
 
     Args:
         experiment: The experiment.

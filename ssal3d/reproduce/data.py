@@ -62,7 +62,8 @@ def simulate(folder: Path, frames: int, val: int, seed: int, preset: Sequence[st
         frames: Frames of both splits.
         val: Those of the val split.
         seed: Seed of the simulation.
-        preset: Words for the command line that choose another preset than KITTI's; such a simulation needs no conversion.
+        preset: Words for the command line that choose another preset than KITTI's; such a simulation needs no
+            conversion.
 
     Returns:
         The folder.

@@ -34,9 +34,9 @@ class Result(NamedTuple):
         experiment: Name of the experiment, e.g. ``'CPSP-CAL-CPSP'``.
         seed: Its seed.
         metric: As the paper's tables have it, e.g. ``'Ped_mod_mAP'``, ``'Ped_L2_mAP'`` or ``'Ped_D-ECE'``;
-            ``'Ped_mod_BEV_mAP'`` for bird's-eye view, ``'Ped_L2_0-30m_mAP'`` by range, ``'Ped_L2_mAP_round_1'`` of the final
-            model after a round; ``'Ped_0.3-0.5_precision'`` of Fig. 7; ``'frames'``, ``'boxes'``, ``'boxes_Car'``, ... for what
-            was labelled.
+            ``'Ped_mod_BEV_mAP'`` for bird's-eye view, ``'Ped_L2_0-30m_mAP'`` by range, ``'Ped_L2_mAP_round_1'`` of the
+            final model after a round; ``'Ped_0.3-0.5_precision'`` of Fig. 7; ``'frames'``, ``'boxes'``,
+            ``'boxes_Car'``, ... for what was labelled.
         value: %, a count, or a share.
         version: Version and commit of ssal3d.
         machine: What it ran on.

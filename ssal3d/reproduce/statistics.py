@@ -1,6 +1,7 @@
 """What a few seeds can say: intervals, paired differences, the number of seeds that a question needs.
 
-Runs with the same seed share pool, first labels, initial weights and order of samples, so rows are compared within seeds.
+Runs with the same seed share pool, first labels, initial weights and order of samples, so rows are compared within
+seeds.
 """
 
 from collections.abc import Mapping, Sequence

@@ -123,7 +123,8 @@ class SemiDetector3D(BaseModel):
         """Return the clouds that the student is to see beside the labelled ones, and their data samples.
 
         Args:
-            points: Clouds by branch: ``teacher`` as recorded, ``student`` augmented, or as the method's data set has it.
+            points: Clouds by branch: ``teacher`` as recorded, ``student`` augmented, or as the method's data set has
+                it.
             samples: Data samples by branch, without ground truth.
         """
 

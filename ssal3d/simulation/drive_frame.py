@@ -29,8 +29,8 @@ class DriveFrame:
 
     Attributes:
         frame: Pose, time and labels; it has neither LiDARs nor cameras.
-        points: ``(N, 6)`` float32: x, y, z in the vehicle frame, tanh of the intensity, elongation (0: a ray has no width),
-            pixel (-1: there is no range image).
+        points: ``(N, 6)`` float32: x, y, z in the vehicle frame, tanh of the intensity, elongation (0: a ray has no
+            width), pixel (-1: there is no range image).
         scan: Where the points come from, in the LiDAR frame.
         snapshot: The scene behind it.
         step: Its place in the drive.

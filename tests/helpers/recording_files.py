@@ -1,7 +1,8 @@
 """Recordings byte by byte from their public descriptions: MCAP, rosbag2 (SQLite and MCAP) and ROS 1 bags.
 
-https://mcap.dev/spec (version 0), https://github.com/ros2/rosbag2 (``rosbag2_storage``, version 5 of ``metadata.yaml``),
-http://wiki.ros.org/Bags/Format/2.0, https://docs.ros.org/en/humble/p/sensor_msgs/msg/PointCloud2.html and
+https://mcap.dev/spec (version 0), https://github.com/ros2/rosbag2 (``rosbag2_storage``, version 5 of
+``metadata.yaml``), http://wiki.ros.org/Bags/Format/2.0,
+https://docs.ros.org/en/humble/p/sensor_msgs/msg/PointCloud2.html and
 https://docs.foxglove.dev/docs/sdk/schemas/point-cloud. None of the libraries that read these formats is used.
 """
 
@@ -143,7 +144,8 @@ def mcap_file(messages, *, schema=None, topic='/lidar', chunked=True, summary=Tr
 
     Args:
         messages: Log time in nanoseconds and content of each.
-        schema: Name, encoding and text of the schema, and the encoding of the messages; by default ROS 2's ``PointCloud2``.
+        schema: Name, encoding and text of the schema, and the encoding of the messages; by default ROS 2's
+            ``PointCloud2``.
         topic: Of the channel.
         chunked: Put schema, channel and messages into a chunk, and index it.
         summary: Write the summary section, which the format allows to leave out.

@@ -42,8 +42,8 @@ class McapFormat(AnnotationFormat):
     Args:
         flavour: ``'protobuf'`` (Foxglove, Lichtblick, FiftyOne) or ``'ros2'`` (CDR: LightlyStudio, ROS), where the
             pre-labels have a file of their own.
-        topic: Topic of the labels that come back (default: ``/ssal3d/labels``, else ``/ssal3d/prelabels``, else the only
-            SceneUpdate topic).
+        topic: Topic of the labels that come back (default: ``/ssal3d/labels``, else ``/ssal3d/prelabels``, else the
+            only SceneUpdate topic).
     """
 
     title = 'Foxglove, Lichtblick, FiftyOne, LightlyStudio'

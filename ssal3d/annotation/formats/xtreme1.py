@@ -27,10 +27,10 @@ class Xtreme1Format(AnnotationFormat):
     """Xtreme1's upload layout and its export.
 
     Args:
-        class_ids: JSON file with the numeric id of each class in the data set of the tool. Without it the tool shows the
-            pre-labels without a class, only as a model's.
-        empty_frames: Whether a frame that comes back with ``data`` but without ``result`` holds no objects; otherwise it
-            is reported.
+        class_ids: JSON file with the numeric id of each class in the data set of the tool. Without it the tool shows
+            the pre-labels without a class, only as a model's.
+        empty_frames: Whether a frame that comes back with ``data`` but without ``result`` holds no objects; otherwise
+            it is reported.
     """
 
     title = 'Xtreme1, BasicAI'

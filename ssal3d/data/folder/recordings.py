@@ -1,7 +1,7 @@
 """Point clouds of recordings, taken out into a folder that people label and `ssal3d create-data folder` converts.
 
-MCAP files hold ``sensor_msgs/PointCloud2`` (ROS 2) or ``foxglove.PointCloud`` (protobuf); rosbag2 folders and ROS 1 bags
-hold ``PointCloud2``.
+MCAP files hold ``sensor_msgs/PointCloud2`` (ROS 2) or ``foxglove.PointCloud`` (protobuf); rosbag2 folders and ROS 1
+bags hold ``PointCloud2``.
 """
 
 from collections.abc import Iterator, Sequence

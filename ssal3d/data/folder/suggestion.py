@@ -99,8 +99,8 @@ def suggest(infos: Mapping[str, Any], source: str | Path) -> Suggestion:
 def fit_range(boxes: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return a range that holds 99 of 100 boxes, and voxels that divide it as detectors want it.
 
-    It is symmetric in y, because frames are mirrored in training, and in x unless nothing is labelled behind the sensor:
-    a few labelled frames say how far objects are seen, not on which side the next ones stand.
+    It is symmetric in y, because frames are mirrored in training, and in x unless nothing is labelled behind the
+    sensor: a few labelled frames say how far objects are seen, not on which side the next ones stand.
 
     Args:
         boxes: ``(N, 7)`` gravity-centred labels.

@@ -74,10 +74,10 @@ class PasteCandidates(PasteObjects):
 class PoolSemiDataset(SeededRepeatDataset):
     """Goes once through all frames: ``{'labelled': ...}`` or ``{'unlabelled': ...}``, each as `Pack3DDetInputs` packs it.
 
-    A labelled frame is augmented as in supervised training. An unlabelled one comes as recorded, with the labels mined so
-    far as ``gt_instances_3d``, those of the middle level that the last mining stored as ``mined_mid`` and candidates for
-    pasting; what depends on the teacher happens in the detector. All of it is a function of (seed, epoch, index) and of
-    the mined labels. There are none before `set_generation`.
+    A labelled frame is augmented as in supervised training. An unlabelled one comes as recorded, with the labels mined
+    so far as ``gt_instances_3d``, those of the middle level that the last mining stored as ``mined_mid`` and candidates
+    for pasting; what depends on the teacher happens in the detector. All of it is a function of (seed, epoch, index)
+    and of the mined labels. There are none before `set_generation`.
 
     Args:
         labelled: View of the labelled frames with their training pipeline, or its config.

@@ -1,8 +1,8 @@
 """HSSDA: pseudo labels of three levels and patches that change places.
 
-Hierarchical Supervision and Shuffle Data Augmentation (Liu et al. 2023, arXiv 2304.01464). Labels of the high level come
-with the frame, see `ssal3d.semi.hssda.mining`; here the teacher adds those of the middle level and removes the points of
-the low one.
+Hierarchical Supervision and Shuffle Data Augmentation (Liu et al. 2023, arXiv 2304.01464). Labels of the high level
+come with the frame, see `ssal3d.semi.hssda.mining`; here the teacher adds those of the middle level and removes the
+points of the low one.
 """
 
 import zlib

@@ -50,8 +50,8 @@ class HSSDAMiningHook(Hook):
 
     Generation 0 of the label store holds the bought labels; generation g + 1 belongs to epochs ``g * interval`` to
     ``(g + 1) * interval - 1``, so a resumed run knows which one it needs. All of them are kept (about a megabyte each),
-    so that a run can go on from any checkpoint. The teacher predicts shards of the frames on all ranks; rank 0 estimates
-    thresholds, publishes labels and cuts the paste database anew, from bought and mined objects.
+    so that a run can go on from any checkpoint. The teacher predicts shards of the frames on all ranks; rank 0
+    estimates thresholds, publishes labels and cuts the paste database anew, from bought and mined objects.
 
     Args:
         store: Folder of the label store.

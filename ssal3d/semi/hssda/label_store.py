@@ -206,9 +206,9 @@ class LabelStore:
     ) -> int:
         """Publish the next generation: all labels of this one and the mined ones, and look at it.
 
-        Publishing the same again from the same generation changes nothing. Other content under the number (a run resumed
-        from an older checkpoint) replaces it, and generations with higher numbers go. A kill at any moment leaves the
-        old generation or the new one.
+        Publishing the same again from the same generation changes nothing. Other content under the number (a run
+        resumed from an older checkpoint) replaces it, and generations with higher numbers go. A kill at any moment
+        leaves the old generation or the new one.
 
         Args:
             new: `label_rows` of mined labels by frame id; ``born`` and ``source`` are set here.

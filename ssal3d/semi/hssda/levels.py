@@ -4,10 +4,10 @@
 * mid: is a label for this step only, with weight ``s r``;
 * low: its points are taken out of the cloud.
 
-A prediction has three cues: its score ``s``, its RPN score ``r``, and its *view IoU*, the bird's-eye-view (BEV) IoU with
-what the teacher predicts on another view of the frame. Boxes are ``(x, y, z, dx, dy, dz, yaw)`` with their gravity centre
-(m, rad), all of one frame of reference: map the predictions on the other view back first (BEV IoU does not change under
-rotation, mirroring and scaling).
+A prediction has three cues: its score ``s``, its RPN score ``r``, and its *view IoU*, the bird's-eye-view (BEV) IoU
+with what the teacher predicts on another view of the frame. Boxes are ``(x, y, z, dx, dy, dz, yaw)`` with their gravity
+centre (m, rad), all of one frame of reference: map the predictions on the other view back first (BEV IoU does not
+change under rotation, mirroring and scaling).
 Source: HSSDA (Liu et al. 2023, arXiv 2304.01464) and its released code; see docs/deviations.md#hssda.
 """
 
@@ -210,9 +210,9 @@ def assign_levels(
 ) -> Tensor:
     """Return the level of each prediction.
 
-    All three cues must exceed the thresholds of a level. What overlaps a known box is ignored. A class without mid level
-    falls to the low one. Above the high thresholds a prediction is also a label for one step until it is mined, see
-    `is_step_label`.
+    All three cues must exceed the thresholds of a level. What overlaps a known box is ignored. A class without mid
+    level falls to the low one. Above the high thresholds a prediction is also a label for one step until it is mined,
+    see `is_step_label`.
 
     Args:
         s: ``(P,)`` scores in [0, 1].
