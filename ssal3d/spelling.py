@@ -29,7 +29,7 @@ def meant(frame_id: str, known: Iterable[str]) -> str:
 
 
 def meant_file(path: Path) -> str:
-    """Return a hint at the file of the folder that a missing one probably is: another ending, or other zeros in its name.
+    """Return a hint at the file that a missing one probably is: another ending, or other zeros in its name.
 
     Args:
         path: The file that is missing.

@@ -1,4 +1,4 @@
-"""What every sampler is: an order in which to buy frames, produced one frame at a time, and what it is given for that."""
+"""What every sampler is: an order in which to buy frames, one at a time, and what it is given for that."""
 
 import math
 import random

@@ -1,4 +1,4 @@
-"""Which predicted boxes an annotator gets as a start: those that both models agree on, confident enough for their class."""
+"""Which predicted boxes an annotator starts from: those that both models agree on, confident for their class."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""One generation of the box bank: objects with their points, a background mask per frame, the predictions behind them."""
+"""One generation of the box bank: objects with their points, background masks, the predictions behind them."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""Settings by class name, of the data, of every stage and of the sampler, and whether they name the experiment's classes."""
+"""Whether settings by class name, of data, stages and sampler, name the experiment's classes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Names at the top of a config that nothing reads: mistyped ones, and ones whose value was copied before they changed."""
+"""Names at the top of a config that nothing reads: mistyped ones, and those that were copied before they changed."""
 
 import inspect
 from collections.abc import Iterator, Mapping

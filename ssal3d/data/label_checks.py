@@ -151,7 +151,7 @@ def wrong_axes() -> dict[str, Callable[[LabelledScan], Array]]:
 
 
 def in_runs(total: int, wanted: int, run: int = 3) -> list[int]:
-    """Return positions of about ``wanted`` of ``total`` frames: short runs, evenly spread, so that neighbours are there.
+    """Return positions of about ``wanted`` of ``total`` frames: short runs of neighbours, evenly spread.
 
     >>> in_runs(100, 9)
     [0, 1, 2, 48, 49, 50, 97, 98, 99]

@@ -52,7 +52,7 @@ def points_of_range_image(
 
 
 def uniform_inclinations(low: float, high: float, rows: int) -> NDArray[np.float64]:
-    """Return the inclinations of a LiDAR whose beams are spread evenly, ascending: the middles of ``rows`` equal parts."""
+    """Return the inclinations of evenly spread beams, ascending: the middles of ``rows`` equal parts."""
     return (np.arange(rows) + 0.5) / rows * (high - low) + low
 
 

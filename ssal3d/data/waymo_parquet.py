@@ -1,4 +1,4 @@
-"""Frames of the Waymo Open Dataset from the Parquet files of its second version: a file for each component and segment."""
+"""Frames of the Waymo Open Dataset , second version: a Parquet file for each component and segment."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence

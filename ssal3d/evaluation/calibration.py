@@ -17,7 +17,7 @@ Matched = NDArray[np.bool_]
 
 # The four ranges of confidence in Fig. 7 of the S-SSAL paper: the two in the middle are what active learning asks for.
 FIG7_EDGES = (0.0, 0.3, 0.5, 0.8, 1.0)
-# Scores are stored as float32, where 0.95 becomes 0.94999999: what is within the rounding of an edge belongs to the bin above.
+# Scores are float32, where 0.95 is 0.94999999: what is within the rounding of an edge belongs to the bin above.
 _EDGE_TOLERANCE = 5e-8
 
 

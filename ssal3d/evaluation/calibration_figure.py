@@ -1,4 +1,4 @@
-"""Pictures of calibration: reliability diagrams, and the precision and number of detections as in the paper's Fig. 7."""
+"""Pictures of calibration: reliability diagrams, and precision and number of detections (the paper's Fig. 7)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Calibration of detectors by class: D-ECE, reliability diagrams and the confidence ranges of the S-SSAL paper's Fig. 7."""
+"""Calibration of detectors by class: D-ECE, reliability diagrams, confidence ranges of S-SSAL's Fig. 7."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence

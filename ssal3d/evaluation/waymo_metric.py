@@ -77,7 +77,7 @@ class WaymoAPMetric(FrameMetric):
 
 
 def flat_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return ``{'VEHICLE_L1_AP': ..., 'VEHICLE_0-30m_L1_AP': ...}`` from what `evaluate_waymo` returns, where defined."""
+    """Return ``{'VEHICLE_L1_AP': ..., 'VEHICLE_0-30m_L1_AP': ...}`` of what `evaluate_waymo` returned."""
     return {
         f'{name}_{label}{level}_{measure}': value
         for name in (*metrics['settings']['iou_thresholds'], MEAN)

@@ -313,7 +313,7 @@ class ActiveLearningLoop(BaseLoop):
         )
 
     def _sampler(self, entry: Mapping[str, Any]) -> ActiveSampler:
-        """Return the sampler of a round, which looks at a second model only if it does so after the round's last stage."""
+        """Return the sampler of a round; it looks at a second model only if it does so after the round's last stage."""
         sampler, last = build_sampler(self.config, entry), order_stages([entry['pretrain']])[-1]
         sampler.uses_reference = sampler.reads_reference(type(self.stages[last.name]).__name__)
         return sampler

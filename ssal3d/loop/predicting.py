@@ -1,4 +1,4 @@
-"""Predictions of an experiment's models: of the pool and of labelled frames, as the network scores them or calibrated."""
+"""Predictions of an experiment's models for the pool and for labelled frames, raw or calibrated."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial

@@ -71,7 +71,7 @@ class ActiveAnchor3DHead(WeightedAnchorTargets, Anchor3DHead):
         cfg: Any,
         rescale: bool = False,
     ) -> InstanceData:
-        """Return the stock results of a frame; the row of each box goes through the suppression, so its logits are known."""
+        """Return the stock results of a frame; each box carries its row through the suppression."""
         cfg = self.test_cfg if cfg is None else cfg
         levels = zip(cls_score_list, bbox_pred_list, dir_cls_pred_list, mlvl_priors)
         kept = [self._best_anchors(*level, cfg.get('nms_pre', -1)) for level in levels]

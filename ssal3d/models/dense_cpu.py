@@ -1,4 +1,4 @@
-"""Dense layers on the CPU in bfloat16, where the processor multiplies it natively; a detector's parameters stay float32.
+"""Dense layers on the CPU in bfloat16, where the processor has it; a detector's parameters stay float32.
 
 With bfloat16 the maps are stored channels last, which its convolutions want. With float32 they are not: torch's batch
 normalisation sums that layout one by one, and the statistics of a mostly empty map lose 3 digits by it.

@@ -1,4 +1,4 @@
-"""PointPillars' first layers on the CPU: points to a feature map, without computing on the padding of half-full pillars."""
+"""PointPillars' first layers on the CPU: points to a feature map, without computing on the padding of pillars."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a detector gives beyond MMDetection3D's interface: the contract between detectors, samplers and training methods.
+"""What a detector gives beyond MMDetection3D's interface: the contract of detectors, samplers and methods.
 
 A detector is any class of MMDetection3D's ``MODELS``. The stock ones predict boxes, scores and labels; that is enough
 for supervised stages, CPSP, random and confidence queries. Each further ability is declared by the class, so that an

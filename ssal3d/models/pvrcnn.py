@@ -299,7 +299,7 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
 
     @property
     def _strides(self) -> list[int]:
-        """Strides of the levels of the 3D backbone that key points gather from; the stock class takes the first ones."""
+        """Strides of the levels of the 3D backbone that key points gather from; stock takes the first ones."""
         return [layer['scale_factor'] for layer in getattr(self.points_encoder, 'voxel_sa_configs_list', ())]
 
     def extract_points_feat(self, batch_inputs_dict: dict, feats_dict: dict, rpn_results_list: list) -> dict:

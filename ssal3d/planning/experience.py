@@ -46,7 +46,7 @@ class Effort:
 
 
 def points_of(folder: Path, stage: str, metric: str | None = None, class_name: str = 'mean') -> list[Point]:
-    """Return the points of an experiment's learning curve: one for each round in which a stage of this name was trained.
+    """Return the points of an experiment's learning curve: one for each round that trained a stage of this name.
 
     Args:
         folder: A work dir.

@@ -1,4 +1,4 @@
-"""The frames of a table: simulated, a pool per seed and one set to measure on; or real ones, converted by their user."""
+"""The frames of a table: simulated (a pool per seed, one set to measure on), or real ones of the user."""
 
 import os
 import subprocess

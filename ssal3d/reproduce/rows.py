@@ -91,7 +91,7 @@ class Row:
 
     @property
     def budget_factor(self) -> int:
-        """Boxes of each query, as a multiple of what a query usually buys (Table 6: 15,000 at once instead of 5,000)."""
+        """Boxes of each query, as a multiple of the usual ones (Table 6: 15,000 instead of 5,000)."""
         first, _, queries = self._words.get('boxes', '').partition('+')
         return round(int(queries.rpartition('x')[2]) / int(first)) if queries else 1
 

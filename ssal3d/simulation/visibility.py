@@ -47,7 +47,7 @@ def _pixels(window: Array) -> Array:
 
 
 def _hits_alone(snapshot: Snapshot, index: int, directions: Array) -> NDArray[np.bool_]:
-    """Find the rays that meet the object alone: cast in the frame of its prototype, where straight lines stay straight."""
+    """Find the rays that meet the object alone, cast in the frame of its prototype: straight lines stay straight."""
     prototype = snapshot.objects[index].mesh
     if prototype not in _prepared:
         _prepared[prototype] = Caster(prototype)

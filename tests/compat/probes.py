@@ -31,7 +31,7 @@ rng = np.random.default_rng(0)
 
 
 def prepare():
-    """Put fixes and preferences in place, if this process was asked to; a probe that changes the environment does so first."""
+    """Put fixes and preferences in place, if asked to; a probe that changes the environment does so first."""
     if '--fixed' in sys.argv:
         from ssal3d import compat
 

@@ -1,4 +1,4 @@
-"""Whole stages on the imagined GPU: loader, optimiser, checkpoints, validation and every hook that touches the model."""
+"""Whole stages on the imagined GPU: loader, optimiser, checkpoints, validation, all hooks that touch the model."""
 
 from pathlib import Path
 from unittest import mock

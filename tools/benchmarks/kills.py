@@ -1,4 +1,4 @@
-"""Experiments that are killed or may not write, and go on: how often, and whether they end as if nothing had happened."""
+"""Experiments that are killed or may not write, and go on: how often, and whether they end as without."""
 
 import tempfile
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Information per box: the frames that teach most for the boxes that they cost; see `ssal3d.active.functional.information`."""
+"""Information per box: frames that teach most for what they cost; see `ssal3d.active.functional.information`."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Convert a folder of own data: any scans, own classes, labelled in part; writes what stock MMDetection3D reads, too."""
+"""Convert a folder of own data: any scans, own classes, labelled in part. Stock MMDetection3D reads the result."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

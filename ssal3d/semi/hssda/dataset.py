@@ -72,7 +72,7 @@ class PasteCandidates(PasteObjects):
 
 @DATASETS.register_module()
 class PoolSemiDataset(SeededRepeatDataset):
-    """Goes once through all frames: ``{'labelled': ...}`` or ``{'unlabelled': ...}``, each as `Pack3DDetInputs` packs it.
+    """Goes once through all frames: ``{'labelled': ...}`` or ``{'unlabelled': ...}``, as `Pack3DDetInputs` packs them.
 
     A labelled frame is augmented as in supervised training. An unlabelled one comes as recorded, with the labels mined
     so far as ``gt_instances_3d``, those of the middle level that the last mining stored as ``mined_mid`` and candidates

@@ -236,7 +236,7 @@ class HSSDAMiningHook(Hook):
 
 
 def _log_last(runner: Runner, values: Mapping[str, float | torch.Tensor | None]) -> None:
-    """Show values (None: no more) beside the losses until the next mining; the log's mean over older ones means nothing."""
+    """Show values (None: no more) beside the losses until the next mining, without the log's mean over older ones."""
     for name, value in values.items():
         runner.message_hub.log_scalars.pop(f'train/{name}', None)
         if value is not None:

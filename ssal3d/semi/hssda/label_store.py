@@ -178,7 +178,7 @@ class LabelStore:
         return 'mid' in self._open().meta['rows']
 
     def mid_of(self, frame_id: str) -> NDArray:
-        """Return the labels of the middle level that the last mining stored for a frame, ``(k,)`` of `LABEL`; read-only.
+        """Return the middle level's labels that the last mining stored for a frame, ``(k,)`` of `LABEL`; read-only.
 
         Raises:
             UserError: If the frame is not in the store.

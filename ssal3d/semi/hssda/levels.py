@@ -57,7 +57,7 @@ class ScoredBoxes(NamedTuple):
 
 
 class FrameViews(NamedTuple):
-    """What the teacher says of a frame: on the original view, on the other one (mapped back), and ``(K, 7)`` known boxes."""
+    """What the teacher says of a frame in the original view and the other one (mapped back); ``(K, 7)`` known boxes."""
 
     original: ScoredBoxes
     other: ScoredBoxes

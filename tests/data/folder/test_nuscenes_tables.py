@@ -1,4 +1,4 @@
-"""nuScenes' tables written down by hand: the converter gives the boxes, points and poses worked out by hand beside them."""
+"""nuScenes' tables written down by hand: boxes, points and poses are as worked out by hand."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ SCANS = {
     FIRST: [(10, 2, -1, 0.2, 3), (20, -0.5, -1.5, 1, 31), (-4, -3, 0.25, 0, 0)],
     SECOND: [(16, -8, -1.25, 0.4, 7)],
 }
-# From our axes at the LiDAR to the world. First the vehicle looks along y of the world and the LiDAR stands 1 m ahead of
+# From our axes at the LiDAR to the world. First the vehicle looks along the world's y and the LiDAR is 1 m ahead of
 # its centre and 2 m above; then the vehicle looks along -x, 1 m higher.
 POSES = {
     FIRST: [[0, -1, 0, 411], [1, 0, 0, 1181], [0, 0, 1, 2], [0, 0, 0, 1]],
