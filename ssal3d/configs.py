@@ -85,9 +85,6 @@ def load_file(path: str | Path) -> 'Config':
 
     MMEngine puts values of environment variables into the text of a config; a quote in the path of a data folder would
     end the string there.
-
-    Args:
-        path: The file.
     """
     from mmengine.config import Config
 

@@ -38,9 +38,6 @@ class _Unpickler(pickle.Unpickler):
 def load_plain(file: IO[bytes]) -> Any:
     """Return what a pickle holds.
 
-    Args:
-        file: The pickle.
-
     Raises:
         UserError: If it names anything but plain data; damaged pickles raise nearly anything.
     """

@@ -117,7 +117,7 @@ def record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -
     """Build a dataclass of values that fit its annotations.
 
     Args:
-        kind: The dataclass.
+        kind: A dataclass; its annotations say what fits.
         values: Its fields by name.
         where: File and entry, for the message.
 

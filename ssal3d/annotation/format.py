@@ -90,7 +90,7 @@ class AnnotationFormat(ABC):
         Args:
             frames: In the order of the query; class names are the tool's.
             folder: An existing empty folder.
-            batch: The rest.
+            batch: What the frames have in common: classes, models, settings of the tool.
 
         Returns:
             What the annotators should know, one line each: frames left out, things that the format cannot hold.

@@ -127,7 +127,7 @@ class Generation:
         """Return which points of a frame belong to the background.
 
         Args:
-            frame_id: The frame.
+            frame_id: Id of the frame.
             num_points: Points in its cloud as loaded now.
 
         Raises:

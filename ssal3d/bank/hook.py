@@ -35,11 +35,7 @@ class PasteBankHook(Hook):
         self.labelled = labelled
 
     def before_train(self, runner: Runner) -> None:
-        """Build and publish the bank; doing it again gives the same bytes.
-
-        Args:
-            runner: The runner.
-        """
+        """Build and publish the bank; doing it again gives the same bytes."""
         tell_missing_planes(runner.train_dataloader.dataset)
         if is_main_process():
             view = DATASETS.build(self.labelled)

@@ -124,11 +124,7 @@ def _short(value: Any) -> str:
 
 
 def earlier_values(path: str | Path) -> tuple[Mapping[str, Any], ...]:
-    """Return the values of the files that a config inherits from, then those of the file itself.
-
-    Args:
-        path: The config.
-    """
+    """Return the values of the files that a config inherits from, then those of the file itself."""
     from mmengine.config import Config
 
     bases: list[Mapping[str, Any]] = []

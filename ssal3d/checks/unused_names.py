@@ -13,9 +13,6 @@ def unused_names(path: str | Path) -> frozenset[str]:
 
     A use is one in Python, ``_base_.name``, or a reference in a text such as ``'${name}'``. Files without a base are
     left alone: those that MMEngine dumps hold what was used once.
-
-    Args:
-        path: The config file.
     """
     settings: set[str] = set()
     used: set[str] = set()

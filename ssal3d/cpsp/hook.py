@@ -74,11 +74,7 @@ class CPSPHook(Hook):
         self.prediction = dict(prediction or {})
 
     def before_train(self, runner: Runner) -> None:
-        """Go back to the generation of the epoch that a resumed run starts in.
-
-        Args:
-            runner: The runner.
-        """
+        """Go back to the generation of the epoch that a resumed run starts in."""
         tell_missing_planes(runner.train_dataloader.dataset)
         if runner.epoch % self.interval == 0:
             return  # before_train_epoch builds it
@@ -93,11 +89,7 @@ class CPSPHook(Hook):
         barrier()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Build the epoch's generation if it is the first of one.
-
-        Args:
-            runner: The runner.
-        """
+        """Build the epoch's generation if it is the first of one."""
         if runner.epoch % self.interval == 0:
             self._next_generation(runner, runner.epoch // self.interval)
 

@@ -19,7 +19,7 @@ def read_records(path: str | Path, wanted: Callable[[int], bool] = lambda number
     """Yield the wanted records of a file; the others are stepped over without reading them.
 
     Args:
-        path: The file.
+        path: A TFRecord file.
         wanted: Whether to read the record of a number, counted from 0.
 
     Yields:

@@ -115,7 +115,7 @@ def frame_points(frame: WaymoFrame, keep_no_label_zones: bool = False) -> tuple[
     """Return the points of a frame: first those of the first returns, LiDAR by LiDAR, then those of the second.
 
     Args:
-        frame: The frame.
+        frame: With its range images.
         keep_no_label_zones: Keep points in zones that nobody labelled, where objects look like background.
 
     Returns:

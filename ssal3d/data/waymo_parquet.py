@@ -77,7 +77,7 @@ class _Table:
     """A small component in memory.
 
     Args:
-        path: The file.
+        path: A Parquet file.
         component: Name of the component's class, which is part of the column names.
         keys: Key columns to read.
         columns: Further columns, without the name of the component.

@@ -76,7 +76,7 @@ def info_boxes(info: Mapping[str, Any], metainfo: Mapping[str, Any]) -> NDArray[
     of frames without a camera gravity centres in the LiDAR frame.
 
     Args:
-        info: The frame.
+        info: An entry of ``data_list``.
         metainfo: Of the annotation file.
     """
     boxes = np.array([row['bbox_3d'][:7] for row in info['instances']], dtype=np.float64).reshape(-1, 7)

@@ -18,7 +18,7 @@ def write_reliability(path: str | Path, methods: Mapping[str, Any]) -> None:
     """Write `reliability_figure` to a PNG file.
 
     Args:
-        path: The file.
+        path: A PNG file.
         methods: ``methods`` of what `evaluate_calibration` returns.
     """
     _save(path, reliability_figure(methods))
@@ -53,7 +53,7 @@ def write_fig7(path: str | Path, methods: Mapping[str, Any]) -> None:
     """Write `fig7_figure` to a PNG file.
 
     Args:
-        path: The file.
+        path: A PNG file.
         methods: ``methods`` of what `evaluate_calibration` returns.
     """
     _save(path, fig7_figure(methods))

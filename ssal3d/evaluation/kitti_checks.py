@@ -47,7 +47,7 @@ def without_3d(truth: KittiObjects, detections: KittiObjects, name: str) -> tupl
     Args:
         truth: All labels.
         detections: All detections.
-        name: The class.
+        name: Class name.
 
     Returns:
         Whether nothing can be evaluated, and lines of warning.

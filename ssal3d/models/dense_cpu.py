@@ -38,7 +38,7 @@ def run_dense(layers: Callable[[Tensor], Any], inputs: Tensor, dtype: torch.dtyp
 
     Args:
         layers: Takes ``(B, C, H, W)``, returns one map or several.
-        inputs: The map.
+        inputs: ``(B, C, H, W)`` feature map.
         dtype: See `cpu_dense_dtype`.
 
     Returns:

@@ -75,7 +75,7 @@ def load_foreign(
 
     Args:
         model: The model; what finds no weights keeps its own.
-        path: The checkpoint.
+        path: A checkpoint of any project.
         keys: See `match_names`.
         partial: Let weights of the model find no counterpart, e.g. when the checkpoint holds a backbone alone.
 
@@ -148,7 +148,7 @@ def save_weights(model: nn.Module, path: Path, source: str) -> None:
     """Write a model's weights as a checkpoint of the plain detector.
 
     Args:
-        model: The model.
+        model: Takes the weights.
         path: Where to.
         source: Where they come from, for the checkpoint's metadata.
     """

@@ -24,7 +24,7 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
     The result does not depend on the order of rows or parts. Only the named columns are read from disk.
 
     Args:
-        folder: The folder.
+        folder: Folder of ``part-*.parquet`` files.
         fields: Columns beyond boxes, scores and labels.
         optional: Those of them that are left out where the files do not have them.
 

@@ -62,7 +62,7 @@ class Experiment:
     """An experiment's folder.
 
     Attributes:
-        folder: The work dir.
+        folder: Work dir of an experiment.
         card: Content of ``experiment.json``: name, classes, pool, versions.
         steps: Finished steps of the journal by name, in their order.
     """

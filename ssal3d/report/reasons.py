@@ -70,7 +70,7 @@ def judge(query: Query, predictions: Mapping[str, PoolPredictions], labels: Labe
     """Return what a query saw, None without predictions.
 
     Args:
-        query: The query.
+        query: As read from ``query.json``.
         predictions: Of the round's models by stage, in their order.
         labels: Label state before the query; it leaves out what is labelled.
     """
@@ -147,7 +147,7 @@ def reasons(
     """Return why a frame was chosen, one sentence each.
 
     Args:
-        query: The query.
+        query: As read from ``query.json``.
         frame: One of its frames.
         judgement: What the query saw; None if nobody knows.
         need: How full the classes were before.

@@ -25,7 +25,7 @@ class Shown:
     """What is drawn.
 
     Attributes:
-        pool: The frames.
+        pool: Frames that may be drawn.
         frames: Ids of those that are drawn unless others are asked for.
         labels: What was bought; None for nothing.
         predictions: By model, the last model last.

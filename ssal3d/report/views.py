@@ -26,7 +26,7 @@ def frame_view(
     """Return what is drawn of a frame: predictions, and what is true if and only if it was bought.
 
     Args:
-        pool: The frames.
+        pool: Frames that may be drawn.
         labels: What was bought; None for nothing.
         predictions: By model, the last model last.
         frame: Frame id.
@@ -45,7 +45,7 @@ def true_layer(pool: Pool, labels: LabelState, frame: str) -> Layer:
     """Return the annotated boxes of a bought frame, which are refused for any other.
 
     Args:
-        pool: The frames.
+        pool: Frames that may be drawn.
         labels: What was bought.
         frame: Frame id.
     """

@@ -113,9 +113,6 @@ def usual_budget(config: str) -> int:
 def variant_settings(row: Row) -> Mapping[str, Any]:
     """Return what the variant of a row changes in CPSP, CAL or the scores that CAL sees.
 
-    Args:
-        row: The row.
-
     Raises:
         UserError: If its variant is unknown.
     """
@@ -146,11 +143,7 @@ def variant_settings(row: Row) -> Mapping[str, Any]:
 
 
 def is_finished(experiment: Experiment) -> bool:
-    """Return whether an experiment ended in its folder with this config.
-
-    Args:
-        experiment: The experiment.
-    """
+    """Return whether an experiment ended in its folder with this config."""
     config = experiment.config
     ended = (experiment.folder / 'metrics.json').exists()  # the last that the loop writes
     return ended and config.exists() and config.read_text() == experiment.config_text()

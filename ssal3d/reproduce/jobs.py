@@ -121,10 +121,6 @@ class Jobs:
 
 
 def finished_steps(experiment: Experiment) -> list[str]:
-    """Return those of an experiment's shared steps that its journal lists.
-
-    Args:
-        experiment: The experiment.
-    """
+    """Return those of an experiment's shared steps that its journal lists."""
     names = {step['step'] for step in Journal(experiment.folder).steps}
     return [step for step, name in experiment.steps.items() if name in names]

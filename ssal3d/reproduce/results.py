@@ -56,7 +56,7 @@ def collect(dataset: str, experiments: Iterable[Experiment]) -> list[Result]:
 
     Args:
         dataset: Name of a `DataSet`.
-        experiments: The experiments.
+        experiments: Rows of a table with one seed each.
     """
     about = version(), machine()
     return [
@@ -68,11 +68,7 @@ def collect(dataset: str, experiments: Iterable[Experiment]) -> list[Result]:
 
 
 def measured(experiment: Experiment) -> dict[str, float]:
-    """Return what a finished experiment measured of its final or pre-trained model, and what it labelled.
-
-    Args:
-        experiment: The experiment.
-    """
+    """Return what a finished experiment measured of its final or pre-trained model, and what it labelled."""
     content = read_json(experiment.folder / 'metrics.json')
     if experiment.row.final == NO_FINAL:
         found = measured_calibration(experiment)
@@ -166,11 +162,7 @@ def merge(path: Path, results: Sequence[Result]) -> list[Result]:
 
 
 def read(path: Path) -> list[Result]:
-    """Read a CSV file of results; a file that does not exist holds none.
-
-    Args:
-        path: The file.
-    """
+    """Read a CSV file of results; a file that does not exist holds none."""
     if not path.exists():
         return []
     with path.open(newline='') as file:

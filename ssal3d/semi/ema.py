@@ -149,11 +149,7 @@ class MeanTeacherHook(Hook):
         return ramp_keep_rate(t, self.length, self.start, self.last)
 
     def before_train(self, runner: Runner) -> None:
-        """Check that the model has a teacher and a student, and fit the ramp to the run.
-
-        Args:
-            runner: The runner.
-        """
+        """Check that the model has a teacher and a student, and fit the ramp to the run."""
         model = unwrapped(runner.model)
         for name in ('teacher', 'student'):
             if not isinstance(getattr(model, name, None), nn.Module):
@@ -165,14 +161,7 @@ class MeanTeacherHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Update the teacher.
-
-        Args:
-            runner: The runner, whose ``iter`` still is the number of finished iterations before this one.
-            batch_idx: Not used.
-            data_batch: Not used.
-            outputs: Not used.
-        """
+        """Update the teacher; ``runner.iter`` still is the number of finished iterations before this one."""
         done = runner.iter + 1
         if done % self.every and done != runner.max_iters:
             return  # gradients were accumulated, the student has not moved

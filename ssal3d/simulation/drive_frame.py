@@ -79,7 +79,7 @@ def label_around(scene: Scene, moment: Snapshot, seen: Scan, mount: Array) -> La
     Args:
         scene: The drive; a thing has the same name in all its frames.
         moment: The scene in the LiDAR frame.
-        seen: The scan.
+        seen: What the LiDAR measured.
         mount: ``(3,)`` place of the LiDAR in the vehicle frame.
     """
     owners = moment.owners[seen.faces]

@@ -23,7 +23,7 @@ def visible_share(snapshot: Snapshot, caster: Caster, index: int, window: Array)
     """Return the visible share of an object within the image.
 
     Args:
-        snapshot: The scene.
+        snapshot: The scene at one moment.
         caster: Its mesh, prepared.
         index: Row of the object.
         window: ``(4,)`` its image box, clipped to the image.

@@ -100,9 +100,6 @@ class HSSDAMiningHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Publish the bought labels, or go back to the labels of the epoch that a resumed run starts in.
 
-        Args:
-            runner: The runner.
-
         Raises:
             UserError: If they are missing.
         """
@@ -127,11 +124,7 @@ class HSSDAMiningHook(Hook):
             self._switch(runner, runner.epoch // self.interval + 1)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Mine labels if it is time.
-
-        Args:
-            runner: The runner.
-        """
+        """Mine labels if it is time."""
         if runner.epoch % self.interval:
             return
         number = runner.epoch // self.interval + 1
