@@ -141,19 +141,19 @@ def _give_schedules(content: dict[str, Any]) -> None:
     general = content.get('schedule', {})
     _check_schedule('schedule', general, content.get('param_scheduler'))
     for name, stage in content.get('stages', {}).items():
-        own = stage.pop('schedule', None) if isinstance(stage, dict) else None
-        if not own:
+        schedule = stage.pop('schedule', None) if isinstance(stage, dict) else None
+        if not schedule:
             continue
-        if not isinstance(own, Mapping):
-            raise UserError(f'stages.{name}.schedule: found {own!r}, expected a dictionary, e.g. dict(lr=0.01)')
+        if not isinstance(schedule, Mapping):
+            raise UserError(f'stages.{name}.schedule: found {schedule!r}, expected a dictionary, e.g. dict(lr=0.01)')
         template = stage.get('param_scheduler', content.get('param_scheduler'))
         if not _schedule_keys(template):
             raise UserError(
-                f'stages.{name}.schedule: found {own!r}, but param_scheduler refers to no ${{schedule...}}; change '
+                f'stages.{name}.schedule: found {schedule!r}, but param_scheduler refers to no ${{schedule...}}; change '
                 f'stages.{name}.param_scheduler instead'
             )
-        _check_schedule(f'stages.{name}.schedule', own, template)
-        scope = {**content, 'schedule': {**general, **own}}
+        _check_schedule(f'stages.{name}.schedule', schedule, template)
+        scope = {**content, 'schedule': {**general, **schedule}}
         stage['param_scheduler'] = _References(scope).fill(template, f'stages.{name}.param_scheduler')
 
 

@@ -127,6 +127,6 @@ def recall_by_kind(found: Sequence[int], errors: Sequence[PlantedError]) -> Mapp
     known = {position for position in found if position >= 0}
     counts = {}
     for kind in KINDS:
-        own = [position for position, error in enumerate(errors) if error.kind == kind]
-        counts[kind] = (sum(position in known for position in own), len(own))
+        of_kind = [position for position, error in enumerate(errors) if error.kind == kind]
+        counts[kind] = (sum(position in known for position in of_kind), len(of_kind))
     return counts

@@ -99,7 +99,7 @@ class CPSPHook(Hook):
             if is_main_process():
                 self.bank.publish(self.bank.open(number))
         else:
-            folder, own = self._predict(runner, number, weights)
+            folder, is_temporary = self._predict(runner, number, weights)
             labelled = self._predict_labelled(runner, number, weights)
             if is_main_process():
                 generation = build_generation(
@@ -113,7 +113,7 @@ class CPSPHook(Hook):
                     provenance={'weights_sha256': weights, 'epoch': runner.epoch},
                 )
                 self.bank.publish(generation)
-                for done in (folder if own else None, labelled):
+                for done in (folder if is_temporary else None, labelled):
                     if done:
                         remove(done)  # the generation keeps them
         barrier()

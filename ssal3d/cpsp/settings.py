@@ -156,7 +156,7 @@ def low_thresholds(
     low = dict(zip(classes, per_class(settings.tau_low, classes, 'tau_low').tolist()))
     if settings.tau_low_quantile is not None:
         for label, name in enumerate(classes):
-            own = scores[labels == label]
-            if len(own):
-                low[name] = float(np.quantile(own.astype(np.float64), settings.tau_low_quantile))
+            class_scores = scores[labels == label]
+            if len(class_scores):
+                low[name] = float(np.quantile(class_scores.astype(np.float64), settings.tau_low_quantile))
     return low

@@ -175,13 +175,15 @@ def _better_reading(counts: NDArray[np.integer], corrected: Mapping[str, NDArray
     )
 
 
-def _neighbours(scans: Sequence[LabelledScan], own: Sequence[NDArray[np.integer]]) -> dict[str, tuple[float, float]]:
+def _neighbours(
+    scans: Sequence[LabelledScan], points_in_boxes: Sequence[NDArray[np.integer]]
+) -> dict[str, tuple[float, float]]:
     """Return, for the label files of the next and the previous frame, the share that holds points and the votes."""
     result = {}
     for step, name in ((1, 'label files that belong to the frame before'), (-1, 'label files that belong to the next')):
         pairs = [(i, i + step) for i in range(len(scans)) if 0 <= i + step < len(scans)]
         found = [object_points(scans[i].points, scans[other].boxes) for i, other in pairs]
-        sums = [(theirs.sum(), own[i].sum()) for theirs, (i, _) in zip(found, pairs, strict=True)]
+        sums = [(theirs.sum(), points_in_boxes[i].sum()) for theirs, (i, _) in zip(found, pairs, strict=True)]
         telling = [theirs > 1.05 * ours for theirs, ours in sums if theirs or ours]
         votes = float(np.mean(telling)) if len(telling) >= _FRAMES else 0.0
         result[name] = _share_held(_joined(found)) if pairs else 0.0, votes

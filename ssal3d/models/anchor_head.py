@@ -165,9 +165,9 @@ class ActiveAnchor3DHead(WeightedAnchorTargets, Anchor3DHead):
         directions = _of_anchors(self.conv_dir_cls, features, kinds, self.num_anchors)
         if not len(positives):
             return deltas.sum(), directions.sum()
-        own = anchors[positives % len(anchors)]
-        targets = self.bbox_coder.encode(own, boxes)
-        bins = get_direction_target(own, targets, self.dir_offset, self.dir_limit_offset, one_hot=False)
+        positive_anchors = anchors[positives % len(anchors)]
+        targets = self.bbox_coder.encode(positive_anchors, boxes)
+        bins = get_direction_target(positive_anchors, targets, self.dir_offset, self.dir_limit_offset, one_hot=False)
         weights = torch.ones_like(targets)
         if self.train_cfg.get('code_weight', None):
             weights = weights * weights.new_tensor(self.train_cfg['code_weight'])

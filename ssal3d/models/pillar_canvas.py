@@ -74,9 +74,9 @@ def decorated_points(encoder: Any, voxels: Mapping[str, Tensor]) -> Tensor:
     size = filled.new_tensor([encoder.vx, encoder.vy, encoder.vz])
     offset = filled.new_tensor([encoder.x_offset, encoder.y_offset, encoder.z_offset])
     centres = voxels['coors'][:, [3, 2, 1]].to(filled) * size + offset
-    own, of_pillar = points[:, :3], torch.cat((means, centres), dim=1)[pillar_of]
-    from_mean, from_centre = own - of_pillar[:, :3], own - of_pillar[:, 3:]
-    return torch.cat((from_centre if encoder.legacy else own, points[:, 3:], from_mean, from_centre), dim=1)
+    xyz, of_pillar = points[:, :3], torch.cat((means, centres), dim=1)[pillar_of]
+    from_mean, from_centre = xyz - of_pillar[:, :3], xyz - of_pillar[:, 3:]
+    return torch.cat((from_centre if encoder.legacy else xyz, points[:, 3:], from_mean, from_centre), dim=1)
 
 
 def _normalisation(norm: Any, rows: Tensor, slots: int) -> tuple[Tensor, Tensor]:

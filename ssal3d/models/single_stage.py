@@ -80,8 +80,8 @@ class SingleStageExtras:
         results = self.head.predict(maps, batch_data_samples, **kwargs)
         values = self._extras(maps, results)
         samples = self.add_pred_to_datasample(batch_data_samples, results)  # type: ignore[attr-defined]
-        for sample, own in zip(samples, values):
-            sample.frame_predictions = own
+        for sample, columns in zip(samples, values):
+            sample.frame_predictions = columns
         return samples
 
     def _feature_maps(self, inputs: dict, metas: list[dict]) -> list[Tensor]:
@@ -155,11 +155,11 @@ class ActiveVoxelNet(SingleStageExtras, VoxelNet):
         """
         maps, outputs = self.bbox_head(self.extract_feat(inputs)), []
         for frame, sample in enumerate(samples):
-            own = [[level[frame : frame + 1] for level in kind] for kind in maps]
-            output = FrameOutput(rpn_scores=own[0][0][0], rpn_residuals=own[1][0][0])
+            frame_maps = [[level[frame : frame + 1] for level in kind] for kind in maps]
+            output = FrameOutput(rpn_scores=frame_maps[0][0][0], rpn_residuals=frame_maps[1][0][0])
             if 'gt_instances_3d' in sample:
                 truth = copy.deepcopy(sample.gt_instances_3d)
-                losses = self.bbox_head.loss_by_feat(*own, [truth], [sample.metainfo], [None])
+                losses = self.bbox_head.loss_by_feat(*frame_maps, [truth], [sample.metainfo], [None])
                 output.losses = {name: sum(parts) for name, parts in losses.items()}
             outputs.append(output)
         return outputs

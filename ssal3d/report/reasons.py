@@ -166,10 +166,10 @@ def _unsure(query: Query, frame: SelectedFrame, judgement: Judgement | None) -> 
     line = f'Utility {frame.utility:.2f}, by which {query.sampler["type"]} ranks'
     if judgement is None or not np.isfinite(judgement.uncertainty.get(frame.frame_id, np.nan)):
         return f'{line}.'
-    own, values = judgement.uncertainty[frame.frame_id], np.array(list(judgement.uncertainty.values()))
-    place, doubtful = int((values > own).sum()) + 1, len(judgement.doubtful(frame.frame_id))
+    entropy, values = judgement.uncertainty[frame.frame_id], np.array(list(judgement.uncertainty.values()))
+    place, doubtful = int((values > entropy).sum()) + 1, len(judgement.doubtful(frame.frame_id))
     return (
-        f'{line}. The boxes of the frame have {own:.2f} bits of entropy on average, place {place} of {len(values)} in the '
+        f'{line}. The boxes of the frame have {entropy:.2f} bits of entropy on average, place {place} of {len(values)} in the '
         f'pool; {doubtful} {"is" if doubtful == 1 else "are"} doubtful.'
     )
 

@@ -253,11 +253,11 @@ def mean_losses(frames: Sequence[Losses], names: Sequence[str] | None = None, pr
 
 def _fill_both(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Let the weights of a plain detector fill student and teacher."""
-    own = [key for key in state if key.startswith(prefix)]
+    keys = [key for key in state if key.startswith(prefix)]
     parts = PARTS if getattr(module, 'teacher', None) is not None else PARTS[:1]
-    if not own or any(key[len(prefix) :].startswith(PARTS) for key in own):
+    if not keys or any(key[len(prefix) :].startswith(PARTS) for key in keys):
         return
-    for key in own:
+    for key in keys:
         value = state.pop(key)
         state.update({f'{prefix}{part}{key[len(prefix) :]}': value.clone() for part in parts})
     versions = getattr(state, '_metadata', {})  # by module; the layout of sparse convolutions depends on it

@@ -171,11 +171,11 @@ class HSSDA(SemiDetector3D):
         refined = [sample.refined_rois for sample in predicted[:frames]]
         return [
             TeacherViews(
-                _scored(own),
-                _scored(found[frames + frame], view.inverse()) if second else _scored(own[:0]),
+                _scored(predictions),
+                _scored(found[frames + frame], view.inverse()) if second else _scored(predictions[:0]),
                 bottom_to_gravity(raw.bboxes_3d[raw.scores_3d > RAW_SCORE]),
             )
-            for frame, (own, raw, view) in enumerate(zip(found, refined, views))
+            for frame, (predictions, raw, view) in enumerate(zip(found, refined, views))
         ]
 
     def crop_to_range(self, points: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ class HSSDA(SemiDetector3D):
         ]
         mid = [sample.mid for sample in samples]
         statistics = class_statistics(
-            torch.cat([own.scores for own in mid]), torch.cat([own.labels for own in mid]), self.classes
+            torch.cat([labels.scores for labels in mid]), torch.cat([labels.labels for labels in mid]), self.classes
         )
         statistics['pseudo/removed_points'] = torch.cat([sample.removed.points for sample in samples]).mean()
         return mean_losses([*(output.losses for output in labelled), *unlabelled]) | statistics

@@ -158,9 +158,9 @@ class HSSDAStage(TeacherStudentStage):
         """Return the permanent labels, which were mined."""
         store = LabelStore(store_of(inputs))
         return {
-            name: (own['box'], own['label'])
+            name: (labels['box'], labels['label'])
             for name in store.frame_ids
-            if not store.is_bought(name) and len(own := store.labels_of(name))
+            if not store.is_bought(name) and len(labels := store.labels_of(name))
         }
 
 
