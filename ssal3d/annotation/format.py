@@ -141,8 +141,8 @@ def format_names(*, readable: bool = False) -> list[str]:
     """Return the names of all registered formats, or of those that can be read."""
     from ssal3d.annotation import formats  # noqa: F401 - registers
 
-    known = ANNOTATION_FORMATS.module_dict
-    return sorted(name for name, kind in known.items() if kind.can_read or not readable)
+    registered = ANNOTATION_FORMATS.module_dict
+    return sorted(name for name, kind in registered.items() if kind.can_read or not readable)
 
 
 def build_format(name: str, options: Mapping[str, Any] | None = None) -> AnnotationFormat:

@@ -124,9 +124,9 @@ def recall_by_kind(found: Sequence[int], errors: Sequence[PlantedError]) -> Mapp
         found: What `hits` returned.
         errors: What was planted.
     """
-    known = {position for position in found if position >= 0}
+    planted = {position for position in found if position >= 0}
     counts = {}
     for kind in KINDS:
         of_kind = [position for position, error in enumerate(errors) if error.kind == kind]
-        counts[kind] = (sum(position in known for position in of_kind), len(of_kind))
+        counts[kind] = (sum(position in planted for position in of_kind), len(of_kind))
     return counts

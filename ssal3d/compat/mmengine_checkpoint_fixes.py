@@ -19,8 +19,8 @@ _STATISTICS = ('min', 'max', 'current', 'mean')
 def _checkpoints_are_refused() -> bool:
     from mmengine.logging import HistoryBuffer
 
-    known = torch.serialization.get_safe_globals() if hasattr(torch.serialization, 'get_safe_globals') else []
-    return HistoryBuffer not in known
+    safe_globals = torch.serialization.get_safe_globals() if hasattr(torch.serialization, 'get_safe_globals') else []
+    return HistoryBuffer not in safe_globals
 
 
 def _load_checkpoints_safely() -> None:

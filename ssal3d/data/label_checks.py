@@ -150,15 +150,15 @@ def wrong_axes() -> dict[str, Callable[[LabelledScan], Array]]:
     }
 
 
-def in_runs(total: int, wanted: int, run: int = 3) -> list[int]:
-    """Return positions of about ``wanted`` of ``total`` frames: short runs of neighbours, evenly spread.
+def in_runs(total: int, count: int, run: int = 3) -> list[int]:
+    """Return positions of about ``count`` of ``total`` frames: short runs of neighbours, evenly spread.
 
     >>> in_runs(100, 9)
     [0, 1, 2, 48, 49, 50, 97, 98, 99]
     """
-    if total <= wanted:
+    if total <= count:
         return list(range(total))
-    starts = np.linspace(0, total - run, max(1, wanted // run)).astype(int)
+    starts = np.linspace(0, total - run, max(1, count // run)).astype(int)
     return sorted({int(start) + step for start in starts for step in range(run)})
 
 

@@ -110,10 +110,10 @@ def _intervals(changes: Mapping[str, int] | None) -> dict[str, int]:
     return {**INTERVALS, **(changes or {})}
 
 
-def _find_splits(root: Path, wanted: Sequence[str] | None) -> dict[str, list[str]]:
+def _find_splits(root: Path, splits: Sequence[str] | None) -> dict[str, list[str]]:
     """Return the file names of the segments of each split."""
     found = {}
-    for split in dict.fromkeys(wanted or SPLITS):
+    for split in dict.fromkeys(splits or SPLITS):
         if split not in SPLITS:
             raise unknown_name('split', split, list(SPLITS))
         records, tables = root / split, root / split / 'lidar'
@@ -125,7 +125,7 @@ def _find_splits(root: Path, wanted: Sequence[str] | None) -> dict[str, list[str
         names = names or sorted(path.name for path in tables.glob('*.parquet'))
         if names:
             found[split] = names
-        elif wanted:
+        elif splits:
             raise UserError(
                 f'{records}: no *.tfrecord and no lidar/*.parquet; download the split from https://waymo.com/open'
             )

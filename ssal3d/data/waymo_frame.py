@@ -134,9 +134,9 @@ def frame_points(frame: WaymoFrame, keep_no_label_zones: bool = False) -> tuple[
                 _check(frame, laser)
                 image = laser.returns[number]
                 hit = image[..., RANGE] > 0
-                wanted = hit if keep_no_label_zones else hit & (image[..., IN_NO_LABEL_ZONE] != 1)
-                in_zone += int(hit.sum() - wanted.sum())
-                parts.append(_features(frame, laser, number, wanted))
+                pixels = hit if keep_no_label_zones else hit & (image[..., IN_NO_LABEL_ZONE] != 1)
+                in_zone += int(hit.sum() - pixels.sum())
+                parts.append(_features(frame, laser, number, pixels))
     return np.concatenate(parts), in_zone
 
 

@@ -34,9 +34,9 @@ def check_input(truth: KittiFrames, detections: KittiFrames, classes: Sequence[s
     for frames, kind in ((truth, 'ground truth'), (detections, 'detections')):
         check_boxes(frames, [f'{kind}, frame {number}' for number in range(len(frames))])
     _check_names(truth.objects, detections.objects, classes)
-    wanted = np.isin(np.char.lower(truth.objects.names), [name.lower() for name in classes])
+    evaluated = np.isin(np.char.lower(truth.objects.names), [name.lower() for name in classes])
     return [
-        *_check_image_boxes(truth.objects[wanted], 'ground truth of the evaluated classes'),
+        *_check_image_boxes(truth.objects[evaluated], 'ground truth of the evaluated classes'),
         *_check_image_boxes(detections.objects, 'detections'),
     ]
 

@@ -138,10 +138,10 @@ class FinishedSteps:
 
     def find(self, name: str, reads: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
         """Return folder and entry of a step of this name that read the same, or None."""
-        wanted = digest(reads)
+        expected = digest(reads)
         for journal in map(Journal, self.folders):  # read again: they may run beside this one
             for entry in journal.steps:
-                if entry.get('digest') == wanted and entry['step'] == name:
+                if entry.get('digest') == expected and entry['step'] == name:
                     return journal.folder, entry
         return None
 

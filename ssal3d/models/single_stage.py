@@ -90,16 +90,16 @@ class SingleStageExtras:
 
     def _extras(self, maps: Sequence[Tensor], results: Sequence[InstanceData]) -> list[dict[str, Any]]:
         """Add features to the final boxes where they are wanted and return what concerns whole frames."""
-        wanted = self.extraction
-        if 'box_features' in wanted.columns:
+        extraction = self.extraction
+        if 'box_features' in extraction.columns:
             limits = self.data_preprocessor.voxel_layer.point_cloud_range  # type: ignore[attr-defined]
             for frame, result in enumerate(results):
                 boxes = result.bboxes_3d.tensor
                 levels = [bev_box_features(level[frame], boxes, limits, self.feature_grid) for level in maps]
                 result.box_features = torch.cat(levels, dim=1)
-        if not wanted.wants_gradient:
+        if not extraction.wants_gradient:
             return [{} for _ in results]
-        rows = self.head.score_gradients(maps, wanted.projection, wanted.projection_seed)
+        rows = self.head.score_gradients(maps, extraction.projection, extraction.projection_seed)
         return [{'gradient': row} for row in rows]
 
     def _dense(self, layers: Callable[[Tensor], Any], inputs: Tensor) -> list[Tensor]:

@@ -181,9 +181,9 @@ def _similar(similarity: float) -> str:
 
 
 def _needed(need: Mapping[str, ClassNeed]) -> str:
-    wanted = [f'{name} ({value})' for name, value in need.items() if not value.full]
+    open_classes = [f'{name} ({value})' for name, value in need.items() if not value.full]
     full = [name for name, value in need.items() if value.full]
-    line = f'Still wanted: {words_of(wanted)}' if wanted else 'No class was wanted any more'
+    line = f'Still wanted: {words_of(open_classes)}' if open_classes else 'No class was wanted any more'
     return f'{line}; full, so that its uncertainty counts less: {words_of(full)}.' if full else f'{line}.'
 
 

@@ -50,9 +50,9 @@ def true_layer(pool: Pool, labels: LabelState, frame: str) -> Layer:
         frame: Frame id.
     """
     truth = pool.bought([frame], labels.frame_ids, labels.classes)
-    known = truth.labels >= 0
-    names = [labels.classes[label][:LETTERS] for label in truth.labels[known]]
-    return Layer('true', truth.boxes[known], TRUE, width=1.8, names=names)
+    in_classes = truth.labels >= 0
+    names = [labels.classes[label][:LETTERS] for label in truth.labels[in_classes]]
+    return Layer('true', truth.boxes[in_classes], TRUE, width=1.8, names=names)
 
 
 def predicted_layers(

@@ -139,11 +139,11 @@ def read_rows(table: str, numbers: Iterable[int] = ()) -> list[Row]:
     if name not in TABLES:
         raise UserError(f'found table {table!r}, expected one of {", ".join(TABLES)}')
     rows = _OWN[name]() if name in _OWN else [row for row in _printed() if row.table == name]
-    wanted = list(numbers)
-    known = {row.number for row in rows}
-    if unknown := [number for number in wanted if number not in known]:
+    requested = list(numbers)
+    existing = {row.number for row in rows}
+    if unknown := [number for number in requested if number not in existing]:
         raise UserError(f'table {name}: found no row {unknown[0]}, expected 1 to {len(rows)}')
-    return [row for row in rows if not wanted or row.number in wanted]
+    return [row for row in rows if not requested or row.number in requested]
 
 
 def _benchmark() -> list[Row]:

@@ -247,8 +247,8 @@ def mean_losses(frames: Sequence[Losses], names: Sequence[str] | None = None, pr
     >>> mean_losses([{'loss_a': torch.tensor(1.0)}, {'loss_a': torch.tensor(3.0)}], prefix='unlabelled_')
     {'unlabelled_loss_a': tensor(2.)}
     """
-    wanted = frames[0].keys() if names is None else names
-    return {f'{prefix}{name}': torch.stack([losses[name].sum() for losses in frames]).mean() for name in wanted}
+    keys = frames[0].keys() if names is None else names
+    return {f'{prefix}{name}': torch.stack([losses[name].sum() for losses in frames]).mean() for name in keys}
 
 
 def _fill_both(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -259,14 +259,14 @@ def _cuboid(entity: Any, place: str) -> Cuboid:
     except UserError as error:
         raise UserError(f'{place}: {error}') from None
     score = _score(facts.pop('score', ''), place)
-    known = ('class', 'track_id', 'interpolated', 'source', 'utility')
+    keys = ('class', 'track_id', 'interpolated', 'source', 'utility')
     return Cuboid(
         class_name=facts['class'],
         box=(*centre, *size, yaw),
         id=identity.rpartition('/')[2] or facts.get('track_id', ''),
         track_id=facts.get('track_id', ''),
         score=score,
-        attributes={key: value for key, value in facts.items() if key not in known},
+        attributes={key: value for key, value in facts.items() if key not in keys},
         tilt=tilt,
         where=place,
     )

@@ -147,7 +147,7 @@ def convert_scans(
     check_overlap(lists)
     with exclusive(out, '--out-dir'):
         manifest = Manifest.read(out / 'manifest.json')
-        wanted = {frame for frames in lists.values() for frame in frames}
+        listed = {frame for frames in lists.values() for frame in frames}
         tasks = [
             FolderTask(
                 scan,
@@ -158,7 +158,7 @@ def convert_scans(
                 **options,
             )
             for scan in scans
-            if scan.frame_id in wanted
+            if scan.frame_id in listed
         ]
         remove_leftovers(out / POINTS)
         results = convert_frames(convert_folder_frame, tasks, manifest, workers, on_error)

@@ -50,18 +50,18 @@ class PasteCandidates(PasteObjects):
             results: Sample with points, stored boxes and their labels; none of them is changed.
         """
         generation, columns = self.bank.open(), results['points'].tensor.shape[1]
-        classes, known = np.array(generation.classes), to_gravity_array(results['gt_bboxes_3d'])
+        classes, truth = np.array(generation.classes), to_gravity_array(results['gt_bboxes_3d'])
         nothing = np.empty((0, columns), np.float32)
-        scene = Scene(nothing, known, classes[results['gt_labels_3d']])
+        scene = Scene(nothing, truth, classes[results['gt_labels_3d']])
         rng = np.random.default_rng(np.random.randint(2**31, size=4))  # noqa: NPY002
         plane = results.get('plane') if self.use_ground_plane else None
         scene = paste_objects(scene, generation, self.settings, rng, plane)
-        drawn = scene.uids[len(known) :]
+        drawn = scene.uids[len(truth) :]
         order = np.argsort(generation.objects['uid'])
         rows = order[np.searchsorted(generation.objects['uid'], drawn, sorter=order)]
         counts = generation.objects['n_pts'][rows].astype(np.int64)
         results['candidates'] = InstanceData(
-            boxes=torch.from_numpy(scene.boxes[len(known) :].astype(np.float32)),
+            boxes=torch.from_numpy(scene.boxes[len(truth) :].astype(np.float32)),
             labels=torch.from_numpy(generation.objects['label'][rows].astype(np.int64)),
         )
         results['candidate_points'] = InstanceData(

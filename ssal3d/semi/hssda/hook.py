@@ -27,9 +27,8 @@ from ssal3d.models.wrapping import unwrapped
 from ssal3d.semi.hssda.detector import FROM_LAST_MINING, HSSDA
 from ssal3d.semi.hssda.gathering import gathered
 from ssal3d.semi.hssda.label_store import BOUGHT, LabelStore, label_rows
-from ssal3d.semi.hssda.levels import DEFAULTS, MIN_POINTS, LevelRules, ScoredBoxes
+from ssal3d.semi.hssda.levels import DEFAULTS, MIN_POINTS, FramePrediction, LevelRules, ScoredBoxes
 from ssal3d.semi.hssda.mining import (
-    FramePrediction,
     describe_labels,
     label_counts,
     labelled_precision,
@@ -195,17 +194,17 @@ class HSSDAMiningHook(Hook):
             collate_fn=pseudo_collate,
             generator=torch.Generator(),  # the loader's own draw must not touch the global one
         )
-        own: list[FramePrediction] = []
+        local: list[FramePrediction] = []
         for batch in track(loader, 'predicting all frames twice', len(loader), quiet=rank != 0):
             data = model.data_preprocessor.cast_data(batch)
             samples = data['data_samples']
             views = model.teacher_views(data['inputs']['points'], samples)
-            own += [
+            local += [
                 FramePrediction(sample.metainfo['frame_id'], _on_cpu(view.original), _on_cpu(view.other))
                 for sample, view in zip(samples, views)
             ]
         order = {frame_id: place for place, frame_id in enumerate(self.frames.frame_ids)}
-        return sorted(gathered(own), key=lambda found: order[found.frame_id])
+        return sorted(gathered(local), key=lambda found: order[found.frame_id])
 
     def _bought_labels(self) -> dict[str, NDArray | None]:
         """Return the annotations of the labelled frames by frame id; None for the others."""

@@ -118,8 +118,8 @@ class LabelStore:
         ids = sorted(frames)
         table = np.zeros(len(ids), dtype=[('frame_id', f'<U{max(map(len, ids), default=1)}'), ('bought', '?')])
         table['frame_id'], table['bought'] = ids, [frames[frame_id] is not None for frame_id in ids]
-        known = {frame_id: rows for frame_id, rows in frames.items() if rows is not None}
-        labels = _of_frames(known, dict(zip(ids, range(len(ids)))), classes)
+        labelled = {frame_id: rows for frame_id, rows in frames.items() if rows is not None}
+        labels = _of_frames(labelled, dict(zip(ids, range(len(ids)))), classes)
         meta: dict[str, Any] = {'generation': 0, 'parent': None, 'classes': list(classes), 'epoch': 0, 'thresholds': {}}
         store = cls(folder, 0)
         store._write(labels, table, meta)
