@@ -35,7 +35,7 @@ class CPSPStage(SupervisedStage):
         **kwargs: As for `SupervisedStage`.
     """
 
-    uses_predictions = True
+    prediction_fields = ()
 
     def __init__(
         self,

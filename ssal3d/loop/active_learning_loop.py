@@ -278,16 +278,17 @@ class ActiveLearningLoop(BaseLoop):
         self, group: str, place: StageNode, sampler: ActiveSampler, projection: Sequence[str], predict_last: bool
     ) -> list[str] | None:
         """Return the columns that somebody reads of a stage's predictions of the pool, None if nobody reads any."""
-        readers = [stage for name in place.following if (stage := self.stages[name]).uses_predictions]
+        following = [self.stages[name].prediction_fields for name in place.following]
+        read = [fields for fields in following if fields is not None]
         starts = place.previous is None and not place.is_last
         compared = starts and sampler.uses_reference
         reported = any(hook.wants_predictions(self.runner, group, place) for hook in loop_hooks(self.runner))
         queried = place.is_last and predict_last
-        if not (readers or compared or reported or queried):
+        if not (read or compared or reported or queried):
             return None
         columns = [*(sampler.reference_fields if compared else ()), *(sampler.required_fields if queried else ())]
         columns += projection if queried else ()
-        return list(dict.fromkeys((*columns, *(field for stage in readers for field in stage.prediction_fields))))
+        return list(dict.fromkeys((*columns, *(field for fields in read for field in fields))))
 
     def _buy_initial(self) -> dict[str, Any]:
         if self.initial.get('labels'):
