@@ -55,16 +55,16 @@ class TeacherViews(NamedTuple):
     raw: Tensor
 
 
-class Labels(NamedTuple):
+class WeightedLabels(NamedTuple):
     """Labels of a frame: ``(K, 7)`` gravity-centred boxes, ``(K,)`` classes, ``(K,)`` weights."""
 
     boxes: Tensor
     classes: Tensor
     weights: Tensor
 
-    def joined(self, boxes: Tensor, classes: Tensor, weights: Tensor) -> 'Labels':
+    def joined(self, boxes: Tensor, classes: Tensor, weights: Tensor) -> 'WeightedLabels':
         """Return these labels followed by others."""
-        return Labels(
+        return WeightedLabels(
             torch.cat((self.boxes, boxes)), torch.cat((self.classes, classes)), torch.cat((self.weights, weights))
         )
 
@@ -199,7 +199,7 @@ class HSSDA(SemiDetector3D):
     def _student_view(self, points: Tensor, sample: Any, view: TeacherViews | None) -> tuple[Tensor, Any]:
         """Return what the student sees of an unlabelled frame; draws from torch's global generator on the CPU."""
         stored = sample.gt_instances_3d
-        labels = Labels(bottom_to_gravity(stored.bboxes_3d.tensor), stored.labels_3d, stored.weights)
+        labels = WeightedLabels(bottom_to_gravity(stored.bboxes_3d.tensor), stored.labels_3d, stored.weights)
         mid = InstanceData(scores=labels.weights[:0], labels=labels.classes[:0])
         removed = points.new_zeros(())
         if self.mid_level == FROM_LAST_MINING:
@@ -259,8 +259,8 @@ class HSSDA(SemiDetector3D):
 
 
 def paste_candidates(
-    points: Tensor, labels: Labels, candidates: InstanceData, candidate_points: InstanceData
-) -> tuple[Tensor, Labels]:
+    points: Tensor, labels: WeightedLabels, candidates: InstanceData, candidate_points: InstanceData
+) -> tuple[Tensor, WeightedLabels]:
     """Return a cloud and its labels with the candidates that touch no label pasted in, with weight 1.
 
     Args:
