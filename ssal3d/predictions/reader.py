@@ -17,6 +17,8 @@ from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Co
 from ssal3d.predictions.table import PoolPredictions, Ragged
 from ssal3d.typed import check_value
 
+FLOATS = {pa.float16(): np.float16, pa.float32(): np.float32, pa.float64(): np.float64}  # other numbers have NumPy's names
+
 
 def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
     """Read a folder of ``part-*.parquet`` files.
@@ -237,7 +239,7 @@ def _numbers(array: pa.Array) -> np.ndarray:
     buffer = array.buffers()[1]
     if array.null_count or buffer is None or pa.types.is_boolean(array.type):
         return array.to_numpy(zero_copy_only=False)
-    dtype = np.dtype(array.type.to_pandas_dtype())
+    dtype = np.dtype(FLOATS.get(array.type) or str(array.type))  # ``to_pandas_dtype`` of old Arrows imports pandas, too
     return np.frombuffer(buffer, dtype, count=len(array), offset=array.offset * dtype.itemsize)
 
 

@@ -132,7 +132,7 @@ def predictions_reader() -> Reader:
     def with_metadata(text: bytes) -> bytes:
         return _parquet(table.replace_schema_metadata({'ssal3d': text}))
 
-    columns = json.dumps(table.to_pydict()).encode()
+    columns = json.dumps(table.to_pydict(), default=float).encode()  # float16 of Arrow below 21
     examples = [
         Example(target, content),
         Example(target, columns, 'json', build=with_cast_columns),
