@@ -17,7 +17,11 @@ from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Co
 from ssal3d.predictions.table import PoolPredictions, Ragged
 from ssal3d.typed import check_value
 
-FLOATS = {pa.float16(): np.float16, pa.float32(): np.float32, pa.float64(): np.float64}  # other numbers have NumPy's names
+FLOATS = {
+    pa.float16(): np.float16,
+    pa.float32(): np.float32,
+    pa.float64(): np.float64,
+}  # other numbers have NumPy's names
 
 
 def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
