@@ -33,7 +33,14 @@ KINDS = (  # what a path in a work dir is, for the counts
     ('story', 'report'),
     ('config.py', 'config'),
 )
-_hit = set(LEDGER.read_text().splitlines()) if LEDGER.exists() else set()
+
+
+def place_of(entry: str) -> str:
+    """Return what two entries of the ledger have in common when one of them is enough: all but the numbers in names."""
+    return re.sub(r'(?<![a-z] )\d+', '#', entry) if FAULT.get('thin') else entry
+
+
+_hit = {place_of(line) for line in LEDGER.read_text().splitlines()} if LEDGER.exists() else set()
 
 
 def kind_of(path: str) -> str:
@@ -48,9 +55,9 @@ def is_new(path: Path, phase: str) -> bool:
         return False
     name = re.sub(r'\.\d+\.old$', '.old', str(resolved.relative_to(WORK_DIR)))  # without the number of the process
     entry = f'{kind_of(name)}\t{phase}\t{name}{_note(path)}'
-    if entry in _hit:
+    if place_of(entry) in _hit:
         return False
-    _hit.add(entry)
+    _hit.add(place_of(entry))
     descriptor = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, f'{entry}\n'.encode())
     os.fsync(descriptor)
