@@ -14,6 +14,7 @@ from ssal3d.fileio import read_json, write_json
 from ssal3d.terminal import console
 from tests.helpers.paths import TINY
 from tools.faults import killing
+from tools.faults.two_processes import kill_one_of_two
 
 KILLS = 60  # at random times, of each experiment
 EXPERIMENTS: dict[str, Callable[[killing.Scene], Path]] = {
@@ -26,7 +27,7 @@ KINDS: dict[str, Kind] = {
     'random': partial(killing.kill_at_random, kills=KILLS),
     'full': partial(killing.refuse_writes, mode='full'),
     'read-only': partial(killing.refuse_writes, mode='read-only'),
-    'ranks': killing.kill_one_of_two,
+    'ranks': kill_one_of_two,
     'two-runs': killing.two_runs,
 }
 RESULTS = 'outcomes.json'

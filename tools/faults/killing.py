@@ -19,18 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from ssal3d.annotation.formats.plain import write_frame_json
 from ssal3d.annotation.model import Cuboid, LabelFrame
-from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.evaluation.annotated_boxes import read_annotated_boxes
-from ssal3d.fileio import read_json
 from tests.helpers.experiments import run_warm
 from tests.helpers.paths import ROOT, TINY
 from tests.helpers.street import write_street
+from tools.faults.same_end import differences, steps_of
 
 SCRIPT, TRAIN = 'tools/faults/killed_run.py', 'tools/train.py'
 CLASSES = ('Pedestrian', 'Cyclist', 'Car')
@@ -86,7 +82,7 @@ class Scene:
         """Return the place of a work dir of which nothing is left, nor of its ledger."""
         work_dir = self.folder / name
         shutil.rmtree(work_dir, ignore_errors=True)
-        _ledger(work_dir).unlink(missing_ok=True)
+        ledger_of(work_dir).unlink(missing_ok=True)
         return work_dir
 
     @property
@@ -107,7 +103,7 @@ class Scene:
         words = [str(config), '--work-dir', str(work_dir), '--resume', '--no-check']
         if fault is None:
             return _again(TRAIN, words, self.environment)
-        told = json.dumps({'work_dir': str(work_dir), 'ledger': str(_ledger(work_dir)), 'thin': self.thin, **fault})
+        told = json.dumps({'work_dir': str(work_dir), 'ledger': str(ledger_of(work_dir)), 'thin': self.thin, **fault})
         return _again(SCRIPT, words, {**self.environment, 'SSAL3D_FAULT': told})
 
     def go_on(self, config: Path, work_dir: Path) -> None:
@@ -195,7 +191,7 @@ def refuse_writes(scene: Scene, config: Path, mode: str) -> Outcome:
     folder = scene.fresh(f'{mode}_{config.stem}')
     with _small_disk(folder, mode) as disk:
         work_dir, ballast, forbidden = disk / 'run', disk / 'ballast', scene.folder / f'forbidden_{config.stem}'
-        ledger = _ledger(folder)
+        ledger = ledger_of(folder)
         fault = {'mode': mode, 'ballast': str(ballast), 'forbidden': str(forbidden), 'ledger': str(ledger)}
         for _ in range(MOST_RUNS):
             before = len(ledger.read_text().splitlines()) if ledger.exists() else 0
@@ -230,66 +226,6 @@ def refused_badly(result: Any) -> str:
     return ''
 
 
-def kill_one_of_two(scene: Scene, config: Path) -> Outcome:
-    """Kill one rank of two, and the launcher alone."""
-    outcome = Outcome(f'two processes ({config.stem})')
-    reference = scene.fresh(f'two_undisturbed_{config.stem}')
-    code, errors = _both(scene, config, reference)
-    if code:
-        raise UserError(f'{reference}: exit {code}: {errors[-1500:]}')
-    work_dir = scene.fresh(f'two_killed_{config.stem}')
-    for rank, iterations in ((0, 3), (1, 5), (1, 2)):
-        code, errors = _both(scene, config, work_dir, {'mode': 'rank', 'rank': rank, 'iterations': iterations})
-        outcome.hits[f'rank {rank}'] += code != 0
-        if code and 'Signal 9' not in errors:
-            outcome.differences.append(f'exit {code} without a kill: {errors[-500:]}')
-    for step in _steps_to_kill(reference):
-        process = _start_both(scene, config, work_dir)
-        while process.poll() is None and not (work_dir / step).exists():
-            time.sleep(0.1)
-        process.kill()
-        outcome.hits['launcher alone'] += process.wait() == -signal.SIGKILL
-        code, errors = _both(scene, config, work_dir)
-        while code and 'another run is writing here' in errors:  # the processes that lost their launcher still train
-            outcome.hits['refused while the orphans train'] += 1
-            time.sleep(2)
-            code, errors = _both(scene, config, work_dir)
-        if code:
-            outcome.differences.append(f'exit {code}: {errors[-500:]}')
-            break
-    outcome.differences += differences(work_dir, reference)
-    return outcome
-
-
-def _steps_to_kill(reference: Path) -> list[str]:
-    """Return what appears while the launcher dies: the first predictions, the first epoch of the stage after them."""
-    predictions, *_ = sorted(path.relative_to(reference) for path in reference.glob('round_1/predictions_*'))
-    *_, epoch = sorted(
-        (path for path in reference.glob('round_1/*/epoch_1.pth')), key=lambda path: path.stat().st_mtime
-    )
-    return [str(predictions), str(epoch.relative_to(reference))]
-
-
-def _start_both(scene: Scene, config: Path, work_dir: Path, fault: Mapping[str, Any] | None = None) -> subprocess.Popen:
-    """Start or resume an experiment in two processes."""
-    launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
-    words = [str(config), '--work-dir', str(work_dir), '--resume', '--no-check', '--launcher', 'pytorch']
-    told = {'work_dir': str(work_dir), 'ledger': str(_ledger(work_dir)), **(fault or {})}
-    environment = {**scene.environment, **({'SSAL3D_FAULT': json.dumps(told)} if fault else {})}
-    command = [*launcher, SCRIPT if fault else TRAIN, *words]
-    pipes: dict[str, Any] = {'stdout': subprocess.DEVNULL, 'stderr': subprocess.PIPE, 'text': True}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **pipes)
-
-
-def _both(scene: Scene, config: Path, work_dir: Path, fault: Mapping[str, Any] | None = None) -> tuple[int, str]:
-    """Resume in two processes until the experiment fails or is finished; return the exit status and the errors."""
-    while True:
-        process = _start_both(scene, config, work_dir, fault)
-        _, errors = process.communicate(timeout=900)
-        if process.returncode or not scene.label(work_dir):
-            return process.returncode, errors
-
-
 def two_runs(scene: Scene, config: Path) -> Outcome:
     """Start a second run in the folder of one that trains: it is refused, and the first ends as ever."""
     outcome = Outcome(f'two runs in one folder ({config.stem})')
@@ -310,9 +246,9 @@ def two_runs(scene: Scene, config: Path) -> Outcome:
 
 def _refuse_second(scene: Scene, config: Path, work_dir: Path, first: subprocess.Popen, hits: Counter) -> Iterator[str]:
     """Start second runs while the first one runs; yield what is wrong with how they end."""
-    before = _steps(work_dir)
+    before = steps_of(work_dir)
     while first.poll() is None:
-        if _steps(work_dir) != before:  # it is past its start and holds the folder
+        if steps_of(work_dir) != before:  # it is past its start and holds the folder
             result = scene.run(config, work_dir)
             if first.poll() is not None and result.returncode == 0:
                 return
@@ -322,57 +258,13 @@ def _refuse_second(scene: Scene, config: Path, work_dir: Path, first: subprocess
         time.sleep(1)
 
 
-def differences(work_dir: Path, undisturbed: Path) -> list[str]:
-    """Return in what two experiments differ: steps, labelled frames, weights, banks and label stores."""
-    found = []
-    steps, expected = (_steps(folder) for folder in (work_dir, undisturbed))
-    if steps != expected:
-        return [f'steps {steps}, expected {expected}']
-    for path in sorted(undisturbed.glob('labels/round_?.json')):
-        frames = LabelState.read(work_dir / 'labels' / path.name).frames
-        if frames != LabelState.read(path).frames:
-            found.append(f'{path.name}: other labelled frames')
-    for path in sorted(undisturbed.rglob('epoch_*.pth')):
-        name = path.relative_to(undisturbed)
-        if not (work_dir / name).exists():
-            found.append(f'{name} is missing')
-            continue
-        state, other = (_weights(folder / name) for folder in (work_dir, undisturbed))
-        if set(state) != set(other) or not all(torch.equal(state[key], other[key]) for key in other):
-            found.append(f'{name}: other weights')
-    for path in sorted(undisturbed.rglob('CURRENT')):
-        name = path.relative_to(undisturbed)
-        found += _generations(work_dir / name, path, str(name))
-    leftovers = [path for path in work_dir.rglob('.*.tmp')]
-    return found + [f'left over: {path.relative_to(work_dir)}' for path in leftovers[:3]]
-
-
-def _generations(current: Path, expected: Path, name: str) -> Iterator[str]:
-    """Yield in what the current generations of two stores differ."""
-    if not current.exists() or current.read_text() != expected.read_text():
-        yield f'{name}: another generation is current'
-        return
-    folder, other = (path.parent / path.read_text().strip() for path in (current, expected))
-    for path in sorted(other.glob('*.npy')):
-        if not np.array_equal(np.load(folder / path.name), np.load(path)):
-            yield f'{name}: {path.name} differs'
-
-
-def _steps(work_dir: Path) -> list[str]:
-    path = work_dir / 'journal.json'
-    return [step['step'] for step in read_json(path)['steps']] if path.exists() else []
-
-
-def _weights(path: Path) -> dict[str, torch.Tensor]:
-    return torch.load(path, map_location='cpu', weights_only=False)['state_dict']  # our own file
-
-
-def _ledger(work_dir: Path) -> Path:
+def ledger_of(work_dir: Path) -> Path:
+    """Return the file that remembers which writes of an experiment were hit."""
     return work_dir.parent / f'{work_dir.name}.ledger'
 
 
 def _hits(work_dir: Path) -> Counter:
-    ledger = _ledger(work_dir)
+    ledger = ledger_of(work_dir)
     lines = ledger.read_text().splitlines() if ledger.exists() else []
     return Counter(line.split('\t')[0] for line in lines)
 

@@ -15,6 +15,7 @@ from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import write_json
 from tests.helpers.paths import ROOT
 from tools.faults import killing
+from tools.faults.same_end import differences
 
 # What a resumed run does: it writes what is missing, in order.
 WORK = """
@@ -124,7 +125,7 @@ CHANGES = {
 
 @pytest.mark.parametrize('problem', CHANGES)
 def test_experiments_that_ended_differently_are_told_apart(two, problem):
-    assert killing.differences(*two) == []
+    assert differences(*two) == []
     CHANGES[problem](two[0])
-    (found,) = killing.differences(*two)
+    (found,) = differences(*two)
     assert problem in found
