@@ -4,7 +4,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,11 @@ def _write_down(path: Path, outcome: killing.Outcome, kind: str, seconds: float)
     for line in outcome.differences:
         console.print(f'  {line}', highlight=False, markup=False, soft_wrap=True)
     outcomes = read_json(path)['outcomes'] if path.exists() else {}
-    outcomes[f'{outcome.name}, {kind}'] = {**asdict(outcome), 'seconds': round(seconds)}
+    outcomes[f'{outcome.name}, {kind}'] = {
+        'hits': dict(outcome.hits),
+        'differences': outcome.differences,
+        'seconds': round(seconds),
+    }
     write_json(path, {'schema': 1, 'outcomes': outcomes})
 
 

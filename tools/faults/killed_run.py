@@ -118,18 +118,20 @@ def refuse_writes(prepare: object) -> None:
     """Make the place of each file unwritable just before its writing begins, once for each file."""
     import ssal3d.fileio
 
-    original = ssal3d.fileio.remove
+    original, begun, state = ssal3d.fileio.remove, set(), {'broken': False}
 
     def remove(path: str | os.PathLike) -> None:
         original(path)
         name = Path(path).name
-        if name.startswith('.') and name.endswith('.tmp') and not Path(path).exists():
-            target = Path(path).with_name(name[1:].rpartition('.')[0].rpartition('.')[0])
-            if not os.path.lexists(path) and not state['broken'] and is_new(target, FAULT['mode']):
-                state['broken'] = True
-                prepare(target)
+        if not name.startswith('.') or not name.endswith('.tmp'):
+            return
+        ends = path in begun  # a temporary name is removed before and after a file is written
+        (begun.discard if ends else begun.add)(path)
+        target = Path(path).with_name(name[1:].rpartition('.')[0].rpartition('.')[0])
+        if not ends and not state['broken'] and is_new(target, FAULT['mode']):
+            state['broken'] = True
+            prepare(target)
 
-    state = {'broken': False}
     ssal3d.fileio.remove = remove
 
 
