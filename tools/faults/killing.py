@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -200,7 +200,8 @@ def refuse_writes(scene: Scene, config: Path, mode: str) -> Outcome:
             after = ledger.read_text().splitlines()
             ballast.unlink(missing_ok=True)
             if forbidden.exists():
-                Path(forbidden.read_text()).chmod(0o755)
+                with suppress(FileNotFoundError):  # a folder that was to be renamed when it is whole
+                    Path(forbidden.read_text()).chmod(0o755)
                 forbidden.unlink()
             hit = after[-1].split('\t') if len(after) > before else None
             if hit:
