@@ -1,6 +1,7 @@
 """Mistakes on purpose in the code: how many of them the tests of the module notice, and which ones they do not."""
 
 import random
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -11,6 +12,9 @@ from ssal3d.fileio import write_json
 from ssal3d.terminal import console
 from tests.helpers.paths import ROOT
 
+SHELLS = re.compile(
+    r'^\s*(from|import) (mmengine|mmdet3d|torch|matplotlib|rich)\b', re.MULTILINE
+)  # what only a shell imports
 ROOMS = ('active', 'bank', 'cpsp', 'evaluation')
 SAMPLE = 12  # mutants of each module
 
@@ -21,7 +25,8 @@ def run(
     """Test mutants of modules.
 
     Args:
-        part: A room, a module such as ``ssal3d/active/ranking.py``, or ``'all'``.
+        part: A room, of which the modules count that need neither PyTorch nor MMEngine; a module such as
+            ``ssal3d/active/ranking.py``; or ``'all'``.
         sample: Mutants of each module, drawn at random; 0 takes all.
         seed: Of the drawing.
         work_dir: Where ``mutants.json`` grows with every module; nothing stays by default.
@@ -60,7 +65,8 @@ def _modules(part: str | None) -> list[Path]:
     if part not in (None, 'all', *ROOMS):
         raise unknown_name('room', part, ['all', *ROOMS])
     rooms = ROOMS if part in (None, 'all') else (part,)
-    return sorted(path for room in rooms for path in (ROOT / 'ssal3d' / room).rglob('*.py') if path.stem != '__init__')
+    paths = sorted(path for room in rooms for path in (ROOT / 'ssal3d' / room).rglob('*.py'))
+    return [path for path in paths if path.stem != '__init__' and not SHELLS.search(path.read_text())]
 
 
 def _check(path: Path, sample: int, seed: int, folder: Path) -> dict[str, Any]:
