@@ -1,4 +1,4 @@
-"""Predict the unlabelled pool and write the prediction contract (Parquet) that every sampler reads.
+r"""Predict the unlabelled pool and write the prediction contract (Parquet) that every sampler reads.
 
 By default it writes the columns that the config's active_sampler reads. A run that was killed continues where
 it stopped when it is started again; several processes share the work.
@@ -6,6 +6,8 @@ it stopped when it is started again; several processes share the work.
 Example:
     ssal3d predict configs/ssal/pvrcnn_kitti.py epoch_80.pth --out predictions --labels round_0.json
     torchrun --nproc_per_node 4 -m ssal3d predict CONFIG CHECKPOINT --out predictions --launcher pytorch
+    torchrun --nnodes 2 --node_rank 0 --master_addr HOST --nproc_per_node 8 -m ssal3d predict CONFIG CHECKPOINT \
+        --out SHARED/predictions --launcher pytorch
 """
 
 import argparse
@@ -57,7 +59,7 @@ def main(argv: Words = None) -> None:
     projection = query_settings(config).projection_fields if 'query' in config else ()
     usual = (*usual_fields(model), *sampler.required_fields, *projection)
     usual = sampler.labelled_fields if arguments.labelled else usual
-    loader = {'batch_size': arguments.batch_size, 'num_workers': arguments.num_workers}
+    loader = {key: getattr(arguments, key) for key in ('batch_size', 'num_workers', 'frames_per_part')}
     loader = {**config.get('pool_dataloader', {}), **{key: given for key, given in loader.items() if given is not None}}
     timing = predict_pool(
         model,
@@ -90,6 +92,11 @@ def parse_arguments(argv: Words) -> argparse.Namespace:
     )
     group.add_argument(
         '--num-workers', type=int, help="loader processes (default: the config's pool_dataloader, else 1)"
+    )
+    group.add_argument(
+        '--frames-per-part',
+        type=int,
+        help="frames per file: what a process takes at a time (default: the config's pool_dataloader, else 64)",
     )
     add_overrides(group, 'model.test_cfg.rcnn.score_thr=0.2')
     add_launcher(group)

@@ -1,7 +1,7 @@
 """Rows and files of a pass over a pool, made by a thread beside the model."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ WAITING = 64  # frames that may wait for the thread before the model has to
 
 
 class PartFiles:
-    """Takes predicted frames in order and writes a part whenever it is complete.
+    """Takes the predicted frames of one part after the other, each in order, and writes a part when it is complete.
 
     Counting points, packing columns and writing leave Python's lock to the model: its kernels, Arrow and the disk do
     the work. An error of the thread is raised by the next call, or at the end.
@@ -27,10 +27,18 @@ class PartFiles:
         view: The pool's view.
         fields: Columns beyond boxes, scores and labels.
         metadata: Facts for the files, among them ``frames_per_part``.
+        written: Called by the thread with the number of every part that is written.
     """
 
-    def __init__(self, out: Path, view: Any, fields: Sequence[str], metadata: Mapping[str, Any]) -> None:
-        self.out, self.view, self.fields, self.metadata = out, view, fields, metadata
+    def __init__(
+        self,
+        out: Path,
+        view: Any,
+        fields: Sequence[str],
+        metadata: Mapping[str, Any],
+        written: Callable[[int], object] = lambda number: None,
+    ) -> None:
+        self.out, self.view, self.fields, self.metadata, self.written = out, view, fields, metadata, written
         self._thread = ThreadPoolExecutor(1, thread_name_prefix='part files')
         self._waiting: deque[Future] = deque()
         self._rows: list[tuple[str, dict[str, Any]]] = []
@@ -74,6 +82,7 @@ class PartFiles:
         if (position + 1) % size == 0 or position == len(frames) - 1:
             write_part(self.out / part_name(position // size), self._rows, self.fields, self.metadata)
             self._rows.clear()
+            self.written(position // size)
 
 
 def part_name(number: int) -> str:

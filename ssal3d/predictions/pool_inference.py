@@ -1,26 +1,20 @@
-"""Predicting a pool with an MMDetection3D model: batched, sharded over ranks, resumable part by part.
+"""Predicting a pool with an MMDetection3D model: batched, shared by the ranks, resumable part by part.
 
 The pool is cut into fixed parts of whole batches. A part is one file, made by one rank in one go, so the files do not
-depend on the number of ranks or on interruptions.
+depend on the number of ranks, on which of them takes a part, or on interruptions.
 """
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_reduce_dict, get_dist_info
 from torch import nn
-from torch.utils.data import DataLoader
 
-from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.label_state import pool_digest
-from ssal3d.distributed import barrier, from_rank_0
+from ssal3d.distributed import WORK_LIMIT, barrier, from_rank_0
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import (
     COMPUTED_FOR_ALL,
@@ -30,10 +24,10 @@ from ssal3d.models.extraction import (
     provided_columns,
 )
 from ssal3d.models.wrapping import unwrapped
-from ssal3d.predictions.part_files import WITHOUT_MODEL, PartFiles, part_name
+from ssal3d.predictions.part_files import part_name
+from ssal3d.predictions.part_prediction import PartPrediction, PassTiming
 from ssal3d.predictions.reader import read_metadata
-from ssal3d.predictions.schema import REQUIRED, Layout, column
-from ssal3d.predictions.writer import write_part
+from ssal3d.shared_work import SharedWork
 from ssal3d.terminal import track
 
 # Columns that are written by default, those of them that the detector can fill.
@@ -48,43 +42,6 @@ IDENTITY = (
     'frames_per_part',
     'batch_size',
 )
-
-
-@dataclass
-class PassTiming:
-    """Where the time of a pass over the pool went, in seconds (mean over ranks).
-
-    Attributes:
-        frames: Frames predicted in this pass; frames of finished parts are not predicted again.
-        load: Waiting for the data loader.
-        forward: Inside the model, voxelisation and NMS included.
-        write: Fetching results from the device, and waiting for the thread that makes rows and files of them.
-    """
-
-    frames: int = 0
-    load: float = 0.0
-    forward: float = 0.0
-    write: float = 0.0
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Count the time inside as writing."""
-        start = time.perf_counter()
-        yield
-        self.write += time.perf_counter() - start
-
-    @property
-    def outside_share(self) -> float:
-        """Share of the pass spent outside the model's forward, in [0, 1]."""
-        total = self.load + self.forward + self.write
-        return (self.load + self.write) / total if total else 0.0
-
-    def __str__(self) -> str:
-        rate = self.frames / max(self.load + self.forward + self.write, 1e-9)
-        return (
-            f'{self.frames} frames, {rate:.2f} frames/s: forward {self.forward:.1f} s, loading {self.load:.1f} s, '
-            f'writing {self.write:.1f} s ({self.outside_share:.1%} outside the model)'
-        )
 
 
 def predict_pool(
@@ -147,35 +104,21 @@ def _predict(
     num_workers: int,
     description: str,
 ) -> PassTiming:
-    """Predict the parts that are not there yet, this rank's share of them."""
-    frames_per_part, batch_size = metadata['frames_per_part'], metadata['batch_size']
-    rank, world_size = get_dist_info()
-    parts = _missing_parts(out, len(view.frame_ids), frames_per_part, metadata) if rank == 0 else []
-    own = from_rank_0(parts)[rank::world_size]  # one rank looks, before any writes
-    if own == [range(0)]:  # everything is labelled: write a part without rows, which readers accept
-        write_part(out / part_name(0), [], fields, metadata)
-    timing = PassTiming()
-    was_training = network.training
-    network.eval()
-    try:
-        batches = _predicted_batches(network, view, own, batch_size, num_workers, timing)
-        total = sum(map(len, own))
-        progress = track(batches, description, -(-total // batch_size), quiet=rank != 0)
-        with PartFiles(out, view, fields, metadata) as files:
-            for positions, results, points in progress:
-                with timing.writing():
-                    for position, sample, cloud in zip(positions, results, points):
-                        files.add(position, _columns(network, sample, view, position, fields), _numpy(cloud))
-            with timing.writing():
-                files.finish()
-    finally:
-        network.train(was_training)
-    barrier()
-    if rank == 0 and _missing_parts(out, len(view.frame_ids), frames_per_part, metadata):
+    """Predict the parts that are not there yet, those of them that this rank takes."""
+    rank, processes = get_dist_info()
+    missing = missing_parts(out, len(view.frame_ids), metadata) if rank == 0 else []
+    work = SharedWork(from_rank_0(missing))  # one rank looks, before any writes
+    with PartPrediction(network, view, out, fields, metadata, num_workers, work.finish) as prediction:
+        batches = chain(prediction.predict(work), chain.from_iterable(map(prediction.predict_one, work.overdue())))
+        total = len(work.pieces) if processes > 1 else prediction.number_of_batches(work.pieces)
+        for _ in track(batches, description, total, rank != 0, work.finished if processes > 1 else None):
+            pass
+    barrier(WORK_LIMIT)
+    if rank == 0 and missing_parts(out, len(view.frame_ids), metadata):
         raise UserError(
             f'{out}: parts are missing although all processes have written theirs; choose a folder that all machines share'
         )
-    return _over_ranks(timing)
+    return _over_ranks(prediction.timing)
 
 
 def usual_fields(model: nn.Module) -> tuple[str, ...]:
@@ -184,13 +127,22 @@ def usual_fields(model: nn.Module) -> tuple[str, ...]:
     return tuple(name for name in USUAL_FIELDS if name in (COMPUTED_FOR_ALL if provided is None else provided))
 
 
-def _missing_parts(out: Path, frames: int, size: int, metadata: Mapping[str, Any]) -> list[range]:
-    """Return the positions of every part that is not on disk yet, after checking those that are."""
+def missing_parts(out: Path, frames: int, metadata: Mapping[str, Any]) -> list[int]:
+    """Return the number of every part that is not there yet, after checking those that are.
+
+    Args:
+        out: Folder of the parts.
+        frames: Frames of the pool; an empty one has one part without rows.
+        metadata: Facts of the pass.
+
+    Raises:
+        UserError: If a part is of another pass.
+    """
     missing = []
-    for number, first in enumerate(range(0, max(frames, 1), size)):  # an empty one without frames
+    for number in range(max(-(-frames // metadata['frames_per_part']), 1)):
         path = out / part_name(number)
         if not path.exists():
-            missing.append(range(first, min(first + size, frames)))
+            missing.append(number)
             continue
         found = read_metadata(path)
         for key in IDENTITY:
@@ -200,64 +152,6 @@ def _missing_parts(out: Path, frames: int, size: int, metadata: Mapping[str, Any
                     'another run, choose another folder or delete this one'
                 )
     return missing
-
-
-def _predicted_batches(
-    network: nn.Module, view: Any, parts: Sequence[range], batch_size: int, num_workers: int, timing: PassTiming
-) -> Iterator[tuple[list[int], list, list]]:
-    """Yield positions, data samples and point clouds of every batch; no batch crosses a part."""
-    batches = [list(part[k : k + batch_size]) for part in parts for k in range(0, len(part), batch_size)]
-    loader = DataLoader(view, batch_sampler=batches, num_workers=num_workers, collate_fn=pseudo_collate)
-    start = time.perf_counter()
-    for positions, batch in zip(batches, loader):
-        loaded = time.perf_counter()
-        timing.load += loaded - start
-        with torch.no_grad():
-            results = cast(Any, network).test_step(batch)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        timing.forward += time.perf_counter() - loaded
-        timing.frames += len(positions)
-        yield positions, results, batch['inputs']['points']
-        start = time.perf_counter()
-
-
-def _columns(network: Any, sample: Any, view: Any, position: int, fields: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the contract's columns of one predicted frame that come from the model."""
-    instances = sample.pred_instances_3d
-    values = {
-        'bboxes_3d': to_gravity_array(instances.bboxes_3d),
-        'scores_3d': _numpy(instances.scores_3d).clip(0, 1),
-        'labels_3d': _numpy(instances.labels_3d),
-    }
-    extras = dict(getattr(sample, 'frame_predictions', {}))
-    if 'roi_scores_target' in fields or 'roi_residuals_target' in fields:
-        extras |= network.roi_targets(extras['rois'], _annotations(view, position))
-    for name in fields:
-        if column(name).layout is Layout.BOX and name in instances:
-            values[name] = _numpy(instances[name])
-        elif name in extras:
-            values[name] = _numpy(extras[name])
-        elif name not in (*REQUIRED, *WITHOUT_MODEL):
-            raise UserError(
-                f"frame {view.frame_ids[position]}: the detector gives no '{name}'; it gives "
-                f'{", ".join(sorted({*instances.keys(), *extras}))}. Switch it on in the model config, or leave it out of --fields'
-            )
-    return values
-
-
-def _annotations(view: Any, position: int) -> Mapping[str, Any]:
-    """Return the annotations of a labelled frame; an unlabelled view has none."""
-    found = view.get_data_info(position).get('ann_info')
-    if found is None:
-        raise UserError(
-            f'frame {view.frame_ids[position]}: targets were asked for, but it is not labelled; predict with --labelled'
-        )
-    return found
-
-
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()
 
 
 def _over_ranks(timing: PassTiming) -> PassTiming:

@@ -1,6 +1,5 @@
 """Writing pool predictions: one atomic Parquet part per chunk of frames."""
 
-import datetime
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -128,8 +127,7 @@ def write_part(
         metadata: Facts for the file, among them ``classes``.
     """
     columns = [column(name) for name in dict.fromkeys((*REQUIRED, *fields))]
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
-    metadata = {'schema': SCHEMA, 'box': BOX_CONVENTION, **metadata, 'created': now}
+    metadata = {'schema': SCHEMA, 'box': BOX_CONVENTION, **metadata}
     ids = pa.array([frame_id for frame_id, _ in rows], pa.string())
     arrays = [_to_arrow([np.asarray(values[spec.name]) for _, values in rows], spec) for spec in columns]
     schema = pa.schema([('frame_id', pa.string()), *((c.name, a.type) for c, a in zip(columns, arrays))])
