@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -16,9 +15,9 @@ from torch.utils.data import DataLoader
 
 from ssal3d.data.boxes import to_gravity_array
 from ssal3d.errors import UserError
-from ssal3d.predictions.part_files import WITHOUT_MODEL, PartFiles, part_name
+from ssal3d.predictions.part_files import WITHOUT_MODEL, PartFiles
+from ssal3d.predictions.places import Place
 from ssal3d.predictions.schema import REQUIRED, Layout, column
-from ssal3d.predictions.writer import write_part
 
 
 @dataclass
@@ -43,6 +42,11 @@ class PassTiming:
         start = time.perf_counter()
         yield
         self.write += time.perf_counter() - start
+
+    def add(self, frames: int, load: float, forward: float, write: float) -> None:
+        """Count what a piece of the pass took."""
+        self.frames += frames
+        self.load, self.forward, self.write = self.load + load, self.forward + forward, self.write + write
 
     @property
     def outside_share(self) -> float:
@@ -72,32 +76,33 @@ class PartPrediction:
 
     Attributes:
         timing: Where the time went.
+        files: What writes the parts.
     """
 
     def __init__(
         self,
         network: nn.Module,
         view: Any,
-        out: Path,
+        out: Place,
         fields: Sequence[str],
         metadata: Mapping[str, Any],
         num_workers: int,
         written: Callable[[int], object],
     ) -> None:
-        self.network, self.view, self.out, self.fields = network, view, out, fields
-        self.metadata, self.num_workers, self.written = metadata, num_workers, written
+        self.network, self.view, self.fields = network, view, fields
+        self.metadata, self.num_workers = metadata, num_workers
         self.timing = PassTiming()
-        self._files = PartFiles(out, view, fields, metadata, written)
+        self.files = PartFiles(out, view, fields, metadata, written)
 
     def __enter__(self) -> 'PartPrediction':
         self._was_training = self.network.training
         self.network.eval()
-        self._files.__enter__()
+        self.files.__enter__()
         return self
 
     def __exit__(self, *failure: Any) -> None:
         try:
-            self._files.__exit__(*failure)
+            self.files.__exit__(*failure)
         finally:
             self.network.train(self._was_training)
 
@@ -109,17 +114,16 @@ class PartPrediction:
         """
         if not self.view.frame_ids:  # everything is labelled: a part without rows, which readers accept
             for number in numbers:
-                write_part(self.out / part_name(number), [], self.fields, self.metadata)
-                self.written(number)
+                self.files.write(number)
             return
         for positions, results, points in self._predicted_batches(map(self._batches, numbers)):
             with self.timing.writing():
                 for position, sample, cloud in zip(positions, results, points):
                     columns = _columns(self.network, sample, self.view, position, self.fields)
-                    self._files.add(position, columns, _numpy(cloud))
+                    self.files.add(position, columns, _numpy(cloud))
             yield
         with self.timing.writing():
-            self._files.finish()
+            self.files.finish()
 
     def predict_one(self, number: int) -> Iterator[None]:
         """Predict a part, see `predict`."""

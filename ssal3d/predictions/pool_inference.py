@@ -4,17 +4,18 @@ The pool is cut into fixed parts of whole batches. A part is one file, made by o
 depend on the number of ranks, on which of them takes a part, or on interruptions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import all_reduce_dict, get_dist_info
 from torch import nn
 
 from ssal3d.data.label_state import pool_digest
-from ssal3d.distributed import WORK_LIMIT, barrier, from_rank_0
+from ssal3d.distributed import WORK_LIMIT, barrier, from_rank_0, to_rank_0
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import (
     COMPUTED_FOR_ALL,
@@ -26,6 +27,7 @@ from ssal3d.models.extraction import (
 from ssal3d.models.wrapping import unwrapped
 from ssal3d.predictions.part_files import part_name
 from ssal3d.predictions.part_prediction import PartPrediction, PassTiming
+from ssal3d.predictions.places import Place, at_once, place, write_manifest
 from ssal3d.predictions.reader import read_metadata
 from ssal3d.shared_work import SharedWork
 from ssal3d.terminal import track
@@ -44,10 +46,24 @@ IDENTITY = (
 )
 
 
+class PassPlan(NamedTuple):
+    """What a pass needs.
+
+    Attributes:
+        model: A detector.
+        view: The pool's view.
+        options: Keyword arguments of `predict_pool` from ``fields`` on.
+    """
+
+    model: nn.Module
+    view: Any
+    options: Mapping[str, Any]
+
+
 def predict_pool(
     model: nn.Module,
     view: Any,
-    out: str | Path,
+    out: str | Place,
     *,
     fields: Sequence[str] | None = None,
     extraction: Mapping[str, Any] | None = None,
@@ -62,7 +78,8 @@ def predict_pool(
     Args:
         model: A detector; its training mode and parameters are left as they were.
         view: A dataset view with ``frame_ids``, ``get_data_info(i)`` and a test pipeline.
-        out: Folder of the parts. Finished parts of the same model and pool are kept.
+        out: Folder of the parts, or the URL of a prefix in an object store. Finished parts of the same model and pool are
+            kept.
         fields: Columns beyond boxes, scores and labels; None for `usual_fields`.
         extraction: How the detector computes them: `ActiveSampler.extraction`.
         metadata: Facts for the files, e.g. ``checkpoint_sha256``.
@@ -74,51 +91,77 @@ def predict_pool(
     Raises:
         UserError: If the folder holds predictions of another model, pool or layout, or the detector cannot fill a column.
     """
-    out = Path(out)
+    out = place(out)
+    ready = ready_for_pass(
+        model,
+        view,
+        fields=fields,
+        extraction=extraction,
+        metadata=metadata,
+        batch_size=batch_size,
+        frames_per_part=frames_per_part,
+    )
+    rank, processes = get_dist_info()
+    with ready as (network, columns, facts):
+        missing = missing_parts(out, len(view.frame_ids), facts) if rank == 0 else []
+        work = SharedWork(from_rank_0(missing))  # one rank looks, before any writes
+        with PartPrediction(network, view, out, columns, facts, num_workers, work.finish) as prediction:
+            batches = chain(prediction.predict(work), chain.from_iterable(map(prediction.predict_one, work.overdue())))
+            total = len(work.pieces) if processes > 1 else prediction.number_of_batches(work.pieces)
+            for _ in track(batches, description, total, rank != 0, work.finished if processes > 1 else None):
+                pass
+        barrier(WORK_LIMIT)
+        digests = to_rank_0(prediction.files.digests)
+        if rank == 0:
+            finish_pass(out, len(view.frame_ids), facts, dict(ChainMap(*digests)))
+    return _over_ranks(prediction.timing)
+
+
+@contextmanager
+def ready_for_pass(
+    model: nn.Module,
+    view: Any,
+    *,
+    fields: Sequence[str] | None = None,
+    extraction: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    batch_size: int = 1,
+    frames_per_part: int = 64,
+) -> Iterator[tuple[nn.Module, tuple[str, ...], dict[str, Any]]]:
+    """Let a detector extract what a pass writes; every engine begins with this.
+
+    Args:
+        model: See `predict_pool`, as the rest.
+        view: The pool's view.
+        fields: Columns.
+        extraction: How they are computed.
+        metadata: Facts for the files.
+        batch_size: Frames per forward.
+        frames_per_part: Frames per file.
+
+    Yields:
+        The detector, its columns, and all facts for the files.
+
+    Raises:
+        UserError: If the detector cannot fill a column.
+    """
     network: Any = unwrapped(model)
-    fields = usual_fields(network) if fields is None else tuple(fields)
-    frames_per_part = -(-frames_per_part // batch_size) * batch_size
-    metadata = {
+    columns = usual_fields(network) if fields is None else tuple(fields)
+    facts = {
         'classes': list(view.metainfo['classes']),
-        'fields': list(fields),
+        'fields': list(columns),
         'extraction': dict(extraction or {}),
         'frames_sha256': pool_digest(view.frame_ids),
-        'frames_per_part': frames_per_part,
+        'frames_per_part': -(-frames_per_part // batch_size) * batch_size,
         'batch_size': batch_size,
         **(metadata or {}),
     }
-    wanted = Extraction.of(fields, extraction or {})
+    wanted = Extraction.of(columns, extraction or {})
     check_extraction(type(network), wanted)
     with extracting(network, wanted):
         if hasattr(network, 'prediction_metadata'):
-            metadata = {**network.prediction_metadata(metadata['classes']), **metadata}
-        return _predict(network, view, out, fields, metadata, num_workers, description)
-
-
-def _predict(
-    network: nn.Module,
-    view: Any,
-    out: Path,
-    fields: Sequence[str],
-    metadata: Mapping[str, Any],
-    num_workers: int,
-    description: str,
-) -> PassTiming:
-    """Predict the parts that are not there yet, those of them that this rank takes."""
-    rank, processes = get_dist_info()
-    missing = missing_parts(out, len(view.frame_ids), metadata) if rank == 0 else []
-    work = SharedWork(from_rank_0(missing))  # one rank looks, before any writes
-    with PartPrediction(network, view, out, fields, metadata, num_workers, work.finish) as prediction:
-        batches = chain(prediction.predict(work), chain.from_iterable(map(prediction.predict_one, work.overdue())))
-        total = len(work.pieces) if processes > 1 else prediction.number_of_batches(work.pieces)
-        for _ in track(batches, description, total, rank != 0, work.finished if processes > 1 else None):
-            pass
-    barrier(WORK_LIMIT)
-    if rank == 0 and missing_parts(out, len(view.frame_ids), metadata):
-        raise UserError(
-            f'{out}: parts are missing although all processes have written theirs; choose a folder that all machines share'
-        )
-    return _over_ranks(prediction.timing)
+            facts = {**network.prediction_metadata(facts['classes']), **facts}
+        yield network, columns, facts
 
 
 def usual_fields(model: nn.Module) -> tuple[str, ...]:
@@ -127,7 +170,7 @@ def usual_fields(model: nn.Module) -> tuple[str, ...]:
     return tuple(name for name in USUAL_FIELDS if name in (COMPUTED_FOR_ALL if provided is None else provided))
 
 
-def missing_parts(out: Path, frames: int, metadata: Mapping[str, Any]) -> list[int]:
+def missing_parts(out: Place, frames: int, metadata: Mapping[str, Any]) -> list[int]:
     """Return the number of every part that is not there yet, after checking those that are.
 
     Args:
@@ -138,20 +181,43 @@ def missing_parts(out: Path, frames: int, metadata: Mapping[str, Any]) -> list[i
     Raises:
         UserError: If a part is of another pass.
     """
-    missing = []
-    for number in range(max(-(-frames // metadata['frames_per_part']), 1)):
-        path = out / part_name(number)
-        if not path.exists():
-            missing.append(number)
-            continue
-        found = read_metadata(path)
+    wanted = _part_names(frames, metadata)
+    there = {path.name: path for path in out.glob('part-*.parquet')}
+    paths = [there[name] for name in wanted if name in there]
+    for path, found in zip(paths, at_once(read_metadata, paths)):
         for key in IDENTITY:
             if found.get(key) != metadata.get(key):
                 raise UserError(
                     f'{path}: found {key} {found.get(key)!r}, expected {metadata.get(key)!r}; these are predictions of '
                     'another run, choose another folder or delete this one'
                 )
-    return missing
+    return [number for number, name in enumerate(wanted) if name not in there]
+
+
+def finish_pass(out: Place, frames: int, metadata: Mapping[str, Any], digests: Mapping[str, str]) -> None:
+    """Check that all parts of a pass are there, and tell readers so where that needs telling.
+
+    Args:
+        out: Folder of the parts.
+        frames: Frames of the pool.
+        metadata: Facts of the pass.
+        digests: SHA-256 of new parts by name, see `ssal3d.predictions.places.write_manifest`.
+
+    Raises:
+        UserError: If parts are missing.
+    """
+    wanted, there = _part_names(frames, metadata), {path.name for path in out.glob('part-*.parquet')}
+    if not there.issuperset(wanted):
+        raise UserError(
+            f'{out}: parts are missing although all processes have written theirs; choose a folder that all machines share'
+        )
+
+    write_manifest(out, digests)
+
+
+def _part_names(frames: int, metadata: Mapping[str, Any]) -> list[str]:
+    """Return the names of all parts; a pool without frames has one without rows."""
+    return [part_name(number) for number in range(max(-(-frames // metadata['frames_per_part']), 1))]
 
 
 def _over_ranks(timing: PassTiming) -> PassTiming:

@@ -11,12 +11,10 @@ from datetime import timedelta
 
 import pytest
 import torch
-from mmengine.registry import init_default_scope
 from torch import distributed
 
 import ssal3d.register  # noqa: F401
 from ssal3d import shared_work
-from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.predictions import pool_inference, read_predictions
 from ssal3d.predictions.pool_inference import predict_pool
@@ -130,19 +128,6 @@ def test_a_run_after_a_killed_one_predicts_what_is_missing(alone, tmp_path):
     assert all(frames == FRAMES - SIZE * len(kept) for _, frames in found.values())
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.name in kept} == kept
     assert {name: digest for name, digest in digests(folder).items() if not name.startswith('.')} == alone
-
-
-@pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory):
-    """Weights of the tiny detector that nobody trained."""
-    from mmdet3d.registry import MODELS
-
-    init_default_scope('mmdet3d')
-    torch.manual_seed(0)
-    model = MODELS.build(read_config(TINY, {}).model)
-    path = tmp_path_factory.mktemp('weights') / 'tiny.pth'
-    torch.save({'state_dict': model.state_dict()}, path)
-    return path
 
 
 @pytest.mark.slow
