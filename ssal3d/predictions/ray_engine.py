@@ -51,7 +51,7 @@ def predict_with_ray(
 
     plan, out = prepare('cpu'), place(out)
     out = out.absolute() if isinstance(out, Path) else out
-    digests = {}
+    digests: dict[str, str] = {}
     with ready_for_pass(plan.model, plan.view, **_known(plan.options)) as (_, _, metadata):
         missing = missing_parts(out, len(plan.view.frame_ids), metadata)
         timing = PassTiming()

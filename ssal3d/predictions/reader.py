@@ -246,7 +246,7 @@ def _refuse_gaps(array: pa.Array, spec: Column, source: str) -> None:
 
 
 def _numbers(array: pa.Array) -> np.ndarray:
-    """Return the values of an Arrow array as a view where possible; its own ``to_numpy`` imports pandas, if installed."""
+    """Return the values of an Arrow array, as a view if possible; Arrow's ``to_numpy`` would import pandas."""
     buffer = array.buffers()[1]
     if array.null_count or buffer is None or pa.types.is_boolean(array.type):
         return array.to_numpy(zero_copy_only=False)

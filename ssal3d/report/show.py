@@ -25,7 +25,7 @@ class Shown:
     """What is drawn.
 
     Attributes:
-        pool: The frames.
+        pool: Frames that may be drawn.
         frames: Ids of those that are drawn unless others are asked for.
         labels: What was bought; None for nothing.
         predictions: By model, the last model last.
@@ -74,8 +74,8 @@ def read_shown(
         state = LabelState.read(source)
         return Shown(pool, state.frame_ids, state, found)
     if kind == 'predictions':
-        own = read_predictions(source)
-        return Shown(pool, [str(name) for name in own.frame_ids], state, {**found, source.name: own})
+        shown = read_predictions(source)
+        return Shown(pool, [str(name) for name in shown.frame_ids], state, {**found, source.name: shown})
     query = Query.read(source)
     if experiment and not found and f'round_{query.round}/query' in experiment.queries:
         found = experiment.predictions(f'round_{query.round}/query')

@@ -84,10 +84,10 @@ class Jobs:
         if experiment.config.exists() and experiment.config.read_text() != experiment.config_text():
             self.tell(f'{folder}: was run with other settings; its steps are checked one by one')
         experiment.config.write_text(experiment.config_text())
-        known = sorted(path.parent for path in folder.parent.glob('*/journal.json') if path.parent != folder)
+        work_dirs = sorted(path.parent for path in folder.parent.glob('*/journal.json') if path.parent != folder)
         options = [*self.settings(experiment), *experiment.options]
-        if known:
-            options.append(f'train_cfg.reuse={[str(path) for path in known]}')
+        if work_dirs:
+            options.append(f'train_cfg.reuse={[str(path) for path in work_dirs]}')
         command = ['train', str(experiment.config), '--work-dir', str(folder), '--resume']
         command += ['--cfg-options', *options] if options else []
         log = folder.with_suffix('.log').open('a')
@@ -121,10 +121,6 @@ class Jobs:
 
 
 def finished_steps(experiment: Experiment) -> list[str]:
-    """Return those of an experiment's shared steps that its journal lists.
-
-    Args:
-        experiment: The experiment.
-    """
+    """Return those of an experiment's shared steps that its journal lists."""
     names = {step['step'] for step in Journal(experiment.folder).steps}
     return [step for step, name in experiment.steps.items() if name in names]

@@ -93,8 +93,8 @@ def test_every_parameter_gets_the_gradient_that_it_gets_on_the_cpu(stage):
     }
     found = {name: value.grad for name, value in on_gpu(stage)[0].named_parameters() if value.requires_grad}
     assert expected.keys() == found.keys()
-    # Not bit by bit: sums of many terms of both signs are added in another order, and the maximum of two equal neighbours
-    # may fall to the other one, which moves the gradient of a single parameter by up to 7 % (seen with PyTorch 2.6).
+    # Not bit by bit: sums of many terms of both signs are added in another order, and the maximum of two equal
+    # neighbours may fall to the other one, which moves the gradient of a single parameter by up to 7 % (PyTorch 2.6).
     errors, norms = [], []
     for name, gradient in found.items():
         assert isinstance(gradient, OnGPU), name
