@@ -124,7 +124,7 @@ def _write(path: Path, pieces: Sequence[CutFrame]) -> None:
         np.stack([changes for _, changes in pieces]),
     )
     with atomic_open(path) as file:
-        np.savez(file, **dict(zip(NAMES, arrays, strict=True)))
+        np.savez(file, **dict(zip(NAMES, arrays, strict=True)))  # type: ignore[arg-type] # its flag is no array
 
 
 def _read(path: Path) -> list[CutFrame]:

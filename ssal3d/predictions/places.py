@@ -199,10 +199,10 @@ def read_manifest(folder: ObjectPath) -> dict[str, Any] | None:
     """
     path = folder / MANIFEST
     try:
-        content = parse_json(path.read_bytes().decode(errors='replace'), path)
+        content = parse_json(path.read_bytes().decode(errors='replace'), str(path))
     except FileNotFoundError:
         return None
-    check_value(content, _Manifest, path)
+    check_value(content, _Manifest, str(path))
     if 'parts' not in content:
         raise UserError(f'{path}: lacks parts; delete it and run the pass again')
     there = folder.sizes()

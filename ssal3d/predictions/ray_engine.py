@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -51,7 +52,7 @@ def predict_with_ray(
 
     plan, out = prepare('cpu'), place(out)
     out = out.absolute() if isinstance(out, Path) else out
-    digests = {}
+    digests: dict[str, str] = {}
     with ready_for_pass(plan.model, plan.view, **_known(plan.options)) as (_, _, metadata):
         missing = missing_parts(out, len(plan.view.frame_ids), metadata)
         timing = PassTiming()
@@ -62,15 +63,17 @@ def predict_with_ray(
             logging.getLogger('ray.data').setLevel(logging.ERROR)
             ray.data.DataContext.get_current().enable_progress_bars = False
             parts = ray.data.from_items([{'part': part} for part in missing], override_num_blocks=len(missing))
-            done = parts.map_batches(
-                PartActor,
-                fn_constructor_args=(prepare, out, os.getcwd(), _environment()),
-                batch_size=1,
-                compute=ray.data.ActorPoolStrategy(size=needs.pop('actors')),
-                max_restarts=RESTARTS,
-                max_task_retries=RESTARTS,
-                **needs,
-            )
+            with warnings.catch_warnings():  # there is no other way yet to say how often an actor is started again
+                warnings.filterwarnings('ignore', '`ray_remote_args` is deprecated')
+                done = parts.map_batches(
+                    PartActor,
+                    fn_constructor_args=(prepare, out, os.getcwd(), _environment()),
+                    batch_size=1,
+                    compute=ray.data.ActorPoolStrategy(size=needs.pop('actors')),
+                    max_restarts=RESTARTS,
+                    max_task_retries=RESTARTS,
+                    **needs,
+                )
             try:
                 for row in track(done.iter_rows(), description, len(missing)):
                     if row['error']:
