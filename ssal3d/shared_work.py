@@ -17,9 +17,9 @@ _jobs = count()
 class SharedWork:
     """Pieces that the processes take whenever they are ready for more; all of them make it, with the same pieces.
 
-    The store of the process group counts what is taken. A counter there is atomic on any network, needs no lock that a
-    killed process leaves behind, and no file system that can lock; it ends with the job. What a killed process had taken
-    is missing on disk, where the next run finds out.
+    The store of the process group counts what is taken. A counter there is atomic on any network, needs no lock that
+    a killed process leaves behind, and no file system that can lock; it ends with the job. What a killed process had
+    taken is missing on disk, where the next run finds out.
 
     A process that finds nothing left takes over what another one has held for too long. So a piece may be done twice:
     its result must not depend on who does it, and must appear whole.

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -62,15 +63,17 @@ def predict_with_ray(
             logging.getLogger('ray.data').setLevel(logging.ERROR)
             ray.data.DataContext.get_current().enable_progress_bars = False
             parts = ray.data.from_items([{'part': part} for part in missing], override_num_blocks=len(missing))
-            done = parts.map_batches(
-                PartActor,
-                fn_constructor_args=(prepare, out, os.getcwd(), _environment()),
-                batch_size=1,
-                compute=ray.data.ActorPoolStrategy(size=needs.pop('actors')),
-                max_restarts=RESTARTS,
-                max_task_retries=RESTARTS,
-                **needs,
-            )
+            with warnings.catch_warnings():  # there is no other way yet to say how often an actor is started again
+                warnings.filterwarnings('ignore', '`ray_remote_args` is deprecated')
+                done = parts.map_batches(
+                    PartActor,
+                    fn_constructor_args=(prepare, out, os.getcwd(), _environment()),
+                    batch_size=1,
+                    compute=ray.data.ActorPoolStrategy(size=needs.pop('actors')),
+                    max_restarts=RESTARTS,
+                    max_task_retries=RESTARTS,
+                    **needs,
+                )
             try:
                 for row in track(done.iter_rows(), description, len(missing)):
                     if row['error']:

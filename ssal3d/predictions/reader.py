@@ -25,7 +25,7 @@ FLOATS = {
 }  # other numbers have NumPy's names
 
 
-def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
+def read_predictions(folder: str | Place, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
     """Read a folder of ``part-*.parquet`` files, or a prefix of an object store.
 
     The result does not depend on the order of rows or parts. Only the named columns are read from disk.
@@ -137,7 +137,7 @@ class _Metadata(TypedDict):
 
 
 @contextmanager
-def _readable(part: Path) -> Iterator[None]:
+def _readable(part: Place) -> Iterator[None]:
     """Turn whatever Arrow says about a damaged file into one line."""
     try:
         yield
@@ -145,7 +145,7 @@ def _readable(part: Path) -> Iterator[None]:
         raise UserError(f'{part}: not readable as Parquet ({error}); delete it and predict again') from None
 
 
-def _common_metadata(parts: list[Path]) -> dict[str, Any]:
+def _common_metadata(parts: list[Place]) -> dict[str, Any]:
     first, *others = at_once(read_metadata, parts)
     for part, other in zip(parts[1:], others):
         for key in ('classes', 'checkpoint_sha256'):
@@ -157,7 +157,7 @@ def _common_metadata(parts: list[Path]) -> dict[str, Any]:
     return first
 
 
-def _read_part(part: Path, names: list[str]) -> pa.Table:
+def _read_part(part: Place, names: list[str]) -> pa.Table:
     with _readable(part):
         available = pq.read_schema(opened(part)).names
     for name in ('frame_id', *names):

@@ -1,7 +1,7 @@
 """Writing pool predictions: one atomic Parquet part per chunk of frames."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,8 @@ def _frames_of(folder: Place) -> set[str]:
         except (pa.ArrowException, OSError) as error:
             raise UserError(f'{part}: not readable as Parquet ({error}); delete it and predict again') from None
 
-    return set().union(*at_once(frames, folder.glob('part-*.parquet')))
+    parts: Iterable[Place] = folder.glob('part-*.parquet')
+    return set().union(*at_once(frames, parts))
 
 
 def write_part(

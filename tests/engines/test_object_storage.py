@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -15,6 +16,10 @@ from ssal3d.errors import UserError
 from ssal3d.predictions import PredictionWriter, places, read_predictions
 from ssal3d.predictions.places import MANIFEST, ObjectPath, place
 from ssal3d.predictions.pool_inference import predict_pool
+from ssal3d.report import write_report
+from ssal3d.report.experiment import read_experiment
+from ssal3d.report.show import read_shown
+from tests.helpers.experiment_folder import Data, write_experiment
 from tests.helpers.paths import ROOT
 from tests.helpers.tiny_pool import CLASSES, TinyDetector, TinyPool
 
@@ -156,6 +161,42 @@ def test_frames_are_selected_from_predictions_in_a_bucket(server, tmp_path):
     near['inputs']['predictions'].pop('path')
     assert far['inputs'] == near['inputs']
     assert far['frames'] == near['frames']
+
+
+@pytest.fixture(scope='module')
+def moved(server, tmp_path_factory):
+    """An experiment whose queries read predictions that lie in a bucket, as its files say."""
+    data = Data(tmp_path_factory.mktemp('data'), frames=10)
+    folder = write_experiment(tmp_path_factory.mktemp('run'), data)
+    expected = read_experiment(folder).predictions('round_1/query')
+    query = folder / 'round_1' / 'query.json'
+    content = json.loads(query.read_text())
+    content['inputs'] = {}
+    for role, stage in (('reference_predictions', 'normal'), ('predictions', 'cpsp')):
+        here = folder / 'round_1' / f'predictions_{stage}'
+        where = f's3://pool/{folder.name}/{here.name}'
+        content['inputs'][role] = {'path': where, 'sha256': digest_of_folder(here)}
+        for part in here.iterdir():
+            (ObjectPath(where) / part.name).write_bytes(part.read_bytes())
+        shutil.rmtree(here)
+    query.write_text(json.dumps(content))
+    return data, folder, expected
+
+
+def test_a_report_and_pictures_read_what_was_moved_to_a_bucket(moved, tmp_path):
+    data, folder, expected = moved
+    found = read_experiment(folder).predictions('round_1/query')
+    assert {stage: pool.boxes.tobytes() for stage, pool in found.items()} == {
+        stage: pool.boxes.tobytes() for stage, pool in expected.items()
+    }
+    assert all(pool.source.startswith('s3://pool/') for pool in found.values())
+    assert write_report([folder], tmp_path / 'report.html').stat().st_size > 10_000
+    where = next(iter(found.values())).source
+    with pytest.raises(UserError, match='lies in no experiment; give --annotations and --points'):
+        read_shown(where)
+    assert read_shown(where, annotations=data.annotations, points=data.root / 'scans').frames == list(
+        expected['cpsp'].frame_ids
+    )
 
 
 def ssal3d(server, *words):

@@ -66,10 +66,11 @@ def describe_inputs(
         if path is None:
             continue
         where, table = place(path), read.get(role)
-        inside = isinstance(where, Path) and root is not None and where.is_relative_to(root)
-        shown = where.relative_to(root) if isinstance(where, Path) and inside else where
+        shown = where
+        if isinstance(where, Path) and root is not None and where.is_relative_to(root):
+            shown = where.relative_to(root)
         is_file = isinstance(where, Path) and not where.is_dir()
-        content = file_digest(where) if is_file else digest_of_folder(where)
+        content = file_digest(path) if is_file else digest_of_folder(where)
         facts = {} if table is None else {key: table.metadata[key] for key in FACTS if key in table.metadata}
         described[role] = {'path': str(shown), 'sha256': content, **facts}
     return described
