@@ -84,7 +84,7 @@ def read_predictions(folder: str | Place, fields: Sequence[str] = (), optional: 
     return predictions
 
 
-def _check_complete(folder: str | Path, frame_ids: NDArray[np.str_], metadata: Mapping[str, Any]) -> None:
+def _check_complete(folder: str | Place, frame_ids: NDArray[np.str_], metadata: Mapping[str, Any]) -> None:
     """Raise an error if these are not the frames of the pass that wrote them, which other writers need not tell."""
     if 'frames_sha256' in metadata and metadata['frames_sha256'] != pool_digest(frame_ids.tolist()):
         raise UserError(
