@@ -18,6 +18,7 @@ EXTRAS = {
     'rosbags': 'bags',
     'nuscenes': 'nuscenes',
     'tensorboard': 'tensorboard',
+    'ray': 'ray',
     **dict.fromkeys(('mcap', 'mcap_protobuf', 'mcap_ros2', 'foxglove_schemas_protobuf'), 'mcap'),
     **dict.fromkeys(('google', 'google_crc32c'), 'waymo'),
 }

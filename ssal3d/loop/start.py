@@ -12,8 +12,8 @@ from mmengine.registry import init_default_scope
 
 from ssal3d.data.determinism import seeded_globals
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import atomic_path
-from ssal3d.models.foreign import load_foreign, save_weights
+from ssal3d.models.foreign import load_foreign
+from ssal3d.models.loading import write_weights
 from ssal3d.terminal import print_table
 
 USES = ('weights', 'model')
@@ -78,5 +78,4 @@ def prepare_start(config: Config, start: StartFrom, path: Path) -> None:
         model.init_weights()
     rows = load_foreign(model, start.checkpoint, start.keys, start.partial)
     print_table(f'weights of {start.checkpoint}', ('there', 'here', 'tensors'), rows)
-    with atomic_path(path) as temporary:
-        save_weights(model, temporary, str(start.checkpoint))
+    write_weights(path, model.state_dict(), start_from=str(start.checkpoint))

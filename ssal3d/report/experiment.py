@@ -163,7 +163,7 @@ class Experiment:
                     if name.startswith(f'{group}/{kind}')
                 }
             paths = list(found.values())
-        folders = {KIND.sub('', Path(path).name): self.folder / path for path in paths}
+        folders = {KIND.sub('', Path(path).name): path if '://' in path else self.folder / path for path in paths}
         return {stage: read_predictions(folder) for stage, folder in folders.items() if find_parts(folder)}
 
     def scalars(self, stage: str) -> Iterator[dict[str, Any]]:

@@ -22,7 +22,7 @@ class Jobs:
 
     Args:
         experiments: What to run, in this order where nothing is shared.
-        settings: Changes to an experiment's config, ``KEY=VALUE``, e.g. where its frames are.
+        settings: Further changes to an experiment's config, ``KEY=VALUE``: where its frames are.
         at_once: Processes side by side.
         tell: Called with one line when something starts or ends.
         after: Called when an experiment has ended well.
@@ -85,7 +85,7 @@ class Jobs:
             self.tell(f'{folder}: was run with other settings; its steps are checked one by one')
         experiment.config.write_text(experiment.config_text())
         work_dirs = sorted(path.parent for path in folder.parent.glob('*/journal.json') if path.parent != folder)
-        options = list(self.settings(experiment))
+        options = [*self.settings(experiment), *experiment.options]
         if work_dirs:
             options.append(f'train_cfg.reuse={[str(path) for path in work_dirs]}')
         command = ['train', str(experiment.config), '--work-dir', str(folder), '--resume']

@@ -17,8 +17,7 @@ from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.determinism import seeded_globals
 from ssal3d.distributed import barrier, to_rank_0
 from ssal3d.errors import unknown_name
-from ssal3d.fileio import atomic_path
-from ssal3d.models.loading import load_detector
+from ssal3d.models.loading import load_detector, write_weights
 from ssal3d.registry import STAGES
 from ssal3d.semi.detector import student_state
 from ssal3d.semi.teacher_labels import TeacherLabels
@@ -106,11 +105,7 @@ class TeacherStudentStage(SupervisedStage):
         if is_main_process():
             trained = torch.load(super().result(config), map_location='cpu', weights_only=True)
             state = student_state(trained['state_dict'])
-            with atomic_path(path) as temporary:
-                torch.save(
-                    {'state_dict': state, 'meta': {'stage': type(self).__name__, 'method': self.method['type']}},
-                    temporary,
-                )
+            write_weights(path, state, stage=type(self).__name__, method=self.method['type'])
         barrier()
         return path
 
