@@ -25,8 +25,9 @@ class StartFrom:
 
     Attributes:
         checkpoint: The file: one of ours, one of MMDetection3D's released ones, or a backbone alone.
-        use: ``'weights'``: the first stage of every chain starts from them instead of random ones. ``'model'``: besides, it
-            stands for the first stage of the first round, which is not trained; its predictions make the first query.
+        use: ``'weights'``: the first stage of every chain starts from them instead of random ones. ``'model'``:
+            besides, it stands for the first stage of the first round, which is not trained; its predictions make the
+            first query.
         keys: Beginnings of names in the checkpoint and what stands there in the model; None leaves weights out.
         partial: Let weights of the model find no counterpart; these are random.
     """

@@ -13,18 +13,25 @@ from numpy.typing import NDArray
 from ssal3d.data.label_state import pool_digest
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, parse_json
+from ssal3d.predictions.places import ObjectPath, Place, at_once, opened, place, read_manifest
 from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Column, Layout, column
 from ssal3d.predictions.table import PoolPredictions, Ragged
 from ssal3d.typed import check_value
 
+FLOATS = {
+    pa.float16(): np.float16,
+    pa.float32(): np.float32,
+    pa.float64(): np.float64,
+}  # other numbers have NumPy's names
 
-def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
-    """Read a folder of ``part-*.parquet`` files.
+
+def read_predictions(folder: str | Place, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
+    """Read a folder of ``part-*.parquet`` files, or a prefix of an object store.
 
     The result does not depend on the order of rows or parts. Only the named columns are read from disk.
 
     Args:
-        folder: The folder.
+        folder: The folder, or a URL such as ``s3://bucket/prefix``.
         fields: Columns beyond boxes, scores and labels.
         optional: Those of them that are left out where the files do not have them.
 
@@ -34,7 +41,7 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
     """
     parts = find_parts(folder)
     if not parts:
-        others = sorted(path.name for path in Path(folder).glob('*.parquet'))
+        others = sorted(path.name for path in place(folder).glob('*.parquet'))
         found = f', but {others[0]}' if others else ''
         raise UserError(
             f'{folder}: no part-*.parquet found{found}; write them with `ssal3d predict` or PredictionWriter'
@@ -44,9 +51,9 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
         column(name)
     metadata = _common_metadata(parts)
     if optional:
-        there = pq.read_schema(parts[0]).names
+        there = pq.read_schema(opened(parts[0])).names
         names = [name for name in names if name in there or name not in optional]
-    tables = [_read_part(part, names) for part in parts]
+    tables = at_once(lambda part: _read_part(part, names), parts)
     for part, table in zip(parts, tables):
         if table.schema != tables[0].schema:
             raise UserError(f'{part}: column types differ from those of {parts[0].name}; predict the pool again')
@@ -77,7 +84,7 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
     return predictions
 
 
-def _check_complete(folder: str | Path, frame_ids: NDArray[np.str_], metadata: Mapping[str, Any]) -> None:
+def _check_complete(folder: str | Place, frame_ids: NDArray[np.str_], metadata: Mapping[str, Any]) -> None:
     """Raise an error if these are not the frames of the pass that wrote them, which other writers need not tell."""
     if 'frames_sha256' in metadata and metadata['frames_sha256'] != pool_digest(frame_ids.tolist()):
         raise UserError(
@@ -86,19 +93,26 @@ def _check_complete(folder: str | Path, frame_ids: NDArray[np.str_], metadata: M
         )
 
 
-def find_parts(folder: str | Path) -> list[Path]:
-    """Return the prediction files of a folder in a stable order."""
-    return sorted(Path(folder).glob('part-*.parquet'))
+def find_parts(folder: str | Place) -> list[Any]:
+    """Return the prediction files of a folder, or of a prefix in an object store by its URL, in a stable order.
+
+    Raises:
+        UserError: If an object store does not answer, or lacks what its manifest names.
+    """
+    folder = place(folder)
+    if isinstance(folder, ObjectPath):
+        read_manifest(folder)
+    return sorted(folder.glob('part-*.parquet'))
 
 
-def read_metadata(part: Path) -> dict[str, Any]:
+def read_metadata(part: Place) -> dict[str, Any]:
     """Return the contract's metadata of one part.
 
     Raises:
         UserError: If the file is not a Parquet file of this contract.
     """
     with _readable(part):
-        raw = (pq.read_schema(part).metadata or {}).get(METADATA_KEY)
+        raw = (pq.read_schema(opened(part)).metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise UserError(
             f"{part}: found no metadata key 'ssal3d', which tells classes and boxes; write the file with "
@@ -123,7 +137,7 @@ class _Metadata(TypedDict):
 
 
 @contextmanager
-def _readable(part: Path) -> Iterator[None]:
+def _readable(part: Place) -> Iterator[None]:
     """Turn whatever Arrow says about a damaged file into one line."""
     try:
         yield
@@ -131,10 +145,9 @@ def _readable(part: Path) -> Iterator[None]:
         raise UserError(f'{part}: not readable as Parquet ({error}); delete it and predict again') from None
 
 
-def _common_metadata(parts: list[Path]) -> dict[str, Any]:
-    first = read_metadata(parts[0])
-    for part in parts[1:]:
-        other = read_metadata(part)
+def _common_metadata(parts: list[Place]) -> dict[str, Any]:
+    first, *others = at_once(read_metadata, parts)
+    for part, other in zip(parts[1:], others):
         for key in ('classes', 'checkpoint_sha256'):
             if other.get(key) != first.get(key):
                 raise UserError(
@@ -144,16 +157,16 @@ def _common_metadata(parts: list[Path]) -> dict[str, Any]:
     return first
 
 
-def _read_part(part: Path, names: list[str]) -> pa.Table:
+def _read_part(part: Place, names: list[str]) -> pa.Table:
     with _readable(part):
-        available = pq.read_schema(part).names
+        available = pq.read_schema(opened(part)).names
     for name in ('frame_id', *names):
         if name not in available:
             raise UserError(
                 f"{part}: the field '{name}' is missing, found {', '.join(available)}; predict the pool again with it"
             )
     with _readable(part):
-        table = pq.ParquetFile(part).read(columns=['frame_id', *names])  # pq.read_table would import pandas
+        table = pq.ParquetFile(opened(part)).read(columns=['frame_id', *names])  # pq.read_table would import pandas
         table.validate(full=True)  # offsets of lists that leave their values would be read as they are
     if not pa.types.is_string(table['frame_id'].type) or table['frame_id'].null_count:
         raise UserError(
@@ -233,11 +246,11 @@ def _refuse_gaps(array: pa.Array, spec: Column, source: str) -> None:
 
 
 def _numbers(array: pa.Array) -> np.ndarray:
-    """Return the values of an Arrow array as a view where possible; its own ``to_numpy`` imports pandas, if installed."""
+    """Return the values of an Arrow array, as a view if possible; Arrow's ``to_numpy`` would import pandas."""
     buffer = array.buffers()[1]
     if array.null_count or buffer is None or pa.types.is_boolean(array.type):
         return array.to_numpy(zero_copy_only=False)
-    dtype = np.dtype(array.type.to_pandas_dtype())
+    dtype = np.dtype(FLOATS.get(array.type) or str(array.type))  # ``to_pandas_dtype`` of old Arrows imports pandas, too
     return np.frombuffer(buffer, dtype, count=len(array), offset=array.offset * dtype.itemsize)
 
 

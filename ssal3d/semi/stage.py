@@ -127,17 +127,17 @@ class TeacherStudentStage(SupervisedStage):
         view, device = DATASETS.build(pool_view(config, inputs)), next(model.parameters()).device
         model.data_preprocessor.train()  # as many voxels as in training
         rank, processes = get_dist_info()
-        own = range(rank, len(view), processes)
+        frames = range(rank, len(view), processes)
         loader = DataLoader(
             view,
-            sampler=own,
+            sampler=frames,
             num_workers=inputs.pool_dataloader.get('num_workers', 1),
             collate_fn=pseudo_collate,
             generator=torch.Generator(),  # the loader's own draw must not touch the global one
         )
         labels: FrameBoxes = {}
         told = f'pseudo labels of {inputs.work_dir.name}'
-        for batch, index in zip(track(loader, told, len(own), quiet=rank != 0), own):
+        for batch, index in zip(track(loader, told, len(frames), quiet=rank != 0), frames):
             with seeded_globals(config.randomness.seed, index):  # a teacher in train mode drops features at random
                 points = [cloud.to(device) for cloud in batch['inputs']['points']]
                 (found,) = model.taken(points, batch['data_samples'])

@@ -1,4 +1,4 @@
-"""Experiments that are killed or may not write, and go on: how often, and whether they end as if nothing had happened."""
+"""Experiments that are killed or may not write, and go on: how often, and whether they end as without."""
 
 import tempfile
 import time
@@ -46,7 +46,8 @@ def run(
         experiment: ``'tiny'`` or ``'people'``; both by default.
         kills: Kills at random times of each experiment.
         thin: Whether one fault for each kind of file and place is enough.
-        work_dir: Where the experiments and ``outcomes.json`` stay, which grows with every kind; nothing stays by default.
+        work_dir: Where the experiments and ``outcomes.json`` stay, which grows with every kind; by default nothing
+            stays.
 
     Raises:
         UserError: If there is no such kind or experiment.

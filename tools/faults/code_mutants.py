@@ -1,6 +1,6 @@
-"""Programs with one small mistake: each mutant of a module differs from it in one operator, comparison, constant or call.
+"""Programs with one small mistake: a mutant of a module differs from it in one operator, comparison, constant or call.
 
-What only decides a message (f-strings, the arguments of ``raise``), annotations, docstrings and decorators stay as they are.
+What only decides a message (f-strings, the arguments of ``raise``), annotations, docstrings and decorators stay.
 """
 
 import ast

@@ -1,6 +1,7 @@
-"""Runs tools/train.py with one fault, which SSAL3D_FAULT describes: a kill, a full disk, a folder that cannot be written.
+"""Runs tools/train.py with one fault, which SSAL3D_FAULT describes: a kill, a full disk, a read-only folder.
 
-A ledger outside the work dir remembers which writes were hit, so that each is hit once however often the run is resumed.
+A ledger outside the work dir remembers which writes were hit, so that each is hit once however often the run is
+resumed.
 """
 
 import ctypes
