@@ -135,7 +135,7 @@ class Baseline:
 
 
 class _Choice:
-    """Part of pytest: brings the mistake in, runs the fastest tests first and slow ones not at all, remembers durations."""
+    """Part of pytest: brings the mistake in, runs the fastest tests first and slow ones not at all."""
 
     def __init__(self, known: Mapping[str, float] | None, changed: '_Changed') -> None:
         self.known, self.changed, self.durations = known, changed, {}

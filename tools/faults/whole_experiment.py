@@ -1,4 +1,4 @@
-"""The smallest whole experiment in this very process, for `make coverage`: tests run theirs in processes of their own."""
+"""The smallest whole experiment in this process, for `make coverage`: tests run theirs in processes of their own."""
 
 import os
 import runpy
