@@ -14,7 +14,7 @@ def load_array(path: str | Path, remedy: str, mmap_mode: Literal['r'] | None = N
     """Return the array of a ``.npy`` file; nothing in the file is executed.
 
     Args:
-        path: The file.
+        path: A ``.npy`` file.
         remedy: What to do if it cannot be read.
         mmap_mode: ``'r'`` to map the file instead of reading it.
 

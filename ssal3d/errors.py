@@ -52,7 +52,7 @@ class UserError(Exception):
 
 
 class UnwritableError(UserError):
-    """The operating system refuses to write: nothing is wrong with the data, and going on with the next frame is no help."""
+    """The operating system refuses to write: the data is fine, and the next frame would fail as well."""
 
 
 class ShortfallError(Exception):

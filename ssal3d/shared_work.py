@@ -17,12 +17,12 @@ _jobs = count()
 class SharedWork:
     """Pieces that the processes take whenever they are ready for more; all of them make it, with the same pieces.
 
-    The store of the process group counts what is taken. A counter there is atomic on any network, needs no lock that a killed
-    process leaves behind, and no file system that can lock; it ends with the job. What a killed process had taken is
-    missing on disk, where the next run finds out.
+    The store of the process group counts what is taken. A counter there is atomic on any network, needs no lock that
+    a killed process leaves behind, and no file system that can lock; it ends with the job. What a killed process had
+    taken is missing on disk, where the next run finds out.
 
-    A process that finds nothing left takes over what another one has held for too long. So a piece may be done twice: its
-    result must not depend on who does it, and must appear whole.
+    A process that finds nothing left takes over what another one has held for too long. So a piece may be done twice:
+    its result must not depend on who does it, and must appear whole.
 
     Args:
         pieces: What to do, e.g. numbers of parts; each once.
@@ -61,8 +61,8 @@ class SharedWork:
     def overdue(self) -> Iterator[int]:
         """Wait until all pieces are done, and yield those that another process does not finish.
 
-        A process waits three times as long as its own slowest piece took, before it takes over one that it was not first
-        to give up; then it waits again.
+        A process waits three times as long as its own slowest piece took, before it takes over one that it was not
+        first to give up; then it waits again.
         """
         limit = max(LEAST_WAIT, 3 * self._slowest)
         start, turn = time.monotonic(), 0

@@ -33,11 +33,7 @@ class PasteBankHook(Hook):
         self.labelled = labelled
 
     def before_train(self, runner: Runner) -> None:
-        """Build and publish the bank; doing it again gives the same bytes.
-
-        Args:
-            runner: The runner.
-        """
+        """Build and publish the bank; doing it again gives the same bytes."""
         tell_missing_planes(runner.train_dataloader.dataset)
         view = DATASETS.build(self.labelled)
         labelled = LabelledObjects.from_frames(view.annotated_objects())

@@ -1,4 +1,4 @@
-"""Frames cut by all processes of a job: each takes pieces of the pool and leaves them on disk, the first one joins them."""
+"""Frames cut by all processes of a job: each takes pieces and leaves them on disk, the first process joins them."""
 
 import hashlib
 import json
@@ -65,8 +65,8 @@ def cut_by_all(
     """Return what is cut from all frames, in the first process; None in the others.
 
     A piece is a range of frames and one file, so nothing depends on the number of processes; what a killed run has cut
-    stays for the next one. All processes call this together, in a folder that all their machines share. A single process
-    needs no files.
+    stays for the next one. All processes call this together, in a folder that all their machines share. A single
+    process needs no files.
 
     Args:
         cut: Returns what is cut from the frames from one position to another, the same in every process.
@@ -124,7 +124,7 @@ def _write(path: Path, pieces: Sequence[CutFrame]) -> None:
         np.stack([changes for _, changes in pieces]),
     )
     with atomic_open(path) as file:
-        np.savez(file, **dict(zip(NAMES, arrays, strict=True)))  # type: ignore[arg-type] # its flag is no array
+        np.savez(file, allow_pickle=False, **dict(zip(NAMES, arrays, strict=True)))
 
 
 def _read(path: Path) -> list[CutFrame]:

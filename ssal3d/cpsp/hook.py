@@ -75,11 +75,7 @@ class CPSPHook(Hook):
         self.prediction = dict(prediction or {})
 
     def before_train(self, runner: Runner) -> None:
-        """Go back to the generation of the epoch that a resumed run starts in.
-
-        Args:
-            runner: The runner.
-        """
+        """Go back to the generation of the epoch that a resumed run starts in."""
         tell_missing_planes(runner.train_dataloader.dataset)
         if runner.epoch % self.interval == 0:
             return  # before_train_epoch builds it
@@ -94,11 +90,7 @@ class CPSPHook(Hook):
         barrier()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Build the epoch's generation if it is the first of one.
-
-        Args:
-            runner: The runner.
-        """
+        """Build the epoch's generation if it is the first of one."""
         if runner.epoch % self.interval == 0:
             self._next_generation(runner, runner.epoch // self.interval)
 
@@ -108,7 +100,7 @@ class CPSPHook(Hook):
             if is_main_process():
                 self.bank.publish(self.bank.open(number))
         else:
-            folder, own = self._predict(runner, number, weights)
+            folder, is_temporary = self._predict(runner, number, weights)
             labelled = self._predict_labelled(runner, number, weights)
             pieces = pieces_folder(self.bank)
             generation = build_generation(
@@ -124,7 +116,7 @@ class CPSPHook(Hook):
             )
             if generation is not None:
                 self.bank.publish(generation)
-                for done in (folder if own else None, labelled, pieces):
+                for done in (folder if is_temporary else None, labelled, pieces):
                     if done:
                         remove(done)  # the generation keeps them
         barrier(WORK_LIMIT)

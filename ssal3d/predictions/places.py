@@ -1,7 +1,7 @@
 """Where predictions live: a folder of this machine, or a prefix of an object store, through the file systems of Arrow.
 
-An object appears whole, when it has been sent; there is nothing to rename. What is complete is told by a manifest, which is
-sent last: names, sizes and digests of the parts.
+An object appears whole, when it has been sent; there is nothing to rename. What is complete is told by a manifest,
+which is sent last: names, sizes and digests of the parts.
 """
 
 import json
@@ -33,8 +33,9 @@ class ObjectPath:
     """A place in an object store, with what predictions need of `pathlib.Path`.
 
     Args:
-        url: ``scheme://bucket/prefix``: s3, gs, abfs or hdfs of Arrow, or any scheme of an installed fsspec file system. What
-            Arrow's URLs may say behind a question mark (``endpoint_override``, ``region``) stays with all paths below.
+        url: ``scheme://bucket/prefix``: s3, gs, abfs or hdfs of Arrow, or any scheme of an installed fsspec file
+            system. What Arrow's URLs may say behind a question mark (``endpoint_override``, ``region``) stays with all
+            paths below.
     """
 
     def __init__(self, url: str) -> None:

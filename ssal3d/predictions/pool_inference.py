@@ -78,8 +78,8 @@ def predict_pool(
     Args:
         model: A detector; its training mode and parameters are left as they were.
         view: A dataset view with ``frame_ids``, ``get_data_info(i)`` and a test pipeline.
-        out: Folder of the parts, or the URL of a prefix in an object store. Finished parts of the same model and pool are
-            kept.
+        out: Folder of the parts, or the URL of a prefix in an object store. Finished parts of the same model and pool
+            are kept.
         fields: Columns beyond boxes, scores and labels; None for `usual_fields`.
         extraction: How the detector computes them: `ActiveSampler.extraction`.
         metadata: Facts for the files, e.g. ``checkpoint_sha256``.
@@ -89,7 +89,8 @@ def predict_pool(
         description: Shown beside the progress bar.
 
     Raises:
-        UserError: If the folder holds predictions of another model, pool or layout, or the detector cannot fill a column.
+        UserError: If the folder holds predictions of another model, pool or layout, or the detector cannot fill a
+            column.
     """
     out = place(out)
     ready = ready_for_pass(

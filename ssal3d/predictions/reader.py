@@ -18,8 +18,14 @@ from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Co
 from ssal3d.predictions.table import PoolPredictions, Ragged
 from ssal3d.typed import check_value
 
+FLOATS = {
+    pa.float16(): np.float16,
+    pa.float32(): np.float32,
+    pa.float64(): np.float64,
+}  # other numbers have NumPy's names
 
-def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
+
+def read_predictions(folder: str | Place, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
     """Read a folder of ``part-*.parquet`` files, or a prefix of an object store.
 
     The result does not depend on the order of rows or parts. Only the named columns are read from disk.
@@ -78,7 +84,7 @@ def read_predictions(folder: str | Path, fields: Sequence[str] = (), optional: S
     return predictions
 
 
-def _check_complete(folder: str | Path, frame_ids: NDArray[np.str_], metadata: Mapping[str, Any]) -> None:
+def _check_complete(folder: str | Place, frame_ids: NDArray[np.str_], metadata: Mapping[str, Any]) -> None:
     """Raise an error if these are not the frames of the pass that wrote them, which other writers need not tell."""
     if 'frames_sha256' in metadata and metadata['frames_sha256'] != pool_digest(frame_ids.tolist()):
         raise UserError(
@@ -240,11 +246,11 @@ def _refuse_gaps(array: pa.Array, spec: Column, source: str) -> None:
 
 
 def _numbers(array: pa.Array) -> np.ndarray:
-    """Return the values of an Arrow array as a view where possible; its own ``to_numpy`` imports pandas, if installed."""
+    """Return the values of an Arrow array, as a view if possible; Arrow's ``to_numpy`` would import pandas."""
     buffer = array.buffers()[1]
     if array.null_count or buffer is None or pa.types.is_boolean(array.type):
         return array.to_numpy(zero_copy_only=False)
-    dtype = np.dtype(array.type.to_pandas_dtype())
+    dtype = np.dtype(FLOATS.get(array.type) or str(array.type))  # ``to_pandas_dtype`` of old Arrows imports pandas, too
     return np.frombuffer(buffer, dtype, count=len(array), offset=array.offset * dtype.itemsize)
 
 

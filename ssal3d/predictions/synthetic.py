@@ -123,7 +123,7 @@ def write_scans(pool: PoolPredictions, folder: str | Path, seed: int = 3, per_bo
     """Write made-up scans to go with predictions: points inside the boxes and on a plain around them.
 
     Args:
-        pool: The predictions.
+        pool: Predictions of all frames.
         folder: Where ``<frame id>.bin`` go, float32 x, y, z in metres and intensity in [0, 1].
         seed: Seed.
         per_box: Points in each box.

@@ -77,7 +77,7 @@ def check_spelling(frame_ids: Sequence[str], labels: LabelState, source: str) ->
 
     Args:
         frame_ids: Ids of the pool.
-        labels: The label state.
+        labels: What is labelled.
         source: Where the pool comes from, for the message.
 
     Raises:

@@ -28,9 +28,8 @@ from ssal3d.models.wrapping import unwrapped
 from ssal3d.semi.hssda.detector import FROM_LAST_MINING, HSSDA
 from ssal3d.semi.hssda.gathering import gathered
 from ssal3d.semi.hssda.label_store import BOUGHT, LabelStore, label_rows
-from ssal3d.semi.hssda.levels import DEFAULTS, MIN_POINTS, LevelRules, ScoredBoxes
+from ssal3d.semi.hssda.levels import DEFAULTS, MIN_POINTS, FramePrediction, LevelRules, ScoredBoxes
 from ssal3d.semi.hssda.mining import (
-    FramePrediction,
     describe_labels,
     label_counts,
     labelled_precision,
@@ -51,8 +50,8 @@ class HSSDAMiningHook(Hook):
 
     Generation 0 of the label store holds the bought labels; generation g + 1 belongs to epochs ``g * interval`` to
     ``(g + 1) * interval - 1``, so a resumed run knows which one it needs. All of them are kept (about a megabyte each),
-    so that a run can go on from any checkpoint. The teacher predicts shards of the frames on all ranks; rank 0 estimates
-    thresholds and publishes labels; all ranks cut the paste database anew, from bought and mined objects.
+    so that a run can go on from any checkpoint. The teacher predicts shards of the frames on all ranks; rank 0
+    estimates thresholds and publishes labels; all ranks cut the paste database anew, from bought and mined objects.
 
     Args:
         store: Folder of the label store.
@@ -101,9 +100,6 @@ class HSSDAMiningHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Publish the bought labels, or go back to the labels of the epoch that a resumed run starts in.
 
-        Args:
-            runner: The runner.
-
         Raises:
             UserError: If they are missing.
         """
@@ -128,11 +124,7 @@ class HSSDAMiningHook(Hook):
             self._switch(runner, runner.epoch // self.interval + 1)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Mine labels if it is time.
-
-        Args:
-            runner: The runner.
-        """
+        """Mine labels if it is time."""
         if runner.epoch % self.interval:
             return
         number = runner.epoch // self.interval + 1
@@ -206,17 +198,17 @@ class HSSDAMiningHook(Hook):
             collate_fn=pseudo_collate,
             generator=torch.Generator(),  # the loader's own draw must not touch the global one
         )
-        own: list[FramePrediction] = []
+        local: list[FramePrediction] = []
         for batch in track(loader, 'predicting all frames twice', len(loader), quiet=rank != 0):
             data = model.data_preprocessor.cast_data(batch)
             samples = data['data_samples']
             views = model.teacher_views(data['inputs']['points'], samples)
-            own += [
+            local += [
                 FramePrediction(sample.metainfo['frame_id'], _on_cpu(view.original), _on_cpu(view.other))
                 for sample, view in zip(samples, views)
             ]
         order = {frame_id: place for place, frame_id in enumerate(self.frames.frame_ids)}
-        return sorted(gathered(own), key=lambda found: order[found.frame_id])
+        return sorted(gathered(local), key=lambda found: order[found.frame_id])
 
     def _bought_labels(self) -> dict[str, NDArray | None]:
         """Return the annotations of the labelled frames by frame id; None for the others."""
@@ -243,7 +235,7 @@ class HSSDAMiningHook(Hook):
 
 
 def _log_last(runner: Runner, values: Mapping[str, float | torch.Tensor | None]) -> None:
-    """Show values (None: no more) beside the losses until the next mining; the log's mean over older ones means nothing."""
+    """Show values (None: no more) beside the losses until the next mining, without the log's mean over older ones."""
     for name, value in values.items():
         runner.message_hub.log_scalars.pop(f'train/{name}', None)
         if value is not None:
