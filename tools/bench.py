@@ -4,6 +4,7 @@ Example:
     python tools/bench.py selection --frames 3612 --json selection.json
     python tools/bench.py selection --sampler crb
     python tools/bench.py selection --all
+    python tools/bench.py large-selection --frames 1000000
     python tools/bench.py train-step --method threedioumatch
     python tools/bench.py fuzz kitti-labels --inputs 1000
 """
@@ -35,6 +36,8 @@ def main() -> None:
     parser.add_argument('--seed', type=int, help='fuzz: other inputs for another seed (default: 0)')
     parser.add_argument('--first', type=int, help='fuzz: number of the first input (default: 0)')
     parser.add_argument('--sampler', help='selection: sampler to measure, e.g. crb (default: cal)')
+    parser.add_argument('--alike', action='store_true', help='large-selection: frames that are much alike')
+    parser.add_argument('--folder', type=Path, help='large-selection: keep the pool here, or take it from here')
     parser.add_argument('--method', help='train-step: semi-supervised method to measure, e.g. threedioumatch')
     parser.add_argument('--all', action='store_true', help='selection, train-step: measure every sampler or method')
     parser.add_argument('--json', type=Path, help='also write the rows here')

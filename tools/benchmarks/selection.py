@@ -7,7 +7,8 @@ gradients as long as the published ones. Frames hold 12 predicted and about 5 an
 three; those of a process start with it. ``--all`` measures every sampler.
 """
 
-import os
+import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +35,15 @@ COMMAND = Path(__file__).resolve().parents[1] / 'al_select.py'
 CONFIGS = COMMAND.parents[1] / 'configs' / 'active'
 LIMITS = {'crb': 8.0, 'kecor': 3.0, 'coreset': 4.0, 'badge': 4.0}  # s of selection at KITTI's size; others: 1
 GRADIENTS = {'crb': 65_536, 'badge': 9_216}  # of the second shared layer and of the RPN's classification layer
+
+STARTER = """
+import json, os, sys, time
+start = time.perf_counter()
+quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=quiet)
+_, status, usage = os.wait4(process, 0)
+print(json.dumps([status, time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20]))
+"""
 
 
 class Process(NamedTuple):
@@ -219,16 +229,13 @@ def best(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def run_process(arguments: list[str]) -> Process:
-    """Run Python with arguments and measure the process from start to exit."""
-    start = time.perf_counter()
-    process = os.posix_spawn(
-        sys.executable,
-        [sys.executable, *arguments],
-        os.environ,
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
-    )
-    _, status, usage = os.wait4(process, 0)
+    """Run Python with arguments and measure the process from start to exit.
+
+    A small process starts it: the memory of the one that starts a process counts as its own until it runs.
+    """
+    words = [sys.executable, '-c', STARTER, sys.executable, *arguments]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+    status, *values = json.loads(done.stdout) if done.stdout else [done.returncode]
     if status:
         raise UserError(f'{arguments[0]} ended with status {status}; run it by hand to see why')
-    seconds = time.perf_counter() - start
-    return Process(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20)
+    return Process(*values)
