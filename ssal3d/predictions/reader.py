@@ -57,7 +57,8 @@ def read_predictions(
             raise UserError(f'{part}: column types differ from those of {parts[0].name}; predict the pool again')
     columns = _stored_columns(parts, read, [name for name in names if name in stored])
     table = pa.concat_tables([own.table for own in read]).combine_chunks()
-    del read  # the chunks
+    del read
+    pa.default_memory_pool().release_unused()  # what the parts took
     frame_ids = _ids(table)
     if (frame_ids[1:] < frame_ids[:-1]).any():
         order = np.argsort(frame_ids, kind='stable')

@@ -152,8 +152,7 @@ def check_rows(
 class ReadAhead:
     """Rows of a column frame by frame, in an order that is known in advance.
 
-    A stored column is read for many frames at once, every time four times as far; what was read stays for the next
-    order.
+    A stored column is read for many frames at once, every time twice as far; what was read stays for the next order.
 
     Args:
         column: ``(K, width)`` rows of all boxes.
@@ -197,7 +196,7 @@ class ReadAhead:
         read = self._column[self._boxes(frames)]
         ends = np.cumsum(self._offsets[frames + 1] - self._offsets[frames])[:-1]
         self._known.update(zip(wanted, np.split(read, ends)))
-        self._limit = min(4 * self._limit, most)
+        self._limit = min(2 * self._limit, most)
 
     def _boxes(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
         first = self._offsets[frames]
