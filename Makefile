@@ -11,7 +11,7 @@ SOURCES = ssal3d tools tests configs docs
 # One thread per process: the tests run in as many processes as there are cores.
 THREADS = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test setup check lint format types docs test-oldest test-numpy2 clean
+.PHONY: help demo test coverage setup check lint format types docs test-oldest test-numpy2 clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -23,6 +23,15 @@ demo: setup  ## S-SSAL from start to report on simulated streets; DATA=<folder i
 
 test: setup  ## every test, on all cores; SSAL3D_TEST_DATA=<folder> includes those on real frames
 	@$(THREADS) $(RUN) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+# Kernels are compiled, and what is compiled is not counted: their tests run once more as plain Python, on made-up data.
+PURE = active annotation bank cpsp evaluation predictions
+KERNELS = bank/test_cutting bank/test_paste cpsp/test_refine evaluation/test_kitti_ap evaluation/test_lidar_ap \
+          evaluation/test_right_detections evaluation/test_waymo_ap
+coverage: setup  ## lines of the rooms of pure functions that their tests reach
+	@$(THREADS) $(RUN) -m coverage run -m pytest -m 'not slow' $(PURE:%=tests/%) $(PURE:%=ssal3d/%) tests/properties
+	@env -u SSAL3D_TEST_DATA $(THREADS) NUMBA_DISABLE_JIT=1 $(RUN) -m coverage run --append -m pytest $(KERNELS:%=tests/%.py)
+	@$(RUN) -m coverage report --skip-covered
 
 setup:  ## .venv with everything in it; can be interrupted and run again
 	@$(PYTHON) tools/setup_env.py --torch $(TORCH) --spconv $(SPCONV) --ops $(OPS)

@@ -47,8 +47,8 @@ def find_config(name: str | Path) -> Path:
 def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None, custom_imports: bool = True) -> 'Config':
     """Read a config of MMEngine's style and resolve it: the values are what a command works with.
 
-    Where a sampler's settings are expected (``active_sampler``, ``sampler`` of a round), the name of a config stands for its
-    ``active_sampler``.
+    Where a sampler's settings are expected (``active_sampler``, ``sampler`` of a round), the name of a config stands
+    for its ``active_sampler``.
 
     Args:
         name: See `find_config`.
@@ -85,9 +85,6 @@ def load_file(path: str | Path) -> 'Config':
 
     MMEngine puts values of environment variables into the text of a config; a quote in the path of a data folder would
     end the string there.
-
-    Args:
-        path: The file.
     """
     from mmengine.config import Config
 

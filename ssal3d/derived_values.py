@@ -67,7 +67,7 @@ def bev_voxel_size(voxel_size: Sequence[float]) -> list[float]:
 
 
 def post_center_range(point_cloud_range: Range) -> list[float]:
-    """Return where CenterPoint keeps the centres of boxes: 10 m beyond the range, and 10 m above and below the sensor."""
+    """Return where CenterPoint keeps centres of boxes: 10 m beyond the range, 10 m above and below the sensor."""
     low_x, low_y, low_z, high_x, high_y, high_z = point_cloud_range
     beyond = [low_x - _BESIDE, low_y - _BESIDE, min(low_z, -_BESIDE)]
     return [*beyond, high_x + _BESIDE, high_y + _BESIDE, max(high_z, _BESIDE)]

@@ -18,6 +18,7 @@ EXTRAS = {
     'rosbags': 'bags',
     'nuscenes': 'nuscenes',
     'tensorboard': 'tensorboard',
+    'ray': 'ray',
     **dict.fromkeys(('mcap', 'mcap_protobuf', 'mcap_ros2', 'foxglove_schemas_protobuf'), 'mcap'),
     **dict.fromkeys(('google', 'google_crc32c'), 'waymo'),
 }
@@ -51,7 +52,7 @@ class UserError(Exception):
 
 
 class UnwritableError(UserError):
-    """The operating system refuses to write: nothing is wrong with the data, and going on with the next frame is no help."""
+    """The operating system refuses to write: the data is fine, and the next frame would fail as well."""
 
 
 class ShortfallError(Exception):

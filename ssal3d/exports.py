@@ -10,8 +10,8 @@ def lazy_exports(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package.
 
-    The package repeats the imports under ``if TYPE_CHECKING``, for type checkers and editors. A name must not be that of
-    a module of the package: it would stand for the module as soon as that is imported.
+    The package repeats the imports under ``if TYPE_CHECKING``, for type checkers and editors. A name must not be that
+    of a module of the package: it would stand for the module as soon as that is imported.
 
     Args:
         package: Its ``__name__``.

@@ -36,8 +36,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     either the old content or the new.
 
     Raises:
-        UnwritableError: If the operating system refuses: the disk is full, the folder is read-only, or something else stands
-            at the path.
+        UnwritableError: If the operating system refuses: the disk is full, the folder is read-only, or something else
+            stands at the path.
     """
     path = Path(path)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
@@ -118,7 +118,7 @@ def read_json(
     """Read a JSON file.
 
     Args:
-        path: The file.
+        path: A JSON file.
         schema: Whether the file must be an object with ``"schema": 1``.
         required: Keys that must be there.
         holds: Annotation of the content, see `ssal3d.typed.check_value`; any by default.
@@ -147,7 +147,7 @@ def parse_json(text: str, source: str | os.PathLike) -> Any:
     """Return what a JSON text says.
 
     Args:
-        text: The text.
+        text: JSON, decoded.
         source: Where it stands, for the message.
 
     Raises:
@@ -167,7 +167,7 @@ def refuse_half_characters(text: str, content: Any) -> None:
     """Raise a ValueError if JSON names half a character, which no file and no terminal can hold.
 
     Args:
-        text: The JSON.
+        text: JSON, decoded.
         content: What it says.
     """
     if _HALF_CHARACTER.search(text):
@@ -196,7 +196,7 @@ def read_text(path: str | os.PathLike, remedy: str = 'check the path') -> str:
     Programs on Windows put a byte order mark in front; it is no part of the text.
 
     Args:
-        path: The file.
+        path: A text file.
         remedy: What to do if there is no such file.
 
     Raises:
@@ -254,7 +254,7 @@ def remove_leftovers(folder: str | os.PathLike, deep: bool = False) -> None:
     """Remove what killed runs left half written in a folder that this process holds exclusively, see `exclusive`.
 
     Args:
-        folder: The folder.
+        folder: Held by this process alone.
         deep: Whether to look into the folders below as well.
     """
     find = Path(folder).rglob if deep else Path(folder).glob

@@ -23,7 +23,7 @@ def read_steps(path: str | Path, required: Sequence[str] = ('step',)) -> list[di
     """Read the entries of a journal.
 
     Args:
-        path: The file.
+        path: A ``journal.json``.
         required: Keys that every entry must have.
 
     Raises:

@@ -35,11 +35,7 @@ def _log(message: str, logger: Any = None, level: int = logging.INFO) -> None:
 
 
 def is_shown(record: logging.LogRecord) -> bool:
-    """Return whether a log record belongs on the terminal: our messages, and warnings that somebody can act on.
-
-    Args:
-        record: The record.
-    """
+    """Return whether a log record belongs on the terminal: our messages, and warnings that somebody can act on."""
     chosen = getattr(record, 'terminal', None)
     if chosen is not None:
         return bool(chosen)
@@ -53,11 +49,7 @@ class Plain(logging.Formatter):
     """A line of the terminal: time and message; a level only from warnings on."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record.
-
-        Args:
-            record: The record.
-        """
+        """Format a record."""
         kind = f'{record.levelname.lower()}: ' if record.levelno >= logging.WARNING else ''
         return f'{self.formatTime(record, "%H:%M:%S")}  {kind}{record.getMessage()}'
 

@@ -1,7 +1,7 @@
 """Pickles of plain data, read without trusting the file.
 
-The usual way to read a pickle runs any code that the file names. Here only containers, numbers, strings and NumPy arrays
-can come out; everything else is refused before it is looked up.
+The usual way to read a pickle runs any code that the file names. Here only containers, numbers, strings and NumPy
+arrays can come out; everything else is refused before it is looked up.
 """
 
 import pickle
@@ -37,9 +37,6 @@ class _Unpickler(pickle.Unpickler):
 
 def load_plain(file: IO[bytes]) -> Any:
     """Return what a pickle holds.
-
-    Args:
-        file: The pickle.
 
     Raises:
         UserError: If it names anything but plain data; damaged pickles raise nearly anything.

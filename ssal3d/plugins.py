@@ -57,8 +57,8 @@ def import_custom(config: Mapping[str, Any], config_path: Path | None = None, wi
     Raises:
         UserError: If a module does not exist or fails, and the config does not allow that.
     """
-    wanted = config.get('custom_imports') or {}
-    names = wanted.get('imports') or []
+    imports = config.get('custom_imports') or {}
+    names = imports.get('imports') or []
     for folder in (config_path.resolve().parent if config_path else None, Path.cwd()):
         if folder is not None and str(folder) not in sys.path and names:
             sys.path.append(str(folder))
@@ -68,7 +68,7 @@ def import_custom(config: Mapping[str, Any], config_path: Path | None = None, wi
         try:
             import_module(name)
         except ImportError as error:
-            if wanted.get('allow_failed_imports'):
+            if imports.get('allow_failed_imports'):
                 continue
             if isinstance(error, ModuleNotFoundError) and error.name != name.partition('.')[0] and error.name != name:
                 raise  # the module is there, but lacks another one

@@ -1,8 +1,9 @@
 """The resolving of a config: what its settings imply is filled in, after children and the command line changed them.
 
 MMEngine evaluates a base before a child changes it, so ``pipeline = [dict(point_cloud_range=point_cloud_range)]`` keeps
-the base's range whatever the child says. A config says ``'${point_cloud_range}'`` instead, and gets the final value here:
-that of the key of this name, or one of `ssal3d.derived_values`. A value that stands in place of a reference is left alone.
+the base's range whatever the child says. A config says ``'${point_cloud_range}'`` instead, and gets the final value
+here: that of the key of this name, or one of `ssal3d.derived_values`. A value that stands in place of a reference is
+left alone.
 """
 
 import copy
@@ -22,9 +23,11 @@ CLASS_TABLES = ('anchors', 'nms_radius', 'paste_groups')  # the first that a con
 def resolve(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of a config with what follows from its settings.
 
-    1. ``class_names`` may be one name. Tables by class (dictionaries of known classes) lose the other classes, and so do
+    1. ``class_names`` may be one name. Tables by class (dictionaries of known classes) lose the other classes, and so
+      do
        lists of classes in ``stages``.
-    2. A stage's ``schedule`` changes keys of the experiment's ``schedule`` for that stage, which gets a ``param_scheduler``
+    2. A stage's ``schedule`` changes keys of the experiment's ``schedule`` for that stage, which gets a
+      ``param_scheduler``
        of its own.
     3. References become values.
 
@@ -89,10 +92,10 @@ def _choose_classes(content: dict[str, Any]) -> dict[str, Any]:
     tables = [content[key] for key in CLASS_TABLES if isinstance(content.get(key), Mapping)]
     if isinstance(content.get('anchors'), Mapping):
         check_anchors(content['anchors'])
-    known = {*names, *(tables[0] if tables else ())}
+    legal = {*names, *(tables[0] if tables else ())}
     used = set(_used_stages(content))
     result = {
-        key: value if key == 'class_names' else _of_classes(value, names, known, key, used)
+        key: value if key == 'class_names' else _of_classes(value, names, legal, key, used)
         for key, value in content.items()
     }
     missing = [name for name in names if name not in result.get('paste_groups', names)]
@@ -103,20 +106,20 @@ def _choose_classes(content: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _of_classes(value: Any, names: Sequence[str], known: set[str], place: str, used: set[str]) -> Any:
+def _of_classes(value: Any, names: Sequence[str], legal: set[str], place: str, used: set[str]) -> Any:
     if isinstance(value, Mapping):
-        is_table = bool(value) and known.issuperset(value)
+        is_table = bool(value) and legal.issuperset(value)
         kept = {key: entry for key, entry in value.items() if not is_table or key in names}
         if not kept and is_table and _stage_of(place) in used:
             raise UserError(
                 f'{place}: found {", ".join(value)}, expected one of {", ".join(names)}; give values for these classes, '
                 'with _delete_=True to drop the others'
             )
-        return {key: _of_classes(entry, names, known, f'{place}.{key}', used) for key, entry in kept.items()}
+        return {key: _of_classes(entry, names, legal, f'{place}.{key}', used) for key, entry in kept.items()}
     if isinstance(value, list | tuple):
         if value and _stage_of(place) is not None and all(isinstance(entry, str) for entry in value):
-            return [entry for entry in value if entry in names or entry not in known]
-        return type(value)(_of_classes(entry, names, known, f'{place}.{n}', used) for n, entry in enumerate(value))
+            return [entry for entry in value if entry in names or entry not in legal]
+        return type(value)(_of_classes(entry, names, legal, f'{place}.{n}', used) for n, entry in enumerate(value))
     return value
 
 
@@ -138,27 +141,27 @@ def _give_schedules(content: dict[str, Any]) -> None:
     general = content.get('schedule', {})
     _check_schedule('schedule', general, content.get('param_scheduler'))
     for name, stage in content.get('stages', {}).items():
-        own = stage.pop('schedule', None) if isinstance(stage, dict) else None
-        if not own:
+        schedule = stage.pop('schedule', None) if isinstance(stage, dict) else None
+        if not schedule:
             continue
-        if not isinstance(own, Mapping):
-            raise UserError(f'stages.{name}.schedule: found {own!r}, expected a dictionary, e.g. dict(lr=0.01)')
+        if not isinstance(schedule, Mapping):
+            raise UserError(f'stages.{name}.schedule: found {schedule!r}, expected a dictionary, e.g. dict(lr=0.01)')
         template = stage.get('param_scheduler', content.get('param_scheduler'))
         if not _schedule_keys(template):
             raise UserError(
-                f'stages.{name}.schedule: found {own!r}, but param_scheduler refers to no ${{schedule...}}; change '
+                f'stages.{name}.schedule: found {schedule!r}, but param_scheduler refers to no ${{schedule...}}; change '
                 f'stages.{name}.param_scheduler instead'
             )
-        _check_schedule(f'stages.{name}.schedule', own, template)
-        scope = {**content, 'schedule': {**general, **own}}
+        _check_schedule(f'stages.{name}.schedule', schedule, template)
+        scope = {**content, 'schedule': {**general, **schedule}}
         stage['param_scheduler'] = _References(scope).fill(template, f'stages.{name}.param_scheduler')
 
 
 def _check_schedule(place: str, schedule: Mapping[str, Any], template: Any) -> None:
-    known = _schedule_keys(template)
+    keys = _schedule_keys(template)
     for key in schedule:
-        if known and key not in known:
-            raise unknown_name(f'key of {place}', key, sorted(known))
+        if keys and key not in keys:
+            raise unknown_name(f'key of {place}', key, sorted(keys))
 
 
 def _schedule_keys(template: Any) -> set[str]:
@@ -230,6 +233,6 @@ class _References:
             elif not isinstance(value, Mapping | list | tuple):
                 raise UserError(f'{place}: ${{{name}}} leads nowhere: {value!r} has no {part}; give it a value')
             else:
-                known = [*self.content, *DERIVED] if value is self.content else list(value)
-                raise UserError(f'{place}: {unknown_name("reference", part, [str(key) for key in known])}')
+                names = [*self.content, *DERIVED] if value is self.content else list(value)
+                raise UserError(f'{place}: {unknown_name("reference", part, [str(key) for key in names])}')
         return value

@@ -79,7 +79,7 @@ class QuietRunner(Runner):
 
         Args:
             model_wrapper_cfg: As for `Runner.wrap_model`.
-            model: The model.
+            model: Is put on the device of the process.
         """
         loop = (self.cfg.get('train_cfg') or {}).get('type')
         if getattr(LOOPS.get(loop) if isinstance(loop, str) else loop, 'starts_runs', False):

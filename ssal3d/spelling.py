@@ -23,18 +23,18 @@ def meant(frame_id: str, known: Iterable[str]) -> str:
     >>> meant('7', ['000006', '000007']), meant('8', ['000007'])
     ("; did you mean '000007'?", '')
     """
-    wanted = canonical(frame_id)
-    found = next((name for name in known if canonical(name) == wanted), None)
+    spelt = canonical(frame_id)
+    found = next((name for name in known if canonical(name) == spelt), None)
     return f"; did you mean '{found}'?" if found is not None else ''
 
 
 def meant_file(path: Path) -> str:
-    """Return a hint at the file of the folder that a missing one probably is: another ending, or other zeros in its name.
+    """Return a hint at the file that a missing one probably is: another ending, or other zeros in its name.
 
     Args:
         path: The file that is missing.
     """
-    wanted = canonical(path.stem)
+    spelt = canonical(path.stem)
     names = sorted(other.name for other in path.parent.glob('*')) if path.parent.is_dir() else []
-    found = next((name for name in names if not name.startswith('.') and canonical(name) == wanted), None)
+    found = next((name for name in names if not name.startswith('.') and canonical(name) == spelt), None)
     return f'; did you mean {found}?' if found is not None else ''

@@ -1,7 +1,7 @@
 """What a person sees: progress with an ETA, and tables."""
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -15,7 +15,13 @@ PAUSE = 10  # seconds between two lines of progress in a log file
 console = Console(width=None if sys.stdout.isatty() else 140)
 
 
-def track(items: Iterable[T], description: str, total: int | None = None, quiet: bool = False) -> Iterator[T]:
+def track(
+    items: Iterable[T],
+    description: str,
+    total: int | None = None,
+    quiet: bool = False,
+    progress: Callable[[], int] | None = None,
+) -> Iterator[T]:
     """Iterate with a progress bar (terminal) or lines at tenths, ten seconds apart (log file).
 
     Args:
@@ -23,25 +29,32 @@ def track(items: Iterable[T], description: str, total: int | None = None, quiet:
         description: Shown left of the bar.
         total: Number of items; taken from ``items`` if it has a length.
         quiet: Show nothing, e.g. on ranks other than 0.
+        progress: Tells how far things are; by default it is the number of items. For work that processes share.
     """
     total = len(items) if total is None and isinstance(items, Sized) else total
     if quiet:
         yield from items
     elif console.is_terminal:
         columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, TextColumn('ETA'), TimeRemainingColumn(), console=console) as progress:
-            yield from progress.track(items, total=total, description=description)
+        with Progress(*columns, TextColumn('ETA'), TimeRemainingColumn(), console=console) as bar:
+            task = bar.add_task(description, total=total)
+            for done, item in enumerate(items, 1):
+                yield item
+                bar.update(task, completed=progress() if progress else done)
     else:
-        yield from _track_in_log(items, description, total)
+        yield from _track_in_log(items, description, total, progress)
 
 
-def _track_in_log(items: Iterable[T], description: str, total: int | None) -> Iterator[T]:
+def _track_in_log(
+    items: Iterable[T], description: str, total: int | None, progress: Callable[[], int] | None
+) -> Iterator[T]:
     import time
 
     start, shown = time.monotonic(), 0
     last = start
-    for done, item in enumerate(items, 1):
+    for number, item in enumerate(items, 1):
         yield item
+        done = progress() if progress else number
         if total and done * 10 // total > shown:
             shown = done * 10 // total
             now = time.monotonic()

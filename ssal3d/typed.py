@@ -79,7 +79,8 @@ def check_value(value: Any, annotation: Any, source: object, place: str = '') ->
 
     Args:
         value: What was read.
-        annotation: What is expected, see `fits`. A `TypedDict` names keys: others may hold anything, and none must be there.
+        annotation: What is expected, see `fits`. A `TypedDict` names keys: others may hold anything, and none must be
+            there.
         source: The file, for the message.
         place: Dotted key of the value in the file.
 
@@ -116,7 +117,7 @@ def record(kind: Callable[..., Record], values: Mapping[str, Any], where: str) -
     """Build a dataclass of values that fit its annotations.
 
     Args:
-        kind: The dataclass.
+        kind: A dataclass; its annotations say what fits.
         values: Its fields by name.
         where: File and entry, for the message.
 

@@ -14,6 +14,7 @@ FLOORS = (
     ),
     ('mmcv_stand_in',),
     ('devices', 'distributed'),
+    ('shared_work',),
     ('ops',),
     ('data', 'compat'),
     # Detectors fill the contract that `predictions.schema` states; `predictions.pool_inference` runs detectors.

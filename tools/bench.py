@@ -7,6 +7,7 @@ Example:
     python tools/bench.py large-selection --frames 1000000
     python tools/bench.py train-step --method threedioumatch
     python tools/bench.py fuzz kitti-labels --inputs 1000
+    python tools/bench.py kills writes --experiment people --thin --work-dir kills
 """
 
 import argparse
@@ -30,11 +31,18 @@ def main() -> None:
     """Run one benchmark and print (and optionally write) its rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('name', choices=NAMES)
-    parser.add_argument('part', nargs='?', help='fuzz: the reader, or all')
+    parser.add_argument(
+        'part', nargs='?', help='fuzz: the reader; kills: the kind of fault; mutants: room or module; or all'
+    )
     parser.add_argument('--frames', type=int, help='size of the synthetic pool (default: the size of the benchmark)')
     parser.add_argument('--inputs', type=int, help='fuzz: damaged inputs of each reader (default: 20000)')
-    parser.add_argument('--seed', type=int, help='fuzz: other inputs for another seed (default: 0)')
+    parser.add_argument('--seed', type=int, help='fuzz, mutants: others for another seed (default: 0)')
     parser.add_argument('--first', type=int, help='fuzz: number of the first input (default: 0)')
+    parser.add_argument('--experiment', help='kills: tiny or people (default: both)')
+    parser.add_argument('--kills', type=int, help='kills: at random times, of each experiment (default: 60)')
+    parser.add_argument('--sample', type=int, help='mutants: of each module; 0 takes all (default: 12)')
+    parser.add_argument('--thin', action='store_true', help='kills: one for each kind of file and place')
+    parser.add_argument('--work-dir', type=Path, help='kills, mutants: keep the results here')
     parser.add_argument('--sampler', help='selection: sampler to measure, e.g. crb (default: cal)')
     parser.add_argument('--alike', action='store_true', help='large-selection: frames that are much alike')
     parser.add_argument('--folder', type=Path, help='large-selection: keep the pool here, or take it from here')
@@ -47,7 +55,7 @@ def main() -> None:
     options = {
         key: value
         for key, value in vars(arguments).items()
-        if key not in ('name', 'json') and value not in (None, False)
+        if key not in ('name', 'json') and value is not None and value is not False
     }
     for option in options:
         if option not in accepted:

@@ -1,7 +1,7 @@
-"""Check the toolkit on a GPU: operators, detector, training, methods, pool pass, a whole experiment. Nine minutes at most.
+"""Check the toolkit on a GPU: operators, detector, training, methods, pool pass, an experiment. Nine minutes at most.
 
-Needs a machine with torch and the packages of the toolkit, or a folder with those packages (--site). Prints PASS or FAIL
-with figures and writes them as JSON; the exit status is 1 if a check fails.
+Needs a machine with torch and the packages of the toolkit, or a folder with those packages (--site). Prints PASS or
+FAIL with figures and writes them as JSON; the exit status is 1 if a check fails.
 
 Example:
     python tools/gpu_check.py --out gpu_check

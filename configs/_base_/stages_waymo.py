@@ -1,4 +1,4 @@
-"""The training stages of S-SSAL on Waymo: epochs, repeats and clusters of the paper, the rest as the authors released it.
+"""The training stages of S-SSAL on Waymo: epochs, repeats and clusters of the paper, the rest as in the release.
 
 Only what differs from stages_kitti.py stands here; docs/deviations.md has the released repeats.
 """

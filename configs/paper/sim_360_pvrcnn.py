@@ -1,4 +1,4 @@
-"""`sim_360` with a small PV-RCNN: all rows of the paper's Waymo tables can be trained, each step takes three times as long."""
+"""`sim_360` with a small PV-RCNN: trains all rows of the paper's Waymo tables, three times as slowly."""
 
 _base_ = '../ssal/pvrcnn_sim_360.py'
 

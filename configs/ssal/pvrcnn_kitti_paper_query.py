@@ -1,4 +1,4 @@
-"""S-SSAL with the query of the paper's numbers: limits tuned to KITTI, and DontCare regions that nobody bought (oracle)."""
+"""S-SSAL with the query of the paper's numbers: limits tuned to KITTI, DontCare regions of unbought frames (oracle)."""
 
 _base_ = './pvrcnn_kitti.py'
 query = dict(dontcare='paper')  # oracle: leave out frames with three boxes in DontCare regions

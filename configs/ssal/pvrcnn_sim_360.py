@@ -1,4 +1,4 @@
-"""`pillars_sim_360` with a small PV-RCNN, for the methods that need a second stage: 3DIoUMatch, Joint3D, HSSDA, CRB, KECOR.
+"""`pillars_sim_360` with a small PV-RCNN, for methods with a second stage: 3DIoUMatch, Joint3D, HSSDA, CRB, KECOR.
 
 Run: python tools/train.py configs/ssal/pvrcnn_sim_360.py
 """

@@ -1,4 +1,4 @@
-"""What every sampler is: an order in which to buy frames, produced one frame at a time, and what it is given for that."""
+"""What every sampler is: an order in which to buy frames, one at a time, and what it is given for that."""
 
 import math
 import random
@@ -127,8 +127,8 @@ class ActiveSampler(ABC):
         required_fields: Columns of the prediction contract it needs beyond boxes, scores and labels.
         reference_fields: Columns it needs of the reference model's predictions.
         labelled_fields: Columns it needs of the predictions for the labelled frames.
-        optional_fields: Columns that it reads where they are: of ``labelled_fields`` those that it can do without, others
-            of the pool.
+        optional_fields: Columns that it reads where they are: of ``labelled_fields`` those that it can do without,
+            others of the pool.
         stored_fields: Those of the pool's columns of which it reads the rows of some frames only; they stay on disk.
         uses_reference: Whether it looks at a reference model's predictions.
         needs_reference: Whether it cannot work without them.

@@ -40,7 +40,7 @@ def check_frame(frame: LabelFrame, classes: Sequence[str], points: NDArray[np.fl
     """Check a frame's boxes one by one and against each other.
 
     Args:
-        frame: The frame.
+        frame: Boxes as they came back from a tool.
         classes: Class names that may occur.
         points: ``(N, >=3)`` of its scan; None leaves out the count of points.
     """

@@ -86,12 +86,12 @@ def cost(comparisons: Iterable[Comparison]) -> Mapping[str, int]:
 
 def _by_id(prelabels: Sequence[Cuboid], returned: Sequence[Cuboid]) -> np.ndarray:
     """Return for each returned box the pre-label with its id, -1 for none; of several copies the nearest counts."""
-    known = {cuboid.id: position for position, cuboid in enumerate(prelabels) if cuboid.id}
+    positions = {cuboid.id: position for position, cuboid in enumerate(prelabels) if cuboid.id}
     partners = np.full(len(returned), -1, dtype=np.int64)
     distances = np.full(len(prelabels), FARTHEST)
     owner: dict[int, int] = {}
     for position, cuboid in enumerate(returned):
-        prelabel = known.get(cuboid.id, -1)
+        prelabel = positions.get(cuboid.id, -1)
         if prelabel < 0:
             continue
         distance = float(np.linalg.norm(np.subtract(cuboid.box[:3], prelabels[prelabel].box[:3])))

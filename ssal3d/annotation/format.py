@@ -90,7 +90,7 @@ class AnnotationFormat(ABC):
         Args:
             frames: In the order of the query; class names are the tool's.
             folder: An existing empty folder.
-            batch: The rest.
+            batch: What the frames have in common: classes, models, settings of the tool.
 
         Returns:
             What the annotators should know, one line each: frames left out, things that the format cannot hold.
@@ -141,8 +141,8 @@ def format_names(*, readable: bool = False) -> list[str]:
     """Return the names of all registered formats, or of those that can be read."""
     from ssal3d.annotation import formats  # noqa: F401 - registers
 
-    known = ANNOTATION_FORMATS.module_dict
-    return sorted(name for name, kind in known.items() if kind.can_read or not readable)
+    registered = ANNOTATION_FORMATS.module_dict
+    return sorted(name for name, kind in registered.items() if kind.can_read or not readable)
 
 
 def build_format(name: str, options: Mapping[str, Any] | None = None) -> AnnotationFormat:

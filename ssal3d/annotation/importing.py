@@ -143,14 +143,14 @@ def _import(
             problems.append(Problem(frame.frame_id, f'{frame.origin}: frame {frame.frame_id} came back twice'))
         found[frame.frame_id] = frame
     wrong = {problem.frame_id for problem in problems}
-    wanted = [name for name in export.frames if settings.only is None or name in settings.only]
+    frame_ids = [name for name in export.frames if settings.only is None or name in settings.only]
     unknown = sorted((settings.only or frozenset()) - set(export.frames))
     if unknown:
         raise UserError(f'frame {unknown[0]} is not in the batch {export.batch}; check the list of frames')
     names = class_names(export, form, settings)
     done, comparisons = [], {}
     turned = dropped = 0
-    for name in track(wanted, 'checking the boxes'):
+    for name in track(frame_ids, 'checking the boxes'):
         if name not in found or name in untouched or name in wrong:
             continue
         frame = _renamed(found[name], names, settings)
@@ -169,12 +169,12 @@ def _import(
             comparisons[name] = comparison
     warnings.extend(finding.text for found_here in _odd(done).values() for finding in found_here)
     warnings.extend(_summaries(done, turned, dropped))
-    missing = [name for name in wanted if name not in found and name not in wrong]
+    missing = [name for name in frame_ids if name not in found and name not in wrong]
     return Labels(
         frames=tuple(done),
         comparisons=comparisons,
         missing=tuple(missing),
-        untouched=tuple(name for name in wanted if name in untouched),
+        untouched=tuple(name for name in frame_ids if name in untouched),
         problems=tuple(problem for problem in problems if settings.only is None or problem.frame_id in settings.only),
         warnings=tuple(warnings),
         seconds=working_time([time for frame in done for time in frame.edited if time != export.created]),

@@ -33,8 +33,8 @@ def plant(
 ) -> tuple[list[LabelFrame], list[PlantedError]]:
     """Spoil a share of the boxes of right labels, every kind of error equally often.
 
-    Forgotten; moved by half to one of its width; one side 1.5 to 2.2 times as long or short; another class; drawn twice,
-    5 to 20 cm apart; a box of an object's size where none is.
+    Forgotten; moved by half to one of its width; one side 1.5 to 2.2 times as long or short; another class; drawn
+    twice, 5 to 20 cm apart; a box of an object's size where none is.
 
     Args:
         frames: Right labels.
@@ -124,9 +124,9 @@ def recall_by_kind(found: Sequence[int], errors: Sequence[PlantedError]) -> Mapp
         found: What `hits` returned.
         errors: What was planted.
     """
-    known = {position for position in found if position >= 0}
+    planted = {position for position in found if position >= 0}
     counts = {}
     for kind in KINDS:
-        own = [position for position, error in enumerate(errors) if error.kind == kind]
-        counts[kind] = (sum(position in known for position in own), len(own))
+        of_kind = [position for position, error in enumerate(errors) if error.kind == kind]
+        counts[kind] = (sum(position in planted for position in of_kind), len(of_kind))
     return counts

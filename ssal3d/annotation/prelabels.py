@@ -1,4 +1,4 @@
-"""Which predicted boxes an annotator gets as a start: those that both models agree on, confident enough for their class."""
+"""Which predicted boxes an annotator starts from: those that both models agree on, confident for their class."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,8 +23,8 @@ def prelabels(
 ) -> dict[str, tuple[Cuboid, ...]]:
     """Choose pre-labels for some frames.
 
-    With two models, a box is taken if a box of the same class of the other model overlaps it; the two are matched one to
-    one, the best overlap first. The box of the model with the higher score is taken, with the mean of both scores.
+    With two models, a box is taken if a box of the same class of the other model overlaps it; the two are matched one
+    to one, the best overlap first. The box of the model with the higher score is taken, with the mean of both scores.
 
     Args:
         frame_ids: The frames, in the order in which boxes get their numbers.

@@ -102,16 +102,16 @@ def size_outliers(frames: Sequence[LabelFrame]) -> dict[str, list[Suspicion]]:
     found: dict[str, list[Suspicion]] = {}
     everything = [(frame, cuboid) for frame in frames for cuboid in frame.cuboids if min(cuboid.box[3:6]) > 0]
     for name in {cuboid.class_name for _, cuboid in everything}:
-        own = [pair for pair in everything if pair[1].class_name == name]
-        if len(own) < ENOUGH:
+        of_class = [pair for pair in everything if pair[1].class_name == name]
+        if len(of_class) < ENOUGH:
             continue
-        sizes = np.log([cuboid.box[3:6] for _, cuboid in own])
+        sizes = np.log([cuboid.box[3:6] for _, cuboid in of_class])
         middle = np.median(sizes, axis=0)
         spread = np.maximum(1.4826 * np.median(np.abs(sizes - middle), axis=0), _LEAST_SPREAD)
         distance = (np.abs(sizes - middle) / spread).max(axis=1)
         usual = ' x '.join(f'{value:.2f}' for value in np.exp(middle))
         for index in np.flatnonzero(distance > _OUTLIER).tolist():
-            frame, cuboid = own[index]
+            frame, cuboid = of_class[index]
             measured = ' x '.join(f'{value:.2f}' for value in cuboid.box[3:6])
             text = f'{_place(cuboid, frame.frame_id)} measures {measured} m, usual for the class is {usual} m'
             suspicion = 1 - 0.5 * _OUTLIER / float(distance[index])

@@ -64,10 +64,17 @@ class LabelledObjects:
             np.concatenate([np.empty(0, np.bool_), *usable]),
         )
 
-    def table(self, classes: Sequence[str]) -> NDArray:
-        """Return ``(K,)`` rows of `ANNOTATION` with labels into ``classes``, -1 for other classes."""
-        rows = np.zeros(len(self.boxes), ANNOTATION)
-        rows['box'], rows['usable'], rows['label'] = self.boxes, self.usable, -1
+    def table(self, classes: Sequence[str], frame: int | None = None) -> NDArray:
+        """Return ``(K,)`` rows of `ANNOTATION` with labels into ``classes``, -1 for other classes.
+
+        Args:
+            classes: Class names.
+            frame: Position of the frame whose rows are wanted; all by default.
+        """
+        own = slice(None) if frame is None else slice(self.offsets[frame], self.offsets[frame + 1])
+        names = self.names[own]
+        rows = np.zeros(len(names), ANNOTATION)
+        rows['box'], rows['usable'], rows['label'] = self.boxes[own], self.usable[own], -1
         for label, name in enumerate(classes):
-            rows['label'][self.names == name] = label
+            rows['label'][names == name] = label
         return rows

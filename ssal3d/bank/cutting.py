@@ -63,24 +63,48 @@ def cut_labelled_objects(
     Raises:
         UserError: If there is no frame, or a cloud is not an ``(N, C)`` float32 array of equal C.
     """
-    if not len(labelled.frame_ids):
-        raise UserError('the paste database needs at least one labelled frame, found none')
-    names, frame_ids, table = tuple(classes), labelled.frame_ids.tolist(), labelled.table(classes)
 
     def cut(row: int) -> FrameCut:
-        points = check_points(load_points(frame_ids[row]), frame_ids[row])
-        annotations = table[labelled.offsets[row] : labelled.offsets[row + 1]]
+        return cut_labelled_frames(load_points, classes, labelled, row, row + 1)[0]
+
+    rows = range(len(labelled.frame_ids))
+    return paste_database(classes, labelled, list((executor.map if executor else map)(cut, rows)))
+
+
+def cut_labelled_frames(
+    load_points: LoadPoints, classes: Sequence[str], labelled: LabelledObjects, start: int, stop: int
+) -> list[FrameCut]:
+    """Return what is cut from the labelled frames from one position to another, see `cut_labelled_objects`."""
+    names, cuts = tuple(classes), []
+    for row, frame_id in enumerate(labelled.frame_ids[start:stop].tolist(), start):
+        points = check_points(load_points(frame_id), frame_id)
+        annotations = labelled.table(classes, row)
         boxes = np.ascontiguousarray(annotations['box'])
         members = points_of_boxes(points, boxes)
         pasted = pasted_annotations(annotations, members)
         rows = new_objects(annotations[pasted], 1.0, 0.0, GROUND_TRUTH, number=0)
         found = cut_frame(points, boxes, members, rows, pasted, np.ones(len(boxes), np.bool_))
-        set_uids(found.objects, frame_ids[row], names)
-        return found
+        set_uids(found.objects, frame_id, names)
+        cuts.append(found)
+    return cuts
 
-    cuts = list((executor.map if executor else map)(cut, range(len(frame_ids))))
+
+def paste_database(classes: Sequence[str], labelled: LabelledObjects, cuts: Sequence[FrameCut]) -> Generation:
+    """Return the generation of what was cut from all labelled frames.
+
+    Args:
+        classes: Class names of the bank.
+        labelled: Annotated objects of the labelled frames.
+        cuts: What `cut_labelled_frames` returned, for all frames.
+
+    Raises:
+        UserError: If there is no frame, or clouds have different numbers of columns.
+    """
+    if not cuts:
+        raise UserError('the paste database needs at least one labelled frame, found none')
+    names = tuple(classes)
     nothing = Ragged(np.zeros(0, PREDICTION), np.zeros(len(cuts) + 1, np.int64))
-    arrays = joined_cuts(frame_ids, np.ones(len(cuts), np.bool_), cuts, nothing)
+    arrays = joined_cuts(labelled.frame_ids.tolist(), np.ones(len(cuts), np.bool_), cuts, nothing)
     meta = generation_meta(arrays, names, 0, None)
     return Generation(*arrays, {**meta, 'tau': dict.fromkeys(names)})
 

@@ -1,4 +1,4 @@
-"""One generation of the box bank: objects with their points, a background mask per frame, the predictions behind them."""
+"""One generation of the box bank: objects with their points, background masks, the predictions behind them."""
 
 import math
 import sys
@@ -127,7 +127,7 @@ class Generation:
         """Return which points of a frame belong to the background.
 
         Args:
-            frame_id: The frame.
+            frame_id: Id of the frame.
             num_points: Points in its cloud as loaded now.
 
         Raises:

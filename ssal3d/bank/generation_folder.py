@@ -3,9 +3,9 @@
     folder/gen-000007/{<array>.npy ...}, meta.json
     folder/CURRENT
 
-A generation is written under another name, fsynced and renamed; then ``CURRENT`` is replaced. Whoever opens a generation
-holds a shared lock on its ``meta.json``, which the kernel drops when the process ends; the collector deletes only what
-nobody holds.
+A generation is written under another name, fsynced and renamed; then ``CURRENT`` is replaced. Whoever opens a
+generation holds a shared lock on its ``meta.json``, which the kernel drops when the process ends; the collector deletes
+only what nobody holds.
 """
 
 import fcntl

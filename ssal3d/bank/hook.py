@@ -1,22 +1,20 @@
 """The hook that cuts the paste database of supervised training."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from mmdet3d.registry import DATASETS, HOOKS
-from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ssal3d.bank.annotations import LabelledObjects
 from ssal3d.bank.box_bank import BoxBank
-from ssal3d.bank.cutting import cut_labelled_objects
 from ssal3d.bank.generation import Generation
 from ssal3d.bank.planes import tell_missing_planes
+from ssal3d.bank.shared_cuts import labelled_cut_by_all, pieces_folder
 from ssal3d.data.views import points_loader
-from ssal3d.distributed import barrier
+from ssal3d.distributed import WORK_LIMIT, barrier
+from ssal3d.fileio import remove
 
 
 @HOOKS.register_module()
@@ -35,20 +33,17 @@ class PasteBankHook(Hook):
         self.labelled = labelled
 
     def before_train(self, runner: Runner) -> None:
-        """Build and publish the bank; doing it again gives the same bytes.
-
-        Args:
-            runner: The runner.
-        """
+        """Build and publish the bank; doing it again gives the same bytes."""
         tell_missing_planes(runner.train_dataloader.dataset)
-        if is_main_process():
-            view = DATASETS.build(self.labelled)
-            labelled = LabelledObjects.from_frames(view.annotated_objects())
-            with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as executor:  # the kernels release the GIL
-                generation = cut_labelled_objects(points_loader(view), view.metainfo['classes'], labelled, executor)
+        view = DATASETS.build(self.labelled)
+        labelled = LabelledObjects.from_frames(view.annotated_objects())
+        pieces = pieces_folder(self.bank)
+        generation = labelled_cut_by_all(points_loader(view), view.metainfo['classes'], labelled, pieces)
+        if generation is not None:
             self.bank.publish(generation)
+            remove(pieces)
             runner.logger.info(f'paste database: {describe(generation)}')
-        barrier()
+        barrier(WORK_LIMIT)
 
 
 def describe(generation: Generation) -> str:

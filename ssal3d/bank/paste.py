@@ -29,8 +29,8 @@ class PasteSettings:
         min_points: Points an object needs.
         in_group_iou: Inside a group, both objects of a pair with this BEV IoU are refused; 0 refuses any overlap, as
             usual for labelled frames; the authors take 0.3 in pseudo-scenes.
-        use_dim: Columns of the files' points that the scene has, as in ``LoadPointsFromFile``: the first so many, or a list;
-            None for all.
+        use_dim: Columns of the files' points that the scene has, as in ``LoadPointsFromFile``: the first so many, or a
+            list; None for all.
     """
 
     groups: Mapping[str, int]
@@ -77,9 +77,9 @@ def paste_objects(
     """Return the scene with objects of the bank pasted in.
 
     For each class a fresh draw without replacement is taken from its objects, ground truth and pseudo labels alike. An
-    object that touches (BEV IoU above 0) a box of the scene, an obstacle or an object of an earlier group is refused; for
-    pairs within a group see `PasteSettings.in_group_iou`. Objects keep their x, y and yaw. Points of the scene inside a pasted box are
-    removed; the objects' points come first. A class without objects is skipped.
+    object that touches (BEV IoU above 0) a box of the scene, an obstacle or an object of an earlier group is refused;
+    for pairs within a group see `PasteSettings.in_group_iou`. Objects keep their x, y and yaw. Points of the scene
+    inside a pasted box are removed; the objects' points come first. A class without objects is skipped.
 
     Args:
         scene: A background, or a labelled frame with its boxes.

@@ -71,8 +71,8 @@ class PasteObjects(BaseTransform):
         """Add objects to ``points``, ``gt_bboxes_3d`` and ``gt_labels_3d``.
 
         Args:
-            results: Sample with points, boxes and labels; labels index the classes of the bank. Labelled frames may have
-                ``obstacles``, annotated objects of other classes, in the frame of the boxes.
+            results: Sample with points, boxes and labels; labels index the classes of the bank. Labelled frames may
+                have ``obstacles``, annotated objects of other classes, in the frame of the boxes.
         """
         generation = self.bank.open()
         points, classes = results['points'], np.array(generation.classes)

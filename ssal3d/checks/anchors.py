@@ -217,14 +217,16 @@ def compare_with_boxes(
     rows: list[tuple[object, ...]] = []
     wrong = []
     for name, anchors in found.items():
-        own = np.asarray(boxes.get(name, np.empty((0, 7))), dtype=np.float64).reshape(-1, 7)
+        class_boxes = np.asarray(boxes.get(name, np.empty((0, 7))), dtype=np.float64).reshape(-1, 7)
         low, high = np.array(anchors.edges[:2]), np.array(anchors.edges[2:])
-        inside = own[((own[:, :2] >= low) & (own[:, :2] < high)).all(axis=1)]
+        inside = class_boxes[((class_boxes[:, :2] >= low) & (class_boxes[:, :2] < high)).all(axis=1)]
         learnt = int((anchors.overlaps(inside) >= anchors.needed).sum())
-        rows.append((name, len(own), len(inside), learnt))
-        if len(own) and not len(inside):
+        rows.append((name, len(class_boxes), len(inside), learnt))
+        if len(class_boxes) and not len(inside):
             edges = ', '.join(f'{value:g}' for value in anchors.edges)
-            wrong.append(Finding(anchors.key, f'0 of {len(own)} labelled boxes of {name} in [{edges}] m', 'some'))
+            wrong.append(
+                Finding(anchors.key, f'0 of {len(class_boxes)} labelled boxes of {name} in [{edges}] m', 'some')
+            )
         elif len(inside) and learnt < RARELY * len(inside):
             size = np.median(inside[:, 3:5], axis=0)
             shape = ' x '.join(f'{value:g}' for value in anchors.sizes[0])

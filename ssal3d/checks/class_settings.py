@@ -1,4 +1,4 @@
-"""Settings by class name, of the data, of every stage and of the sampler, and whether they name the experiment's classes."""
+"""Whether settings by class name, of data, stages and sampler, name the experiment's classes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -106,8 +106,8 @@ def _parts(subject: Subject) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _mapping(
     key: str, value: Mapping[str, Any], classes: list[str], complete: bool, aliases: bool
 ) -> Iterator[Finding]:
-    known = {*classes, *(ALIASES[name] for name in classes if name in ALIASES)} if aliases else set(classes)
-    unknown = [name for name in value if name not in known]
+    legal = {*classes, *(ALIASES[name] for name in classes if name in ALIASES)} if aliases else set(classes)
+    unknown = [name for name in value if name not in legal]
     yield from (_unknown(key, name, classes) for name in unknown)
     missing = [name for name in classes if name not in value and not (aliases and ALIASES.get(name) in value)]
     if missing and not unknown and complete:

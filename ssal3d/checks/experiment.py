@@ -47,8 +47,8 @@ def check_experiment(config: Config) -> list[Checked]:
     path = config.filename if config.filename and Path(config.filename).is_file() else None
     subject = Subject(content, *((earlier_values(path), unused_names(path)) if path else ()))
     outcomes = [_run(check, subject) for check in CHECKS]
-    known = {finding for outcome in outcomes for finding in outcome.findings}
-    if any(WRONG_TYPE in finding.found for finding in known):
+    findings = {finding for outcome in outcomes for finding in outcome.findings}
+    if any(WRONG_TYPE in finding.found for finding in findings):
         return outcomes  # what stages change cannot be told either
     for name, stage in subject.used_stages.items():
         if not stage.get('options'):
@@ -60,7 +60,7 @@ def check_experiment(config: Config) -> list[Checked]:
         new = [
             Finding(f'stages.{name}.options -> {finding.key}', finding.found, finding.expected, finding.severity)
             for finding in found
-            if finding not in known
+            if finding not in findings
         ]
         outcomes.append(Checked(f'options of {name}', ', '.join(stage['options']), tuple(new)))
     return outcomes

@@ -34,7 +34,7 @@ class Checked:
     Attributes:
         name: Of the check.
         looked_at: What was compared, for people.
-        findings: The contradictions.
+        findings: What contradicts what, in any order.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Names at the top of a config that nothing reads: mistyped ones, and ones whose value was copied before they changed."""
+"""Names at the top of a config that nothing reads: mistyped ones, and those that were copied before they changed."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -38,8 +38,8 @@ def read_names() -> tuple[str, ...]:
     """Return the top-level names that have an effect."""
     from mmengine.runner import Runner
 
-    own = [name for name in inspect.signature(Runner.__init__).parameters if name not in ('self', 'cfg')]
-    return tuple(dict.fromkeys((*own, *OF_EXPERIMENTS)))
+    parameters = [name for name in inspect.signature(Runner.__init__).parameters if name not in ('self', 'cfg')]
+    return tuple(dict.fromkeys((*parameters, *OF_EXPERIMENTS)))
 
 
 def check_names(subject: Subject) -> Checked:
@@ -74,9 +74,9 @@ def _mistyped(loose: Mapping[str, Any], read: tuple[str, ...], severity: Severit
 
 def _without_effect(subject: Subject, loose: Mapping[str, Any], used: Mapping[str, Any]) -> Iterator[Finding]:
     """Find names that were changed after their value had been copied."""
-    own = subject.earlier[-1] if subject.earlier else subject.config
+    values = subject.earlier[-1] if subject.earlier else subject.config
     for name, value in loose.items():
-        if name not in own:
+        if name not in values:
             yield Finding(name, *NOTHING)
             continue
         for before in subject.earlier:
@@ -124,11 +124,7 @@ def _short(value: Any) -> str:
 
 
 def earlier_values(path: str | Path) -> tuple[Mapping[str, Any], ...]:
-    """Return the values of the files that a config inherits from, then those of the file itself.
-
-    Args:
-        path: The config.
-    """
+    """Return the values of the files that a config inherits from, then those of the file itself."""
     from mmengine.config import Config
 
     bases: list[Mapping[str, Any]] = []

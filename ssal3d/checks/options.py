@@ -95,10 +95,10 @@ def _known(subject: Subject, path: str, part: Mapping[str, Any]) -> set[str] | F
         )
         return Finding(join(path, 'type'), f"'{name}'", f"'{close[0]}'?") if close else None
     keys = [keys_of(kind) for kind in kinds]
-    if any(own is None for own in keys):
+    if any(accepted is None for accepted in keys):
         return None
     extra = next((names for place, names in TAKEN_AWAY.items() if place in path), ())
-    return set(ALWAYS).union(extra, *(own or set() for own in keys))
+    return set(ALWAYS).union(extra, *(accepted or set() for accepted in keys))
 
 
 def _settings(subject: Subject) -> Iterator[Finding]:

@@ -163,7 +163,7 @@ def ssal3d_stages() -> Iterator[str]:
 
 @cache
 def mentions(kind: type, key: str) -> bool:
-    """Whether the code of a class or its bases names a key: it may take it out of a part's config before building it."""
+    """Whether the code of a class or its bases names a key, which it may take from a part's config."""
     return any(re.search(rf'(\.|["\']){re.escape(key)}\b', text) for text in _sources(kind))
 
 

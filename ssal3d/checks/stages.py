@@ -49,10 +49,10 @@ def check_stages(subject: Subject) -> Checked:
 
 def _without_type(stages: Mapping[str, Any]) -> Iterator[Finding]:
     """Find settings of stages that do not exist: their name is mistyped."""
-    known = [name for name, stage in stages.items() if isinstance(stage, Mapping) and 'type' in stage]
+    stage_names = [name for name, stage in stages.items() if isinstance(stage, Mapping) and 'type' in stage]
     for name in stages:
-        if name not in known:
-            yield Finding(f'stages.{name}', 'settings of no stage', str(unknown_name('stage', name, known)))
+        if name not in stage_names:
+            yield Finding(f'stages.{name}', 'settings of no stage', str(unknown_name('stage', name, stage_names)))
 
 
 def _build(subject: Subject) -> Iterator[Finding]:
@@ -74,8 +74,8 @@ def _build(subject: Subject) -> Iterator[Finding]:
         for place in order_stages(chains):
             name, where = place.name, Path('check')
             if name not in (subject.config.get('stages') or {}):
-                known = ', '.join(subject.config.get('stages') or {})
-                yield Finding(f'train_cfg.{key}', f"stage '{name}'", known)
+                stage_names = ', '.join(subject.config.get('stages') or {})
+                yield Finding(f'train_cfg.{key}', f"stage '{name}'", stage_names)
                 continue
             start = where / 'weights.pth' if place.previous else None
             predictions = where / 'predictions' if place.previous else None

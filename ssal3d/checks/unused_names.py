@@ -11,11 +11,8 @@ _IN_TEXT = re.compile(r'(?:\$\{|_base_\.)(\w+)')  # '${name}' and '{{_base_.name
 def unused_names(path: str | Path) -> frozenset[str]:
     """Return the names that a config which has a base sets at the top, and that none of its files uses.
 
-    A use is one in Python, ``_base_.name``, or a reference in a text such as ``'${name}'``. Files without a base are left
-    alone: those that MMEngine dumps hold what was used once.
-
-    Args:
-        path: The config file.
+    A use is one in Python, ``_base_.name``, or a reference in a text such as ``'${name}'``. Files without a base are
+    left alone: those that MMEngine dumps hold what was used once.
     """
     settings: set[str] = set()
     used: set[str] = set()

@@ -1,6 +1,7 @@
 """Look for contradictions in a config before anything is trained.
 
-`ssal3d train` does the same before it starts. With labels at hand, the anchors are compared with the labelled boxes, too.
+`ssal3d train` does the same before it starts. With labels at hand, the anchors are compared with the labelled boxes,
+too.
 
 Example:
     ssal3d check configs/ssal/pvrcnn_kitti.py

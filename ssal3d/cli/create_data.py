@@ -28,8 +28,8 @@ def main(argv: Words = None) -> None:
     layout = 'KITTI object layout: training/{velodyne,label_2,calib}, ImageSets'
     _add_kitti(add_kind(datasets, 'kitti', layout, parser))
     add_waymo(add_kind(datasets, 'waymo', 'Waymo Open Dataset, version 1 (tfrecord) or 2 (Parquet)', parser))
-    own = 'own scans (.bin, .npy, .pcd, .ply) and classes, labelled in part'
-    _add_folder(add_kind(datasets, 'folder', own, parser))
+    folder_help = 'own scans (.bin, .npy, .pcd, .ply) and classes, labelled in part'
+    _add_folder(add_kind(datasets, 'folder', folder_help, parser))
     _add_nuscenes(add_kind(datasets, 'nuscenes', 'nuScenes: key frames, ten classes, official splits', parser))
     taken = 'take the point clouds out of MCAP files, rosbag2 folders and ROS bags, for `folder`'
     _add_recordings(add_kind(datasets, 'recordings', taken, parser))

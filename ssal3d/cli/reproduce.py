@@ -38,7 +38,13 @@ def main(argv: Words = None) -> None:
     parser.add_argument('--work-dir', help='folder of runs and simulations (default: work_dirs/reproduce)')
     parser.add_argument('--results', help='CSV file of results (default: results.csv in the work dir)')
     parser.add_argument('--figure', help='with show: draw the table into this image, every seed a dot')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='changes to every config')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='changes to every config; with show as with run',
+    )
     arguments = parser.parse_args(argv)
     _ACTIONS[arguments.action](arguments)
 
@@ -76,7 +82,7 @@ def _run(arguments: argparse.Namespace) -> None:
     places = {seed: prepare(data.frames, _work_dir(arguments) / data.frames, seed) for seed in {e.seed for e in todo}}
     jobs = Jobs(
         todo,
-        lambda experiment: [*places[experiment.seed], *arguments.cfg_options],
+        lambda experiment: places[experiment.seed],
         arguments.jobs or _usual_jobs(),
         lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
         lambda: merge(_results(arguments), collect(data.name, experiments)),
@@ -126,7 +132,7 @@ def _experiments(arguments: argparse.Namespace) -> list:
     for seed in arguments.seeds:
         for row in rows:
             folder = root / f'seed_{seed}' / row.experiment
-            found.setdefault(folder, Experiment(row, seed, folder, data))
+            found.setdefault(folder, Experiment(row, seed, folder, data, tuple(arguments.cfg_options)))
     return list(found.values())
 
 

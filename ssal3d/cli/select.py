@@ -142,8 +142,8 @@ def round_of(labels: 'LabelState') -> int:
 def read_settings(arguments: argparse.Namespace) -> tuple[dict[str, Any], 'ActiveSampler', 'QuerySettings']:
     """Read an mm-style config and apply the overrides.
 
-    The modules that it lists in ``custom_imports`` are imported only if its sampler or unit is not one of ours: those that
-    training needs may not be installed here.
+    The modules that it lists in ``custom_imports`` are imported only if its sampler or unit is not one of ours: those
+    that training needs may not be installed here.
 
     Returns:
         The config, the sampler, and the settings of the query.

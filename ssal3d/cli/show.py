@@ -1,4 +1,4 @@
-"""Draw the frames of a query, of predictions or of a label state as PNG files: what models saw, what was true once bought.
+"""Draw the frames of a query, of predictions or of a label state as PNG: what models saw, what people labelled.
 
 Boxes are drawn by model; annotations and DontCare regions of frames that were bought, and of no others. Files of an
 experiment know their data; for others, --annotations and --points name it.

@@ -36,7 +36,7 @@ def by_device(on_cpu: Kernel, otherwise: Kernel) -> Kernel:
     return choose
 
 
-# Below: the signatures of mmcv's extension, which fill a given result. -------------------------------------------------
+# Below: the signatures of mmcv's extension, which fill a given result. ------------------------------------------------
 
 
 def _ball_query(centres: Tensor, points: Tensor, result: Tensor, **sizes: Any) -> None:

@@ -19,8 +19,8 @@ _STATISTICS = ('min', 'max', 'current', 'mean')
 def _checkpoints_are_refused() -> bool:
     from mmengine.logging import HistoryBuffer
 
-    known = torch.serialization.get_safe_globals() if hasattr(torch.serialization, 'get_safe_globals') else []
-    return HistoryBuffer not in known
+    safe_globals = torch.serialization.get_safe_globals() if hasattr(torch.serialization, 'get_safe_globals') else []
+    return HistoryBuffer not in safe_globals
 
 
 def _load_checkpoints_safely() -> None:
@@ -89,7 +89,7 @@ def _pickles_run_code() -> bool:
 
 
 def _load_plain_pickles() -> None:
-    """Let annotation files and databases of objects, which MMDetection3D reads with `mmengine.load`, hold data alone."""
+    """Refuse code in annotation files and object databases, which MMDetection3D reads with `mmengine.load`."""
     from mmengine.fileio.handlers.pickle_handler import PickleHandler
 
     def load_from_fileobj(self: Any, file: Any, **kwargs: Any) -> Any:

@@ -37,8 +37,8 @@ def thresholds(
     """
     tau = {}
     for label, (name, clusters) in enumerate(zip(classes, settings.clusters(classes, previous is None))):
-        own = labels == label if stable is None else (labels == label) & stable
-        value = class_threshold(scores[own], clusters, settings)
+        of_class = labels == label if stable is None else (labels == label) & stable
+        value = class_threshold(scores[of_class], clusters, settings)
         tau[name] = value if value is not None else (previous or {}).get(name, math.inf)
     return tau
 

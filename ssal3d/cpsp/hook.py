@@ -1,9 +1,7 @@
 """The hook that builds and refreshes the box bank of CPSP."""
 
 import hashlib
-import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,13 @@ from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.generation import Generation
 from ssal3d.bank.hook import describe
 from ssal3d.bank.planes import tell_missing_planes
-from ssal3d.cpsp.refresh import refresh
+from ssal3d.bank.shared_cuts import cut_by_all, pieces_folder
+from ssal3d.cpsp.background import FrameUpdate
+from ssal3d.cpsp.refresh import generation_of, update_frames
 from ssal3d.cpsp.settings import CPSPSettings, cpsp_settings
+from ssal3d.cpsp.shard import pool_shard
 from ssal3d.data.views import FrameView, LabelledView, points_loader
-from ssal3d.distributed import barrier, from_rank_0
+from ssal3d.distributed import WORK_LIMIT, barrier, from_rank_0
 from ssal3d.errors import UserError
 from ssal3d.fileio import remove
 from ssal3d.models.wrapping import unwrapped
@@ -36,8 +37,8 @@ class CPSPHook(Hook):
     Source: CPSP of S-SSAL (Wang et al. 2025, arXiv 2501.15449); see docs/deviations.md#cpsp.
 
     Generation g belongs to epochs ``g * interval`` to ``(g + 1) * interval - 1``, so a resumed run knows which one it
-    needs. Each refresh predicts the unlabelled frames once, sharded over the ranks; rank 0 builds and publishes, then
-    all ranks go on with the new generation.
+    needs. Each refresh predicts the unlabelled frames once, and cuts all frames once; the ranks share both.
+    Rank 0 joins what they cut and publishes it, then all go on with the new generation.
 
     Args:
         bank: Folder of the bank that the transforms of the pipelines read.
@@ -74,11 +75,7 @@ class CPSPHook(Hook):
         self.prediction = dict(prediction or {})
 
     def before_train(self, runner: Runner) -> None:
-        """Go back to the generation of the epoch that a resumed run starts in.
-
-        Args:
-            runner: The runner.
-        """
+        """Go back to the generation of the epoch that a resumed run starts in."""
         tell_missing_planes(runner.train_dataloader.dataset)
         if runner.epoch % self.interval == 0:
             return  # before_train_epoch builds it
@@ -93,11 +90,7 @@ class CPSPHook(Hook):
         barrier()
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Build the epoch's generation if it is the first of one.
-
-        Args:
-            runner: The runner.
-        """
+        """Build the epoch's generation if it is the first of one."""
         if runner.epoch % self.interval == 0:
             self._next_generation(runner, runner.epoch // self.interval)
 
@@ -107,24 +100,26 @@ class CPSPHook(Hook):
             if is_main_process():
                 self.bank.publish(self.bank.open(number))
         else:
-            folder, own = self._predict(runner, number, weights)
+            folder, is_temporary = self._predict(runner, number, weights)
             labelled = self._predict_labelled(runner, number, weights)
-            if is_main_process():
-                generation = build_generation(
-                    self.unlabelled.metainfo['classes'],
-                    self.settings,
-                    labelled=self.labelled,
-                    unlabelled=self.unlabelled,
-                    predictions=folder,
-                    labelled_predictions=labelled,
-                    previous=self.bank.open(number - 1) if number else None,
-                    provenance={'weights_sha256': weights, 'epoch': runner.epoch},
-                )
+            pieces = pieces_folder(self.bank)
+            generation = build_generation(
+                self.unlabelled.metainfo['classes'],
+                self.settings,
+                pieces,
+                labelled=self.labelled,
+                unlabelled=self.unlabelled,
+                predictions=folder,
+                labelled_predictions=labelled,
+                previous=self.bank.open(number - 1) if number else None,
+                provenance={'weights_sha256': weights, 'epoch': runner.epoch},
+            )
+            if generation is not None:
                 self.bank.publish(generation)
-                for done in (folder if own else None, labelled):
+                for done in (folder if is_temporary else None, labelled, pieces):
                     if done:
                         remove(done)  # the generation keeps them
-        barrier()
+        barrier(WORK_LIMIT)
         generation = self.bank.open(number)
         runner.logger.info(f'box bank, generation {number}: {describe(generation)}')
         for name, tau in generation.meta['tau'].items():
@@ -159,6 +154,7 @@ class CPSPHook(Hook):
 def build_generation(
     classes: tuple[str, ...],
     settings: CPSPSettings,
+    pieces: Path,
     *,
     labelled: LabelledView,
     unlabelled: FrameView,
@@ -166,12 +162,13 @@ def build_generation(
     labelled_predictions: Path | None = None,
     previous: Generation | None = None,
     provenance: Mapping[str, Any] | None = None,
-) -> Generation:
-    """Build a generation from views: the mm side of `ssal3d.cpsp.refresh.refresh`.
+) -> Generation | None:
+    """Build a generation from views by all processes, each of which calls this: the first one returns it.
 
     Args:
         classes: Class names.
         settings: Settings.
+        pieces: Where several processes put what they cut, see `ssal3d.bank.shared_cuts.cut_by_all`.
         labelled: View of the labelled frames.
         unlabelled: View of the unlabelled frames.
         predictions: Folder of their predictions.
@@ -179,20 +176,23 @@ def build_generation(
         previous: The generation before.
         provenance: Facts for the meta data.
     """
-    threads = min(4, os.cpu_count() or 1)
-    with ThreadPoolExecutor(threads) as executor:  # the kernels release the GIL
-        return refresh(
-            points_loader(labelled, unlabelled),
-            classes,
-            settings,
-            predictions=read_predictions(predictions),
-            labelled=LabelledObjects.from_frames(labelled.annotated_objects()),
-            labelled_predictions=read_predictions(labelled_predictions) if labelled_predictions else None,
-            previous=previous,
-            provenance=provenance,
-            shards=threads * 4,
-            executor=executor,
-        )
+    pool = pool_shard(
+        tuple(classes),
+        settings,
+        read_predictions(predictions),
+        LabelledObjects.from_frames(labelled.annotated_objects()),
+        read_predictions(labelled_predictions) if labelled_predictions else None,
+        previous,
+    )
+    load_points = points_loader(labelled, unlabelled)
+
+    def cut(start: int, stop: int) -> list[FrameUpdate]:
+        return update_frames(pool.part(start, stop), load_points)
+
+    updates = cut_by_all(cut, len(pool.frame_ids), pieces, *pool.facts())
+    if updates is None:
+        return None
+    return generation_of(pool, [FrameUpdate(*update) for update in updates], previous, provenance or {})
 
 
 def weights_sha256(model: nn.Module) -> str:

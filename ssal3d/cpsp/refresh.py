@@ -62,7 +62,7 @@ def refresh(
     pieces = [pool.part(start, stop) for start, stop in pairwise(cuts)]
     mapping = executor.map if executor else map
     updates = [update for piece in mapping(update_frames, pieces, [load_points] * len(pieces)) for update in piece]
-    return _generation(pool, updates, previous, provenance or {})
+    return generation_of(pool, updates, previous, provenance or {})
 
 
 def update_frames(shard: Shard, load_points: LoadPoints) -> list[FrameUpdate]:
@@ -88,10 +88,20 @@ def update_frames(shard: Shard, load_points: LoadPoints) -> list[FrameUpdate]:
     return updates
 
 
-def _generation(
-    pool: Shard, updates: list[FrameUpdate], previous: Generation | None, provenance: Mapping[str, Any]
+def generation_of(
+    pool: Shard, updates: Sequence[FrameUpdate], previous: Generation | None, provenance: Mapping[str, Any]
 ) -> Generation:
-    """Join the frames' updates to a generation."""
+    """Join the updates of all frames to a generation.
+
+    Args:
+        pool: All frames, see `ssal3d.cpsp.shard.pool_shard`.
+        updates: Their updates, in order.
+        previous: The generation before.
+        provenance: More facts for the meta data.
+
+    Raises:
+        UserError: If clouds have different numbers of columns.
+    """
     arrays = joined_cuts(pool.frame_ids, pool.labelled, [update.cut for update in updates], pool.preds)
     meta = generation_meta(arrays, pool.classes, pool.rules.number, None if previous is None else previous.number)
     changes = np.sum([update.changes for update in updates], axis=0)

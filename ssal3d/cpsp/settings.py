@@ -77,9 +77,9 @@ class CPSPSettings:
     fp_clear_of_bank: bool = True
 
     def __post_init__(self) -> None:
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise unknown_name(name, getattr(self, name), list(known))
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise unknown_name(name, getattr(self, name), list(choices))
         if not 1 <= self.del_after <= 255:
             raise UserError(f'found del_after {self.del_after}, expected 1 to 255')
         if self.tau_low_quantile is not None and not 0 <= self.tau_low_quantile <= 1:
@@ -135,10 +135,10 @@ def cpsp_settings(profile: str = 'ours', **changes: Any) -> CPSPSettings:
     """
     if profile not in PROFILES:
         raise unknown_name('CPSP profile', profile, list(PROFILES))
-    known = [field.name for field in dataclasses.fields(CPSPSettings)]
+    names = [field.name for field in dataclasses.fields(CPSPSettings)]
     for name in changes:
-        if name not in known:
-            raise unknown_name('CPSP setting', name, known)
+        if name not in names:
+            raise unknown_name('CPSP setting', name, names)
     return CPSPSettings(**{**PROFILES[profile], **changes})
 
 
@@ -156,7 +156,7 @@ def low_thresholds(
     low = dict(zip(classes, per_class(settings.tau_low, classes, 'tau_low').tolist()))
     if settings.tau_low_quantile is not None:
         for label, name in enumerate(classes):
-            own = scores[labels == label]
-            if len(own):
-                low[name] = float(np.quantile(own.astype(np.float64), settings.tau_low_quantile))
+            class_scores = scores[labels == label]
+            if len(class_scores):
+                low[name] = float(np.quantile(class_scores.astype(np.float64), settings.tau_low_quantile))
     return low

@@ -1,7 +1,7 @@
 """The input of a refresh, checked and laid out by frame, so that ranges of frames can be worked on apart."""
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,16 @@ class Shard(NamedTuple):
             bank=cut(self.bank),
             annotations=cut(self.annotations),
         )
+
+    def facts(self) -> list[Any]:
+        """Return all that the frames' updates depend on but their clouds, as arrays and JSON values."""
+        rules = self.rules
+        tables = (self.preds, self.labelled_preds, self.bank, self.annotations)
+        return [
+            [self.frame_ids, self.classes, rules.settings.to_json(), rules.number],
+            *(self.labelled, self.checksums, rules.tau, rules.tau_low),
+            *(array for table in tables for array in table),
+        ]
 
 
 def pool_shard(

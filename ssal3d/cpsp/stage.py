@@ -29,12 +29,13 @@ class CPSPStage(SupervisedStage):
     Args:
         pseudo_ratio: Share of samples that are pseudo-scenes.
         interval: Epochs between two refreshes of the box bank.
-        false_positives: Likely false positives to paste into a pseudo-scene; one number for every class, or by class name.
+        false_positives: Likely false positives to paste into a pseudo-scene; one number for every class, or by class
+            name.
         bank: Settings of the box bank: confidence, refinement and backgrounds (see `ssal3d.cpsp.settings`).
         **kwargs: As for `SupervisedStage`.
     """
 
-    uses_predictions = True
+    prediction_fields = ()
 
     def __init__(
         self,

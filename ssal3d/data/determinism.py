@@ -123,11 +123,7 @@ class EpochSeedHook(Hook):
     priority = 'LOWEST'  # whatever other hooks draw, e.g. for a refresh that a resumed run skips, has no effect
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Tell the data set its epoch.
-
-        Args:
-            runner: The runner.
-        """
+        """Tell the data set its epoch."""
         dataset = runner.train_dataloader.dataset
         while not hasattr(dataset, 'set_epoch') and hasattr(dataset, 'dataset'):
             dataset = dataset.dataset
@@ -138,11 +134,6 @@ class EpochSeedHook(Hook):
         """Reseed random, NumPy and torch before the first step of an epoch.
 
         Not earlier: a loader draws a number when it starts its workers, which persistent ones do once in a process.
-
-        Args:
-            runner: The runner.
-            batch_idx: Step of the epoch.
-            data_batch: Not used.
         """
         if batch_idx:
             return

@@ -14,8 +14,8 @@ class KittiFrameDataset(FrameDataset, KittiDataset):
     """`KittiDataset` for val and test sets, and inside the views.
 
     It differs in five ways: annotation files cannot run code, a missing or cut scan is found at the start, frames that
-    nobody labelled are legal in test mode (their ``eval_ann_info`` is None), labelled frames need no camera (their boxes
-    are then in the LiDAR frame), and samples carry their ``frame_id``.
+    nobody labelled are legal in test mode (their ``eval_ann_info`` is None), labelled frames need no camera (their
+    boxes are then in the LiDAR frame), and samples carry their ``frame_id``.
 
     Args:
         metainfo: As in `KittiDataset`; a misspelt class is a `UserError`.

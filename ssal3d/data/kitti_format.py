@@ -158,9 +158,9 @@ def png_size(path: str | Path) -> tuple[int, int]:
 
 
 def camera_image_size(calibration: Calibration) -> tuple[int, int] | None:
-    """Return (width, height) that KITTI's images had on the recording day, told by the focal length; None if unknown."""
+    """Return (width, height) of KITTI's images on the day that the focal length tells; None if unknown."""
     focal = float(calibration.matrices['P2'][0, 0])
-    return next((size for known, size in _IMAGE_SIZES.items() if abs(focal - known) < 1e-3), None)
+    return next((size for focal_length, size in _IMAGE_SIZES.items() if abs(focal - focal_length) < 1e-3), None)
 
 
 def transform(matrix: Array, points: Array) -> Array:

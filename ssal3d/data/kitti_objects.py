@@ -186,7 +186,7 @@ def format_objects(objects: KittiObjects, decimals: int = 4) -> str:
     """Return objects as KITTI lines: 15 fields for labels, 16 where there is a score; unknown image boxes as -1.
 
     Args:
-        objects: The objects.
+        objects: Labels or detections of one frame.
         decimals: Of every length, angle and pixel.
     """
     boxes = np.where(np.isnan(objects.bbox), -1.0, objects.bbox)

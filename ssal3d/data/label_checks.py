@@ -150,15 +150,15 @@ def wrong_axes() -> dict[str, Callable[[LabelledScan], Array]]:
     }
 
 
-def in_runs(total: int, wanted: int, run: int = 3) -> list[int]:
-    """Return positions of about ``wanted`` of ``total`` frames: short runs, evenly spread, so that neighbours are there.
+def in_runs(total: int, count: int, run: int = 3) -> list[int]:
+    """Return positions of about ``count`` of ``total`` frames: short runs of neighbours, evenly spread.
 
     >>> in_runs(100, 9)
     [0, 1, 2, 48, 49, 50, 97, 98, 99]
     """
-    if total <= wanted:
+    if total <= count:
         return list(range(total))
-    starts = np.linspace(0, total - run, max(1, wanted // run)).astype(int)
+    starts = np.linspace(0, total - run, max(1, count // run)).astype(int)
     return sorted({int(start) + step for start in starts for step in range(run)})
 
 
@@ -175,13 +175,15 @@ def _better_reading(counts: NDArray[np.integer], corrected: Mapping[str, NDArray
     )
 
 
-def _neighbours(scans: Sequence[LabelledScan], own: Sequence[NDArray[np.integer]]) -> dict[str, tuple[float, float]]:
+def _neighbours(
+    scans: Sequence[LabelledScan], points_in_boxes: Sequence[NDArray[np.integer]]
+) -> dict[str, tuple[float, float]]:
     """Return, for the label files of the next and the previous frame, the share that holds points and the votes."""
     result = {}
     for step, name in ((1, 'label files that belong to the frame before'), (-1, 'label files that belong to the next')):
         pairs = [(i, i + step) for i in range(len(scans)) if 0 <= i + step < len(scans)]
         found = [object_points(scans[i].points, scans[other].boxes) for i, other in pairs]
-        sums = [(theirs.sum(), own[i].sum()) for theirs, (i, _) in zip(found, pairs, strict=True)]
+        sums = [(theirs.sum(), points_in_boxes[i].sum()) for theirs, (i, _) in zip(found, pairs, strict=True)]
         telling = [theirs > 1.05 * ours for theirs, ours in sums if theirs or ours]
         votes = float(np.mean(telling)) if len(telling) >= _FRAMES else 0.0
         result[name] = _share_held(_joined(found)) if pairs else 0.0, votes

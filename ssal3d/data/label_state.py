@@ -80,8 +80,8 @@ class LabelState:
         """Read a label state.
 
         Raises:
-            UserError: If the file is missing or malformed, a class is unknown, a count is negative, a frame appears twice
-                or more are labelled than the pool has; the message names the frame.
+            UserError: If the file is missing or malformed, a class is unknown, a count is negative, a frame appears
+                twice or more are labelled than the pool has; the message names the frame.
         """
         content = read_json(path, required=('classes', 'pool', 'frames'), holds=_File)
         classes, pool = tuple(content['classes']), content['pool']
@@ -124,11 +124,11 @@ class LabelState:
         Raises:
             UserError: If a frame is labelled already.
         """
-        known = set(self.frame_ids)
+        labelled = set(self.frame_ids)
         for frame_id, _ in purchases:
-            if frame_id in known:
+            if frame_id in labelled:
                 raise UserError(f'frame {frame_id} is labelled already; a query must hold unlabelled frames only')
-            known.add(frame_id)
+            labelled.add(frame_id)
         bought = tuple(
             LabelledFrame(frame_id, round_number, {name: int(boxes.get(name, 0)) for name in self.classes})
             for frame_id, boxes in purchases

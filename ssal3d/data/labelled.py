@@ -28,8 +28,8 @@ def state_of(
     """
     wanted = None if frames is None else list(frames)
     only = set(wanted or ())
-    known = [info for info in infos['data_list'] if wanted is None or frame_id(info) in only]
-    counts = annotated_counts({**infos, 'data_list': known}, classes)
+    labelled = [info for info in infos['data_list'] if wanted is None or frame_id(info) in only]
+    counts = annotated_counts({**infos, 'data_list': labelled}, classes)
     chosen = list(counts) if wanted is None else wanted
     for frame in chosen:
         if frame not in counts:

@@ -1,7 +1,7 @@
 """TFRecord files without TensorFlow: records with their length and checksums, one after the other.
 
-A record is its length (uint64), the masked CRC-32C of the length (uint32), its bytes, and their masked CRC-32C (uint32), all
-little-endian.
+A record is its length (uint64), the masked CRC-32C of the length (uint32), its bytes, and their masked CRC-32C
+(uint32), all little-endian.
 """
 
 import os
@@ -19,7 +19,7 @@ def read_records(path: str | Path, wanted: Callable[[int], bool] = lambda number
     """Yield the wanted records of a file; the others are stepped over without reading them.
 
     Args:
-        path: The file.
+        path: A TFRecord file.
         wanted: Whether to read the record of a number, counted from 0.
 
     Yields:

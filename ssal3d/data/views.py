@@ -137,7 +137,8 @@ class LabelledView(FrameView):
     does not apply. The annotation file must hold the boxes that the label state counts: a frame whose labels came after
     the conversion would otherwise be learnt as empty.
 
-    A sample has ``obstacles``, ``(K, 7)`` gravity-centred boxes of annotated objects whose class is not trained (Van, ...).
+    A sample has ``obstacles``, ``(K, 7)`` gravity-centred boxes of annotated objects whose class is not trained (Van,
+    ...).
 
     Args:
         dataset: Config of a `Det3DDataset` (or one that is built) for the whole pool.
@@ -277,9 +278,9 @@ def _build_lazily(dataset: dict | Det3DDataset) -> Det3DDataset:
     """Return a data set of the same settings that has not read its annotation file."""
     if isinstance(dataset, dict):
         kind = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else dataset.get('type')
-        known = getattr(kind, 'METAINFO', {})
-        if 'classes' in known:
-            check_classes(dataset.get('metainfo'), known['classes'])
+        metainfo = getattr(kind, 'METAINFO', {})
+        if 'classes' in metainfo:
+            check_classes(dataset.get('metainfo'), metainfo['classes'])
         scope = DefaultScope.get_current_instance()  # none outside a Runner; the transforms' names need one
         with DefaultScope.overwrite_default_scope(None if scope else 'mmdet3d'):
             built = DATASETS.build({**dataset, 'lazy_init': True})
@@ -322,9 +323,9 @@ def _wanted(frames: str | Path | tuple[str, ...] | None, infos: Infos) -> set[st
 
 
 def _known(frames: Iterable[str], pool: list[str], source: str) -> set[str]:
-    known = set(pool)
+    pool_ids = set(pool)
     for frame in frames:
-        if frame not in known:
+        if frame not in pool_ids:
             raise UserError(
                 f'{source}: frame {frame} is not among the {len(pool)} frames of the data set{meant(frame, pool)}'
             )

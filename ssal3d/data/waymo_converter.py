@@ -1,7 +1,7 @@
 """Convert the Waymo Open Dataset, version 1 (tfrecord) or 2 (Parquet): scans, and MMDetection3D's annotation files.
 
-The unit of work is a driving segment; a rerun goes on with what is missing. Several machines can share the work, each with
-a shard of the segments: whoever finishes the last segment of a split writes its annotation file.
+The unit of work is a driving segment; a rerun goes on with what is missing. Several machines can share the work, each
+with a shard of the segments: whoever finishes the last segment of a split writes its annotation file.
 """
 
 import os
@@ -63,8 +63,8 @@ def convert_waymo(
     """Convert splits and write scans and ``<extra_tag>_infos_<train, val or test>.pkl``.
 
     Args:
-        root: Folder with ``training``, ``validation`` and ``testing``: ``*.tfrecord`` files in them, or a folder for each
-            component with ``*.parquet`` files.
+        root: Folder with ``training``, ``validation`` and ``testing``: ``*.tfrecord`` files in them, or a folder for
+            each component with ``*.parquet`` files.
         out_dir: Where to write.
         splits: Which splits; by default all that are there.
         intervals: Every how many frames of a segment one is converted, by split; changes to `INTERVALS`.
@@ -110,10 +110,10 @@ def _intervals(changes: Mapping[str, int] | None) -> dict[str, int]:
     return {**INTERVALS, **(changes or {})}
 
 
-def _find_splits(root: Path, wanted: Sequence[str] | None) -> dict[str, list[str]]:
+def _find_splits(root: Path, splits: Sequence[str] | None) -> dict[str, list[str]]:
     """Return the file names of the segments of each split."""
     found = {}
-    for split in dict.fromkeys(wanted or SPLITS):
+    for split in dict.fromkeys(splits or SPLITS):
         if split not in SPLITS:
             raise unknown_name('split', split, list(SPLITS))
         records, tables = root / split, root / split / 'lidar'
@@ -125,7 +125,7 @@ def _find_splits(root: Path, wanted: Sequence[str] | None) -> dict[str, list[str
         names = names or sorted(path.name for path in tables.glob('*.parquet'))
         if names:
             found[split] = names
-        elif wanted:
+        elif splits:
             raise UserError(
                 f'{records}: no *.tfrecord and no lidar/*.parquet; download the split from https://waymo.com/open'
             )

@@ -115,13 +115,13 @@ def frame_points(frame: WaymoFrame, keep_no_label_zones: bool = False) -> tuple[
     """Return the points of a frame: first those of the first returns, LiDAR by LiDAR, then those of the second.
 
     Args:
-        frame: The frame.
+        frame: With its range images.
         keep_no_label_zones: Keep points in zones that nobody labelled, where objects look like background.
 
     Returns:
-        ``(N, 6)`` float32: x, y, z in the vehicle frame, tanh of the intensity in [0, 1), elongation, and for points of the
-        LiDAR on the roof ``(return * H + row) * W + column``, -1 for others. Then the number of points left out because
-        they are in a no-label zone.
+        ``(N, 6)`` float32: x, y, z in the vehicle frame, tanh of the intensity in [0, 1), elongation, and for points of
+        the LiDAR on the roof ``(return * H + row) * W + column``, -1 for others. Then the number of points left out
+        because they are in a no-label zone.
 
     Raises:
         UserError: If the LiDAR on the roof has no pose for its pixels, or an image does not fit its LiDAR.
@@ -134,9 +134,9 @@ def frame_points(frame: WaymoFrame, keep_no_label_zones: bool = False) -> tuple[
                 _check(frame, laser)
                 image = laser.returns[number]
                 hit = image[..., RANGE] > 0
-                wanted = hit if keep_no_label_zones else hit & (image[..., IN_NO_LABEL_ZONE] != 1)
-                in_zone += int(hit.sum() - wanted.sum())
-                parts.append(_features(frame, laser, number, wanted))
+                pixels = hit if keep_no_label_zones else hit & (image[..., IN_NO_LABEL_ZONE] != 1)
+                in_zone += int(hit.sum() - pixels.sum())
+                parts.append(_features(frame, laser, number, pixels))
     return np.concatenate(parts), in_zone
 
 

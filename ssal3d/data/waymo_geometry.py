@@ -1,8 +1,8 @@
 """From Waymo's range images to points, by the geometry that the data set's own tools use.
 
-A row of a range image is a beam, from the highest inclination to the lowest, a column an azimuth, from the back over the left
-(positive) to the back again. The top LiDAR turns while the vehicle drives: each of its pixels has a pose of its own, and
-its points are brought into the vehicle frame of the whole scan.
+A row of a range image is a beam, from the highest inclination to the lowest, a column an azimuth, from the back over
+the left (positive) to the back again. The top LiDAR turns while the vehicle drives: each of its pixels has a pose of
+its own, and its points are brought into the vehicle frame of the whole scan.
 """
 
 import numpy as np
@@ -52,7 +52,7 @@ def points_of_range_image(
 
 
 def uniform_inclinations(low: float, high: float, rows: int) -> NDArray[np.float64]:
-    """Return the inclinations of a LiDAR whose beams are spread evenly, ascending: the middles of ``rows`` equal parts."""
+    """Return the inclinations of evenly spread beams, ascending: the middles of ``rows`` equal parts."""
     return (np.arange(rows) + 0.5) / rows * (high - low) + low
 
 

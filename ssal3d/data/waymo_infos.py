@@ -23,7 +23,7 @@ def frame_info(frame: WaymoFrame, num_points: int) -> dict[str, Any]:
     ``empty_instances``: they count as annotated boxes where the budget counts all of them.
 
     Args:
-        frame: The frame.
+        frame: With labels or without.
         num_points: In its scan file.
 
     Raises:

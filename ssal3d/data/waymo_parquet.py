@@ -1,4 +1,4 @@
-"""Frames of the Waymo Open Dataset from the Parquet files of its second version: a file for each component and segment."""
+"""Frames of the Waymo Open Dataset , second version: a Parquet file for each component and segment."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -77,7 +77,7 @@ class _Table:
     """A small component in memory.
 
     Args:
-        path: The file.
+        path: A Parquet file.
         component: Name of the component's class, which is part of the column names.
         keys: Key columns to read.
         columns: Further columns, without the name of the component.

@@ -98,7 +98,7 @@ def _labels(labels: Any) -> Labels:
 
 
 def _zone(zone: Any, pose: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bring the corners of a zone from the world into the vehicle frame, at the height of the vehicle: they have none."""
+    """Bring a zone's corners, which have no height, from the world into the vehicle frame."""
     corners = np.column_stack((zone.x, zone.y, np.full(len(zone.x), pose[2, 3])))
     return transformed(corners, np.linalg.inv(pose))[:, :2]
 

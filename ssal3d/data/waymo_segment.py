@@ -93,7 +93,7 @@ def convert_segment(task: SegmentTask) -> SegmentResult:
 
 
 def _finished(task: SegmentTask, identity: dict[str, Any]) -> dict[str, int] | None:
-    """Return the counts of a segment that was converted from the same files in the same way, and whose scans are there."""
+    """Return the counts of a segment that was converted from the same files in the same way and is complete."""
     if not task.annotations.exists():
         return None
     stored = read_json(task.annotations, required=('identity', 'counts', 'frames'))

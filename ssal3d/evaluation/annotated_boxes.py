@@ -72,11 +72,11 @@ def read_annotated_boxes(source: str | Path, frames: Sequence[str], classes: Seq
 def info_boxes(info: Mapping[str, Any], metainfo: Mapping[str, Any]) -> NDArray[np.floating]:
     """Return the ``(N, 7)`` gravity-centred LiDAR boxes of a frame's instances.
 
-    Waymo's annotation files hold bottom centres in the LiDAR frame, KITTI's bottom centres in the camera frame, those of
-    frames without a camera gravity centres in the LiDAR frame.
+    Waymo's annotation files hold bottom centres in the LiDAR frame, KITTI's bottom centres in the camera frame, those
+    of frames without a camera gravity centres in the LiDAR frame.
 
     Args:
-        info: The frame.
+        info: An entry of ``data_list``.
         metainfo: Of the annotation file.
     """
     boxes = np.array([row['bbox_3d'][:7] for row in info['instances']], dtype=np.float64).reshape(-1, 7)

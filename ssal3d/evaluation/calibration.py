@@ -1,9 +1,9 @@
 """How well scores say how often detections are right: expected calibration errors and reliability diagrams.
 
-The detection expected calibration error (D-ECE) is that of Küppers et al., Multivariate Confidence Calibration for Object
-Detection, CVPR Workshops 2020 (arXiv 2004.13546): detections are sorted into bins of equal width over their confidence, and
-optionally over position and size; the gap between precision and mean confidence of a bin counts with the share of detections
-in it.
+The detection expected calibration error (D-ECE) is that of Küppers et al., Multivariate Confidence Calibration for
+Object Detection, CVPR Workshops 2020 (arXiv 2004.13546): detections are sorted into bins of equal width over their
+confidence, and optionally over position and size; the gap between precision and mean confidence of a bin counts with
+the share of detections in it.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Matched = NDArray[np.bool_]
 
 # The four ranges of confidence in Fig. 7 of the S-SSAL paper: the two in the middle are what active learning asks for.
 FIG7_EDGES = (0.0, 0.3, 0.5, 0.8, 1.0)
-# Scores are stored as float32, where 0.95 becomes 0.94999999: what is within the rounding of an edge belongs to the bin above.
+# Scores are float32, where 0.95 is 0.94999999: what is within the rounding of an edge belongs to the bin above.
 _EDGE_TOLERANCE = 5e-8
 
 
@@ -73,8 +73,8 @@ def reliability(scores: Array, matched: Matched, edges: Sequence[float]) -> list
         edges: ``(B + 1,)`` borders of the bins.
 
     Returns:
-        For each bin ``low``, ``high``, ``count``, mean ``confidence`` and ``precision``, None in an empty bin. The counts
-        sum to N.
+        For each bin ``low``, ``high``, ``count``, mean ``confidence`` and ``precision``, None in an empty bin. The
+        counts sum to N.
     """
     cell = bin_numbers(scores, edges)
     count, right, total = (

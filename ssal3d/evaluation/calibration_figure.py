@@ -1,4 +1,4 @@
-"""Pictures of calibration: reliability diagrams, and the precision and number of detections as in the paper's Fig. 7."""
+"""Pictures of calibration: reliability diagrams, and precision and number of detections (the paper's Fig. 7)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def write_reliability(path: str | Path, methods: Mapping[str, Any]) -> None:
     """Write `reliability_figure` to a PNG file.
 
     Args:
-        path: The file.
+        path: A PNG file.
         methods: ``methods`` of what `evaluate_calibration` returns.
     """
     _save(path, reliability_figure(methods))
@@ -27,8 +27,8 @@ def write_reliability(path: str | Path, methods: Mapping[str, Any]) -> None:
 def reliability_figure(methods: Mapping[str, Any]) -> Figure:
     """Draw a reliability diagram for each class (row) and method (column).
 
-    Bars are the precision of the detections in a bin of confidence, lighter where they are few; on the diagonal, a score
-    says how often a detection is right.
+    Bars are the precision of the detections in a bin of confidence, lighter where they are few; on the diagonal, a
+    score says how often a detection is right.
 
     Args:
         methods: ``methods`` of what `evaluate_calibration` returns.
@@ -53,7 +53,7 @@ def write_fig7(path: str | Path, methods: Mapping[str, Any]) -> None:
     """Write `fig7_figure` to a PNG file.
 
     Args:
-        path: The file.
+        path: A PNG file.
         methods: ``methods`` of what `evaluate_calibration` returns.
     """
     _save(path, fig7_figure(methods))

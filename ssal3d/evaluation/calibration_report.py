@@ -1,4 +1,4 @@
-"""Calibration of detectors by class: D-ECE, reliability diagrams and the confidence ranges of the S-SSAL paper's Fig. 7."""
+"""Calibration of detectors by class: D-ECE, reliability diagrams, confidence ranges of S-SSAL's Fig. 7."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,8 +70,8 @@ def evaluate_calibration(
     Returns:
         ``{'methods': {name: {class: {'d_ece': ..., 'd_ece_position': ..., 'd_ece_position_size': ..., 'count': ...,
         'right': ..., 'bins': reliability diagram, 'fig7': {'0.0-0.3': {'count': ..., 'precision': ...}, ...}}, 'mean':
-        {...}}}, 'settings': {...}, 'warnings': [...]}``. ``mean`` averages the classes that have detections, once as they
-        are and once (``..._weighted``) by their detections. What is undefined is None.
+        {...}}}, 'settings': {...}, 'warnings': [...]}``. ``mean`` averages the classes that have detections, once as
+        they are and once (``..._weighted``) by their detections. What is undefined is None.
 
     Raises:
         UserError: If the methods have other frames or classes than each other.

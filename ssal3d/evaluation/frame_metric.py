@@ -20,8 +20,8 @@ class FrameMetric(BaseMetric):
     """A metric whose results are ``{'frame', 'boxes', 'scores', 'labels'}`` of every frame.
 
     ``frame`` is the frame's id or, for samples that do not tell their LiDAR file, its position in the annotation file;
-    ``boxes`` are ``(N, 7)`` gravity-centred in the LiDAR frame, ``scores`` ``(N,)`` and ``labels`` ``(N,)`` indices into
-    the data set's classes.
+    ``boxes`` are ``(N, 7)`` gravity-centred in the LiDAR frame, ``scores`` ``(N,)`` and ``labels`` ``(N,)`` indices
+    into the data set's classes.
 
     Args:
         ann_file: The data set's annotation file (infos, format v2).
@@ -73,7 +73,8 @@ class FrameMetric(BaseMetric):
         """Find the annotations of every frame that was predicted.
 
         Args:
-            results: One for each frame; of several for one frame the last counts, because a padded batch repeats frames.
+            results: One for each frame; of several for one frame the last counts, because a padded batch repeats
+                frames.
 
         Returns:
             The annotation file's ``metainfo``, and for each frame its id, its entry and its result without boxes and

@@ -74,7 +74,8 @@ def evaluate_kitti(
     Returns:
         ``{class: {'3d' | 'bev' | '2d': {'R40' | 'R11': {'easy' | 'moderate' | 'hard': AP}}}, 'mean': the same, averaged
         over the classes that have a value, 'frames': F, 'settings': thresholds and numbers of counted ground truths,
-                'warnings': list of lines}``. AP is None where no ground truth counts, everywhere in ``2d`` if an object has no
+                'warnings': list of lines}``. AP is None where no ground truth counts, everywhere in ``2d`` if an object
+                has no
         image box (NaN; such objects are tall enough for every difficulty), and in ``bev`` and ``3d`` of a class whose
         labels or detections have placeholders for 3D boxes.
 
@@ -116,10 +117,10 @@ def iou_thresholds_by_metric(classes: Sequence[str], changes: Thresholds | None 
         UserError: If a class has no threshold, or a name or number in ``changes`` is wrong.
     """
     changes = changes or {}
-    known = list(dict.fromkeys((*IOU_THRESHOLDS, *classes)))
+    class_names = list(dict.fromkeys((*IOU_THRESHOLDS, *classes)))
     for name in changes:
-        if name not in known:
-            raise unknown_name('class', name, known)
+        if name not in class_names:
+            raise unknown_name('class', name, class_names)
     result: dict[str, dict[str, float]] = {}
     for name in classes:
         if name not in (*IOU_THRESHOLDS, *changes):
@@ -175,8 +176,8 @@ class _Scene:
 def _prepare(truth: KittiFrames, detections: KittiFrames, classes: Sequence[str]) -> _Scene:
     names, detected = (np.char.lower(frames.objects.names) for frames in (truth, detections))
     involved = [name.lower() for c in classes for name in (c, NEIGHBOUR.get(c, c))]
-    wanted, dont_care = np.isin(names, involved), names == 'dontcare'
-    pairs = overlapping_pairs(truth, detections, wanted | dont_care)
+    evaluated, dont_care = np.isin(names, involved), names == 'dontcare'
+    pairs = overlapping_pairs(truth, detections, evaluated | dont_care)
     return _Scene(
         truth=truth.objects,
         detections=detections.objects,
@@ -185,7 +186,7 @@ def _prepare(truth: KittiFrames, detections: KittiFrames, classes: Sequence[str]
         scores=np.ascontiguousarray(detections.objects.scores),
         pairs=pairs,
         excused=pairs.largest_cover(dont_care, len(detected)),
-        in_image=not (np.isnan(truth.objects.bbox[wanted]).any() or np.isnan(detections.objects.bbox).any()),
+        in_image=not (np.isnan(truth.objects.bbox[evaluated]).any() or np.isnan(detections.objects.bbox).any()),
     )
 
 

@@ -34,9 +34,9 @@ def check_input(truth: KittiFrames, detections: KittiFrames, classes: Sequence[s
     for frames, kind in ((truth, 'ground truth'), (detections, 'detections')):
         check_boxes(frames, [f'{kind}, frame {number}' for number in range(len(frames))])
     _check_names(truth.objects, detections.objects, classes)
-    wanted = np.isin(np.char.lower(truth.objects.names), [name.lower() for name in classes])
+    evaluated = np.isin(np.char.lower(truth.objects.names), [name.lower() for name in classes])
     return [
-        *_check_image_boxes(truth.objects[wanted], 'ground truth of the evaluated classes'),
+        *_check_image_boxes(truth.objects[evaluated], 'ground truth of the evaluated classes'),
         *_check_image_boxes(detections.objects, 'detections'),
     ]
 
@@ -47,7 +47,7 @@ def without_3d(truth: KittiObjects, detections: KittiObjects, name: str) -> tupl
     Args:
         truth: All labels.
         detections: All detections.
-        name: The class.
+        name: Class name.
 
     Returns:
         Whether nothing can be evaluated, and lines of warning.
@@ -57,18 +57,20 @@ def without_3d(truth: KittiObjects, detections: KittiObjects, name: str) -> tupl
     """
     missing, warnings = False, []
     for objects, kind in ((truth, 'ground truth'), (detections, 'detection')):
-        own = objects[np.char.lower(objects.names) == name.lower()]
-        none = int((~own.has_3d_box).sum())
-        if none == len(own) > 0:
+        of_class = objects[np.char.lower(objects.names) == name.lower()]
+        none = int((~of_class.has_3d_box).sum())
+        if none == len(of_class) > 0:
             missing = True
             warnings.append(f'{name}: no {kind} has a 3D box, so bev and 3d are not evaluated')
         elif none and kind == 'ground truth':
             raise UserError(
-                f'ground truth: {none} of {len(own)} objects of class {name} have no 3D box (-1 -1 -1 -1000 ...), so what '
+                f'ground truth: {none} of {len(of_class)} objects of class {name} have no 3D box (-1 -1 -1 -1000 ...), so what '
                 'is found there would be an error; complete or remove them'
             )
         elif none:
-            warnings.append(f'{name}: {none} of {len(own)} detections have no 3D box; they are errors in bev and 3d')
+            warnings.append(
+                f'{name}: {none} of {len(of_class)} detections have no 3D box; they are errors in bev and 3d'
+            )
     return missing, warnings
 
 

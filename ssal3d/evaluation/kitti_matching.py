@@ -45,13 +45,13 @@ class Pairs:
         return result
 
 
-def overlapping_pairs(truth: KittiFrames, detections: KittiFrames, wanted: NDArray[np.bool_]) -> Pairs:
+def overlapping_pairs(truth: KittiFrames, detections: KittiFrames, evaluated: NDArray[np.bool_]) -> Pairs:
     """Find the pairs that overlap in the image or in BEV.
 
     Args:
         truth: Ground truth of F frames, G objects.
         detections: Detections of the same frames.
-        wanted: ``(G,)`` the ground truths to pair. O(pairs within a frame); distant boxes cost one comparison.
+        evaluated: ``(G,)`` the ground truths to pair. O(pairs within a frame); distant boxes cost one comparison.
     """
     arrays = (
         truth.offsets,
@@ -60,10 +60,10 @@ def overlapping_pairs(truth: KittiFrames, detections: KittiFrames, wanted: NDArr
         np.ascontiguousarray(detections.objects.bbox, dtype=np.float64),
         truth.objects.upright_boxes().astype(np.float64, copy=False),
         detections.objects.upright_boxes().astype(np.float64, copy=False),
-        wanted,
+        evaluated,
     )
-    start = np.zeros(len(wanted) + 1, dtype=np.int64)
-    count, room = 4 * len(wanted), -1
+    start = np.zeros(len(evaluated) + 1, dtype=np.int64)
+    count, room = 4 * len(evaluated), -1
     while room < count:  # a second time only if the objects lie unusually close together
         room = count
         detection, overlaps = np.empty(room, dtype=np.int64), np.empty((_COVERED + 1, room))
@@ -154,7 +154,7 @@ def _overlapping_pairs(
     bbox: Array,
     truth_boxes: Array,
     boxes: Array,
-    wanted: NDArray[np.bool_],
+    evaluated: NDArray[np.bool_],
     start: Rows,
     detection: Rows,
     overlaps: Array,
@@ -165,7 +165,7 @@ def _overlapping_pairs(
         for g in range(truth_offsets[frame], truth_offsets[frame + 1]):
             a = truth_bbox[g]
             for d in range(offsets[frame], offsets[frame + 1]):
-                if not wanted[g]:
+                if not evaluated[g]:
                     continue
                 b = bbox[d]
                 width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
@@ -203,8 +203,8 @@ def _match(
     """Give every ground truth of ``rows`` a detection; return the number of true positives.
 
     Ground truths choose in file order. By score, each takes the most confident detection that overlaps (which tells the
-    score thresholds). Otherwise it takes the one with the greatest overlap, and one that does not count only if there is
-    no other (which tells the errors). ``hit_scores`` and ``assigned`` are written.
+    score thresholds). Otherwise it takes the one with the greatest overlap, and one that does not count only if there
+    is no other (which tells the errors). ``hit_scores`` and ``assigned`` are written.
     """
     assigned[:] = False
     hits = 0

@@ -67,11 +67,11 @@ class KittiAPMetric(FrameMetric):
 
     @dataset_meta.setter
     def dataset_meta(self, meta: dict) -> None:
-        known = list(meta['classes'])
+        class_names = list(meta['classes'])
         for name in self.classes or ():
-            if name not in known:
-                raise unknown_name('class', name, known)
-        iou_thresholds_by_metric(self.classes or known, self.iou_thresholds)
+            if name not in class_names:
+                raise unknown_name('class', name, class_names)
+        iou_thresholds_by_metric(self.classes or class_names, self.iou_thresholds)
         self._dataset_meta = meta
 
     def check_labels(self, frames: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
@@ -138,8 +138,8 @@ class KittiAPMetric(FrameMetric):
         assert self.dataset_meta is not None
         frames = concatenate(list(truth.values()))
         check_boxes(frames, [f'{self.frames.ann_file}, frame {name}' for name in truth])
-        wanted = np.isin(np.char.lower(frames.objects.names), [name.lower() for name in self._evaluated()])
-        objects = frames.objects[wanted]
+        evaluated = np.isin(np.char.lower(frames.objects.names), [name.lower() for name in self._evaluated()])
+        objects = frames.objects[evaluated]
         if not len(objects):
             return True, [
                 f'{self.frames.ann_file}: no object of the classes {", ".join(self._evaluated())} in {len(truth)} frames, '

@@ -98,14 +98,16 @@ def annotated_objects(info: Mapping[str, Any], names: Mapping[int, str], view: C
 
     labels = column('bbox_label', np.nan)
     labels = np.where(np.isnan(labels), column('bbox_label_3d', -1), labels).astype(np.int64)
-    known = np.array([_name(label, names) for label in labels.tolist()], dtype=np.str_)
+    names_of_boxes = np.array([_name(label, names) for label in labels.tolist()], dtype=np.str_)
     boxes = np.array([row['bbox_3d'][:7] for row in instances], dtype=np.float64).reshape(-1, 7)
     if view is None:
         # Without height and truncation, the occlusion alone decides, and its levels are those of the difficulty.
         level = column('difficulty', 0)
-        return replace(camera_objects(boxes, known, None), occluded=np.where(level < 0, 3, level).astype(np.int64))
+        return replace(
+            camera_objects(boxes, names_of_boxes, None), occluded=np.where(level < 0, 3, level).astype(np.int64)
+        )
     return KittiObjects(
-        names=known,
+        names=names_of_boxes,
         truncated=column('truncated', 0),
         occluded=column('occluded', 0).astype(np.int64),
         alpha=column('alpha', 0),

@@ -1,7 +1,7 @@
 """Average precision without images: by centre distance and by 3D overlap, in bands of distance and of points.
 
-* By centre distance the AP is nuScenes' (Caesar et al., CVPR 2020, arXiv 1903.11027): precision interpolated at 101 recall
-  positions, what lies at or below 10 % recall or precision cut off, and the mean over 0.5, 1, 2 and 4 m.
+* By centre distance the AP is nuScenes' (Caesar et al., CVPR 2020, arXiv 1903.11027): precision interpolated at 101
+  recall positions, what lies at or below 10 % recall or precision cut off, and the mean over 0.5, 1, 2 and 4 m.
 * By 3D IoU precision is made monotone and averaged at 40 recall positions, KITTI's R40 without its image rules.
 * In a band, labels outside it are neither hit nor missed, nor are detections that found one; a detection that found
   nothing is an error in the band in which it lies itself.

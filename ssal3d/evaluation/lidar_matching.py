@@ -1,7 +1,7 @@
 """Matching of detections to labels without an image: by the distance of centres, as nuScenes does, or by 3D overlap.
 
-Each detection, from the most confident on, takes the best label of its frame that is still free. Which labels count and in
-which band a detection lies is decided afterwards, so one matching serves all bands.
+Each detection, from the most confident on, takes the best label of its frame that is still free. Which labels count and
+in which band a detection lies is decided afterwards, so one matching serves all bands.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Scores that say how often a detection is right: temperature scaling and isotonic regression, class by class.
 
-A calibration is fitted on detections in labelled frames and applied to those of the pool before a query. Both methods keep
-the order of the scores within a class; isotonic regression may make some of them equal.
+A calibration is fitted on detections in labelled frames and applied to those of the pool before a query. Both methods
+keep the order of the scores within a class; isotonic regression may make some of them equal.
 """
 
 from collections.abc import Mapping, Sequence

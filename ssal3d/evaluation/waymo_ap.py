@@ -5,8 +5,8 @@ the code published with the data set):
 
 * Objects without a LiDAR point do not count. One is LEVEL_2 if annotators said so or it has at most 5 points, else
   LEVEL_1. The figures of LEVEL_2 are over both levels.
-* At each of 101 score cut-offs 0, 0.01, ..., 1, the detections are matched to the ground truth of the same frame and type
-  such that the sum of 3D IoU over pairs at the threshold or above is greatest.
+* At each of 101 score cut-offs 0, 0.01, ..., 1, the detections are matched to the ground truth of the same frame and
+  type such that the sum of 3D IoU over pairs at the threshold or above is greatest.
 * Every matched detection is a true positive, whatever the level of its partner. One without partner is a false positive
   unless it touches a no-label zone. A ground truth without partner is a false negative at its level and harder ones.
 * For APH, a true positive counts ``1 - |heading error| / pi`` in the precision; the recall is the same.
@@ -50,9 +50,9 @@ def evaluate_waymo(
 
     Returns:
         ``{class: {'L1': {'AP': ..., 'APH': ...}, 'L2': {...}, 'range': {'0-30m': {'L1': ..., 'L2': ...}, ...}},
-        'mean': the same, averaged over the classes other than SIGN that have a value, 'frames': F, 'settings': thresholds
-        and numbers of counted ground truths, 'warnings': list of lines}``. Figures of a class without ground truth are
-        None. O(D + G + pairs); memory is linear in the boxes.
+        'mean': the same, averaged over the classes other than SIGN that have a value, 'frames': F, 'settings':
+        thresholds and numbers of counted ground truths, 'warnings': list of lines}``. Figures of a class without ground
+        truth are None. O(D + G + pairs); memory is linear in the boxes.
 
     Raises:
         UserError: If a class is unknown, a threshold is out of range, or no frame has both detections and ground truth.
@@ -86,9 +86,9 @@ def evaluate_waymo(
 def average_precision(precisions: Array, recalls: Array) -> float:
     """Return the area under a precision-recall curve as Waymo's metric sums it up.
 
-    The best precision of each recall counts, then the best of it and all higher recalls. A gap in recall wider than 0.05
-    is filled in steps of 0.05 from its upper end with the precision there; at recall 0 the precision is that of the next
-    point. The area is summed by trapezoids.
+    The best precision of each recall counts, then the best of it and all higher recalls. A gap in recall wider than
+    0.05 is filled in steps of 0.05 from its upper end with the precision there; at recall 0 the precision is that of
+    the next point. The area is summed by trapezoids.
 
     Args:
         precisions: ``(C,)`` in [0, 1].

@@ -22,13 +22,13 @@ STOCK_CATEGORIES = {'Car': 0, 'Pedestrian': 1, 'Cyclist': 2}  # of annotation fi
 class WaymoAPMetric(FrameMetric):
     """AP and APH in [0, 1] as ``waymo/<type>_<level>_<measure>``, e.g. ``waymo/VEHICLE_L1_APH``.
 
-    By range they are ``waymo/VEHICLE_30-50m_L1_AP``, their means over the classes ``waymo/mean_...``. What has no counted
-    ground truth has no key. No TensorFlow and no compiled tool is needed.
+    By range they are ``waymo/VEHICLE_30-50m_L1_AP``, their means over the classes ``waymo/mean_...``. What has no
+    counted ground truth has no key. No TensorFlow and no compiled tool is needed.
 
     Args:
-        ann_file: The data set's annotation file. Objects with ``num_lidar_pts`` 0 do not count; ``detection_difficulty``
-            (1 or 2, 0 or missing where no annotator set it) decides the level; detections that touch one of the frame's
-            ``no_label_zones`` are no errors.
+        ann_file: The data set's annotation file. Objects with ``num_lidar_pts`` 0 do not count;
+            ``detection_difficulty`` (1 or 2, 0 or missing where no annotator set it) decides the level; detections that
+            touch one of the frame's ``no_label_zones`` are no errors.
         classes: Class names of the data set to evaluate; by default all of them.
         iou_thresholds: Changes to the 3D IoU thresholds by class name (default Car 0.7, others 0.5).
         result_file: If given, the detections are also written here, as a file for Waymo's own tools.
@@ -77,7 +77,7 @@ class WaymoAPMetric(FrameMetric):
 
 
 def flat_scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return ``{'VEHICLE_L1_AP': ..., 'VEHICLE_0-30m_L1_AP': ...}`` from what `evaluate_waymo` returns, where defined."""
+    """Return ``{'VEHICLE_L1_AP': ..., 'VEHICLE_0-30m_L1_AP': ...}`` of what `evaluate_waymo` returned."""
     return {
         f'{name}_{label}{level}_{measure}': value
         for name in (*metrics['settings']['iou_thresholds'], MEAN)

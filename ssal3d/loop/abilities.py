@@ -53,7 +53,7 @@ def check_stage(name: str, stage: SupervisedStage, detector: type) -> None:
 
     Args:
         name: Name of the stage in the config.
-        stage: The stage.
+        stage: Says in ``needs`` what it needs.
         detector: Class of the detector.
 
     Raises:
@@ -79,7 +79,7 @@ def check_sampler(sampler: ActiveSampler, detector: type, projection: Sequence[s
     """Refuse a sampler that reads what a detector does not give.
 
     Args:
-        sampler: The sampler.
+        sampler: Its fields say what it reads.
         detector: Class of the detector whose predictions it reads.
         projection: Columns that the query's DontCare rule reads.
 

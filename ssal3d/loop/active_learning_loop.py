@@ -56,24 +56,24 @@ class ActiveLearningLoop(BaseLoop):
 
     Each round trains its ``pretrain`` stages one from another, the first from random weights; the query sees the
     predictions of the last one, and those of the first one for samplers that compare two models. The ``final`` stages
-    start from random weights again; several chains of them share their beginnings. Every stage is an ordinary run in its
-    own folder.
+    start from random weights again; several chains of them share their beginnings. Every stage is an ordinary run in
+    its own folder.
 
     Args:
         runner: The runner that drives the experiment.
         dataloader: Data loader config of the stages; nothing is loaded from it here.
-        initial: ``sampler`` and ``query`` of the random start, e.g. ``query=dict(budget=200)``; or ``labels``, a label state
-            of what is labelled already, and nothing is bought.
+        initial: ``sampler`` and ``query`` of the random start, e.g. ``query=dict(budget=200)``; or ``labels``, a label
+            state of what is labelled already, and nothing is bought.
         rounds: One dict per query: ``pretrain`` (stage names) and, where they differ from the config's
             ``active_sampler`` and ``query``, ``sampler`` and ``query``, of which every key counts by itself.
         final: Stage names of the final training: one chain, or several to compare,
             e.g. ``[['supervised', 'final_cpsp'], ['supervised', 'hssda']]``.
         annotator: Config of who reveals labels.
         reuse: Work dirs of other experiments; a finished step that read the same there is taken over, not done again.
-        held_out_report: Register `HeldOutReportHook`, which measures models on the frames that stay unlabelled. Needs their
-            ground truth, so it is for simulations; nothing is learnt or chosen from it.
-        score_calibration: Calibrate the scores that a query sees on the labelled frames, e.g. ``dict(method='isotonic')``;
-            see `ssal3d.loop.score_calibration`.
+        held_out_report: Register `HeldOutReportHook`, which measures models on the frames that stay unlabelled. Needs
+            their ground truth, so it is for simulations; nothing is learnt or chosen from it.
+        score_calibration: Calibrate the scores that a query sees on the labelled frames, e.g.
+            ``dict(method='isotonic')``; see `ssal3d.loop.score_calibration`.
         final_every_round: Train the final stages after every round (``final_1``, ..., ``final``), for learning curves.
         start_from: Checkpoint to begin with, a path or a dict, see `ssal3d.loop.start.StartFrom`.
         guard: Do not promote a model that falls below its predecessor on the val split: True, or a dict, see
@@ -278,16 +278,17 @@ class ActiveLearningLoop(BaseLoop):
         self, group: str, place: StageNode, sampler: ActiveSampler, projection: Sequence[str], predict_last: bool
     ) -> list[str] | None:
         """Return the columns that somebody reads of a stage's predictions of the pool, None if nobody reads any."""
-        readers = [stage for name in place.following if (stage := self.stages[name]).uses_predictions]
+        following = [self.stages[name].prediction_fields for name in place.following]
+        read = [fields for fields in following if fields is not None]
         starts = place.previous is None and not place.is_last
         compared = starts and sampler.uses_reference
         reported = any(hook.wants_predictions(self.runner, group, place) for hook in loop_hooks(self.runner))
         queried = place.is_last and predict_last
-        if not (readers or compared or reported or queried):
+        if not (read or compared or reported or queried):
             return None
         columns = [*(sampler.reference_fields if compared else ()), *(sampler.required_fields if queried else ())]
         columns += projection if queried else ()
-        return list(dict.fromkeys((*columns, *(field for stage in readers for field in stage.prediction_fields))))
+        return list(dict.fromkeys((*columns, *(field for fields in read for field in fields))))
 
     def _buy_initial(self) -> dict[str, Any]:
         if self.initial.get('labels'):
@@ -313,7 +314,7 @@ class ActiveLearningLoop(BaseLoop):
         )
 
     def _sampler(self, entry: Mapping[str, Any]) -> ActiveSampler:
-        """Return the sampler of a round, which looks at a second model only if it does so after the round's last stage."""
+        """Return the sampler of a round; it looks at a second model only if it does so after the round's last stage."""
         sampler, last = build_sampler(self.config, entry), order_stages([entry['pretrain']])[-1]
         sampler.uses_reference = sampler.reads_reference(type(self.stages[last.name]).__name__)
         return sampler

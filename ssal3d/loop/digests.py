@@ -42,8 +42,8 @@ def training_content(config: Config, folders: Mapping[Path, str]) -> dict[str, A
 def neutral(value: Any, folders: Mapping[Path, str], root: Path | None = None) -> Any:
     """Return config content as JSON without paths.
 
-    A file becomes its SHA-256, a path inside one of the folders the folder's name with the rest of the path; data roots,
-    and what only changes the speed, are left out. Thus data may move.
+    A file becomes its SHA-256, a path inside one of the folders the folder's name with the rest of the path; data
+    roots, and what only changes the speed, are left out. Thus data may move.
 
     Args:
         value: Anything that a config holds.

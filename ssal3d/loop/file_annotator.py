@@ -33,10 +33,10 @@ class FileAnnotator:
         format: Name of the tool's format, see docs/annotate.md.
         options: Of the format.
         prelabels: How sure the models must be of a box that the annotators get as a start: ``thresholds``, a score or
-            one by class name, and ``iou``, from which two models agree. True takes 0.5 for both, False starts with empty
-            frames.
-        wait_for: Share of the frames in (0, 1] that must be labelled before the experiment goes on. The others stay in the
-            pool.
+            one by class name, and ``iou``, from which two models agree. True takes 0.5 for both, False starts with
+            empty frames.
+        wait_for: Share of the frames in (0, 1] that must be labelled before the experiment goes on. The others stay in
+            the pool.
         class_map: Class names in the tool, where they differ from ours.
         aliases: Further names of the tool, and what they mean here.
         ignore_classes: Names of the tool whose boxes are left out.

@@ -15,8 +15,8 @@ class Guard:
     """The rule.
 
     Attributes:
-        metric: Key of the val metrics that decides, the larger the better; None for the mean AP in bird's-eye view, or by
-            centre distance.
+        metric: Key of the val metrics that decides, the larger the better; None for the mean AP in bird's-eye view, or
+            by centre distance.
         tolerance: A model may be worse by so much, in the metric's units, because val splits are small.
     """
 

@@ -19,8 +19,8 @@ SHOWN = 80  # characters of a value in a message
 class Journal:
     """An append-only list of finished steps in ``journal.json``, replaced atomically at every step.
 
-    Every step carries the digest of what it read. The content behind the digest stands in ``reads/<step>.json``, so that
-    a difference can be named.
+    Every step carries the digest of what it read. The content behind the digest stands in ``reads/<step>.json``, so
+    that a difference can be named.
 
     Args:
         folder: The experiment's folder.
@@ -65,7 +65,8 @@ class Journal:
         Args:
             name: Step name.
             reads: What it read.
-            files: Results by role: a file, or all files of a folder; inside the experiment's folder. Their hashes are kept.
+            files: Results by role: a file, or all files of a folder; inside the experiment's folder. Their hashes are
+                kept.
             write: Whether this process writes the file; the others only remember.
             **facts: Anything else worth knowing: seconds, metrics, counts.
         """
@@ -137,10 +138,10 @@ class FinishedSteps:
 
     def find(self, name: str, reads: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
         """Return folder and entry of a step of this name that read the same, or None."""
-        wanted = digest(reads)
+        expected = digest(reads)
         for journal in map(Journal, self.folders):  # read again: they may run beside this one
             for entry in journal.steps:
-                if entry.get('digest') == wanted and entry['step'] == name:
+                if entry.get('digest') == expected and entry['step'] == name:
                     return journal.folder, entry
         return None
 

@@ -22,8 +22,8 @@ PAGE = 'report.html'
 class PageHook(LoopHook):
     """Writes ``report.html`` at the end of an experiment, as ``ssal3d report`` does.
 
-    Every experiment has it. A page that cannot be written is no reason to fail after hours of training: the reason is told,
-    and the command writes it later.
+    Every experiment has it. A page that cannot be written is no reason to fail after hours of training: the reason is
+    told, and the command writes it later.
     """
 
     priority = 'LOWEST'  # when everything else is written
@@ -44,9 +44,9 @@ class PageHook(LoopHook):
 class CurveHook(LoopHook):
     """Writes the metrics of every stage over annotated boxes to the experiment's ``visualizer``.
 
-    Every experiment has it; with ``vis_backends=[dict(type='TensorboardVisBackend')]``, or those of WandB and MLflow, in the
-    config's visualizer, the learning curve stands there: one curve by metric and stage, e.g. ``supervised/mean_bev``, the
-    step being the number of boxes.
+    Every experiment has it; with ``vis_backends=[dict(type='TensorboardVisBackend')]``, or those of WandB and MLflow,
+    in the config's visualizer, the learning curve stands there: one curve by metric and stage, e.g.
+    ``supervised/mean_bev``, the step being the number of boxes.
     """
 
     def after_query(self, runner: Runner, number: int, query: Any, entry: Mapping[str, Any]) -> None:

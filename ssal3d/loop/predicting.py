@@ -1,4 +1,4 @@
-"""Predictions of an experiment's models: of the pool and of labelled frames, as the network scores them or calibrated."""
+"""Predictions of an experiment's models for the pool and for labelled frames, raw or calibrated."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -81,10 +81,10 @@ class Predictor:
                 'predictions': [digest_of_folder(path) for path in given],
                 'pool': neutral(dict(self.config.pool_dataset, pipeline=[]), {}),
             }
-            known = stage.with_name(f'calibrated_labelled_{stage.name}')
-            work = partial(calibrate_predictions, self.config, settings, *given, folder, known)
+            labelled_folder = stage.with_name(f'calibrated_labelled_{stage.name}')
+            work = partial(calibrate_predictions, self.config, settings, *given, folder, labelled_folder)
             self.steps.do(str(folder.relative_to(self.steps.folder)), reads, work)
-            model.calibrated, model.labelled = folder, known
+            model.calibrated, model.labelled = folder, labelled_folder
 
     def _predict(
         self,

@@ -59,8 +59,8 @@ class QueryReportHook(LoopHook):
 class HeldOutReportHook(LoopHook):
     """Measures the first model, the final ones and their pseudo labels on the frames that nobody labelled.
 
-    Needs the ground truth of these frames, so it is for simulations; nothing is learnt or chosen from it. A config asks for
-    it with ``train_cfg = dict(held_out_report=True)``.
+    Needs the ground truth of these frames, so it is for simulations; nothing is learnt or chosen from it. A config asks
+    for it with ``train_cfg = dict(held_out_report=True)``.
     """
 
     def wants_predictions(self, runner: Runner, group: str, place: StageNode) -> bool:

@@ -25,8 +25,8 @@ def check_settings(settings: Mapping[str, Any] | None) -> None:
     """Check the option ``score_calibration`` of the loop before anything is trained.
 
     Args:
-        settings: ``method``, ``'temperature'`` or ``'isotonic'``; optionally ``matching`` and ``iou`` (by class name), see
-            `ssal3d.evaluation.right_detections.right_detections`.
+        settings: ``method``, ``'temperature'`` or ``'isotonic'``; optionally ``matching`` and ``iou`` (by class name),
+            see `ssal3d.evaluation.right_detections.right_detections`.
 
     Raises:
         UserError: If an option or value is unknown, or the method is missing.
@@ -34,9 +34,9 @@ def check_settings(settings: Mapping[str, Any] | None) -> None:
     for name, value in (settings or {}).items():
         if name not in _OPTIONS:
             raise unknown_name('option of score_calibration', name, list(_OPTIONS))
-        known = _OPTIONS[name]
-        if known is not None and value not in known:
-            raise unknown_name(f'value of score_calibration.{name}', value, list(known))
+        options = _OPTIONS[name]
+        if options is not None and value not in options:
+            raise unknown_name(f'value of score_calibration.{name}', value, list(options))
     if settings is not None and 'method' not in settings:
         raise UserError(f"score_calibration: method is missing, e.g. dict(method='{METHODS[0]}')")
 

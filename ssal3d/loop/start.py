@@ -12,8 +12,8 @@ from mmengine.registry import init_default_scope
 
 from ssal3d.data.determinism import seeded_globals
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import atomic_path
-from ssal3d.models.foreign import load_foreign, save_weights
+from ssal3d.models.foreign import load_foreign
+from ssal3d.models.loading import write_weights
 from ssal3d.terminal import print_table
 
 USES = ('weights', 'model')
@@ -25,8 +25,9 @@ class StartFrom:
 
     Attributes:
         checkpoint: The file: one of ours, one of MMDetection3D's released ones, or a backbone alone.
-        use: ``'weights'``: the first stage of every chain starts from them instead of random ones. ``'model'``: besides, it
-            stands for the first stage of the first round, which is not trained; its predictions make the first query.
+        use: ``'weights'``: the first stage of every chain starts from them instead of random ones. ``'model'``:
+            besides, it stands for the first stage of the first round, which is not trained; its predictions make the
+            first query.
         keys: Beginnings of names in the checkpoint and what stands there in the model; None leaves weights out.
         partial: Let weights of the model find no counterpart; these are random.
     """
@@ -77,5 +78,4 @@ def prepare_start(config: Config, start: StartFrom, path: Path) -> None:
         model.init_weights()
     rows = load_foreign(model, start.checkpoint, start.keys, start.partial)
     print_table(f'weights of {start.checkpoint}', ('there', 'here', 'tensors'), rows)
-    with atomic_path(path) as temporary:
-        save_weights(model, temporary, str(start.checkpoint))
+    write_weights(path, model.state_dict(), start_from=str(start.checkpoint))

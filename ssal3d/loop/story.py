@@ -47,11 +47,7 @@ def metrics_line(metrics: Mapping[str, float], classes: Sequence[str]) -> str | 
 
 
 def tell_query(query: Query) -> None:
-    """Say what a query chose and why, with its warnings and a table of classes.
-
-    Args:
-        query: The query.
-    """
+    """Say what a query chose and why, with its warnings and a table of classes."""
     for line in describe(query):
         tell(line.removeprefix('warning: '), logging.WARNING if line.startswith('warning: ') else logging.INFO)
     table = class_table(query)

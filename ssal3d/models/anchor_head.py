@@ -30,8 +30,8 @@ class ActiveAnchor3DHead(WeightedAnchorTargets, Anchor3DHead):
     """Anchor head whose results carry one-vs-all class logits as ``class_logits`` (N, C).
 
     On the CPU its three 1 x 1 convolutions are one matrix product, and training looks at boxes and directions of
-    positive anchors only: the stock losses in a fraction of the time. What this shortcut does not cover (several levels,
-    other assigners or losses) uses the stock code.
+    positive anchors only: the stock losses in a fraction of the time. What this shortcut does not cover (several
+    levels, other assigners or losses) uses the stock code.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -71,7 +71,7 @@ class ActiveAnchor3DHead(WeightedAnchorTargets, Anchor3DHead):
         cfg: Any,
         rescale: bool = False,
     ) -> InstanceData:
-        """Return the stock results of a frame; the row of each box goes through the suppression, so its logits are known."""
+        """Return the stock results of a frame; each box carries its row through the suppression."""
         cfg = self.test_cfg if cfg is None else cfg
         levels = zip(cls_score_list, bbox_pred_list, dir_cls_pred_list, mlvl_priors)
         kept = [self._best_anchors(*level, cfg.get('nms_pre', -1)) for level in levels]
@@ -165,9 +165,9 @@ class ActiveAnchor3DHead(WeightedAnchorTargets, Anchor3DHead):
         directions = _of_anchors(self.conv_dir_cls, features, kinds, self.num_anchors)
         if not len(positives):
             return deltas.sum(), directions.sum()
-        own = anchors[positives % len(anchors)]
-        targets = self.bbox_coder.encode(own, boxes)
-        bins = get_direction_target(own, targets, self.dir_offset, self.dir_limit_offset, one_hot=False)
+        positive_anchors = anchors[positives % len(anchors)]
+        targets = self.bbox_coder.encode(positive_anchors, boxes)
+        bins = get_direction_target(positive_anchors, targets, self.dir_offset, self.dir_limit_offset, one_hot=False)
         weights = torch.ones_like(targets)
         if self.train_cfg.get('code_weight', None):
             weights = weights * weights.new_tensor(self.train_cfg['code_weight'])

@@ -67,8 +67,8 @@ class ActiveCenterHead(CenterHead):
             tasks = task_of.to(result.labels_3d.device)[result.labels_3d.long()]
             cells = torch.zeros_like(tasks)
             for task, (maps, *_) in enumerate(preds_dicts):
-                own = tasks == task
-                cells[own] = self._cells(maps, frame, result.bboxes_3d.tensor[own, :2])
+                in_task = tasks == task
+                cells[in_task] = self._cells(maps, frame, result.bboxes_3d.tensor[in_task, :2])
             result.class_logits = logits[frame].T[cells]
         return results
 

@@ -1,4 +1,4 @@
-"""Dense layers on the CPU in bfloat16, where the processor multiplies it natively; a detector's parameters stay float32.
+"""Dense layers on the CPU in bfloat16, where the processor has it; a detector's parameters stay float32.
 
 With bfloat16 the maps are stored channels last, which its convolutions want. With float32 they are not: torch's batch
 normalisation sums that layout one by one, and the statistics of a mostly empty map lose 3 digits by it.
@@ -38,7 +38,7 @@ def run_dense(layers: Callable[[Tensor], Any], inputs: Tensor, dtype: torch.dtyp
 
     Args:
         layers: Takes ``(B, C, H, W)``, returns one map or several.
-        inputs: The map.
+        inputs: ``(B, C, H, W)`` feature map.
         dtype: See `cpu_dense_dtype`.
 
     Returns:

@@ -1,7 +1,7 @@
 """Layers of MMDetection3D that are needlessly slow, computed in another way; the results are the same up to rounding.
 
-Our PV-RCNN has them; `use_fast_layers`, which our runner calls, gives them to any detector. The layers of other models in
-the same process stay as they are.
+Our PV-RCNN has them; `use_fast_layers`, which our runner calls, gives them to any detector. The layers of other models
+in the same process stay as they are.
 """
 
 from typing import Any
@@ -97,12 +97,12 @@ class FastVoxelSetAbstraction(VoxelSetAbstraction):
         Returns:
             ``(B, K, 3)`` key points.
         """
-        wanted = self.num_keypoints
+        count = self.num_keypoints
         on_cpu = self.voxel_center_as_source or points[0].device.type == 'cpu'
         # Below 1024 points the kernel works with fewer threads, which settles ties in another order.
-        if on_cpu or min(map(len, points)) < max(wanted, 1024):
+        if on_cpu or min(map(len, points)) < max(count, 1024):
             return super().sample_key_points(points, coors)
-        return key_points_at_once(points, wanted)
+        return key_points_at_once(points, count)
 
 
 def key_points_at_once(points: list[Tensor], count: int) -> Tensor:

@@ -39,21 +39,21 @@ def read_weights(path: str | Path) -> dict[str, Any]:
 
 
 def match_names(
-    foreign: Sequence[str], own: Sequence[str], keys: Mapping[str, str | None] | None = None
+    foreign: Sequence[str], model_names: Sequence[str], keys: Mapping[str, str | None] | None = None
 ) -> dict[str, str]:
     """Return the own name of every foreign weight that has a place.
 
     Args:
         foreign: Names in the checkpoint.
-        own: Names of the model.
+        model_names: Names of the model.
         keys: Beginnings of foreign names and what stands there in the model; None leaves such weights out. The longest
             beginning counts. Other names fit as they are, or without what a wrapper put before them.
 
     >>> match_names(['module.neck.a', 'head.b', 'aux.c'], ['neck.a', 'bbox_head.b'], {'head': 'bbox_head', 'aux': None})
     {'module.neck.a': 'neck.a', 'head.b': 'bbox_head.b'}
     """
-    known = set(own)
-    found: dict[str, str] = {}
+    places = set(model_names)
+    matched: dict[str, str] = {}
     for name in foreign:
         beginnings = [key for key in keys or {} if name == key or name.startswith(f'{key.rstrip(".")}.')]
         if beginnings:
@@ -62,10 +62,10 @@ def match_names(
             renamed = None if target is None else target.rstrip('.') + name[len(longest.rstrip('.')) :]
         else:
             stripped = [name.removeprefix(wrapper) for wrapper in WRAPPERS if name.startswith(wrapper)]
-            renamed = next((candidate for candidate in (name, *stripped) if candidate in known), None)
-        if renamed in known and renamed not in found.values():
-            found[name] = str(renamed)
-    return found
+            renamed = next((candidate for candidate in (name, *stripped) if candidate in places), None)
+        if renamed in places and renamed not in matched.values():
+            matched[name] = str(renamed)
+    return matched
 
 
 def load_foreign(
@@ -75,36 +75,37 @@ def load_foreign(
 
     Args:
         model: The model; what finds no weights keeps its own.
-        path: The checkpoint.
+        path: A checkpoint of any project.
         keys: See `match_names`.
         partial: Let weights of the model find no counterpart, e.g. when the checkpoint holds a backbone alone.
 
     Returns:
-        The map for people: part of the checkpoint, part of the model (``'-'``: left out, or its own), number of tensors.
+        The map for people: part of the checkpoint, part of the model (``'-'``: left out, or its own), number of
+        tensors.
 
     Raises:
         UserError: If nothing fits, a shape differs, or weights are missing without ``partial``.
     """
-    foreign, own = read_weights(path), model.state_dict()
-    names = match_names(list(foreign), list(own), keys)
+    foreign, weights = read_weights(path), model.state_dict()
+    names = match_names(list(foreign), list(weights), keys)
     if not names:
         raise UserError(
-            f'{path}: no weight fits the model of the config; the checkpoint has {_some(foreign)}, the model {_some(own)}; '
+            f'{path}: no weight fits the model of the config; the checkpoint has {_some(foreign)}, the model {_some(weights)}; '
             "name their counterparts, e.g. start_from=dict(keys={'backbone_3d': 'middle_encoder'})"
         )
-    missing = [name for name in own if name not in names.values() and not name.endswith(COUNTERS)]
+    missing = [name for name in weights if name not in names.values() and not name.endswith(COUNTERS)]
     if missing and not partial:
         raise UserError(
-            f'{path}: {len(missing)} of {len(own)} weights of the model are not in the checkpoint, e.g. {missing[0]}; name '
+            f'{path}: {len(missing)} of {len(weights)} weights of the model are not in the checkpoint, e.g. {missing[0]}; name '
             'their counterparts with start_from=dict(keys=...), or let them be random with start_from=dict(partial=True)'
         )
     state = OrderedDict((names[name], foreign[name]) for name in names)
     versions = getattr(foreign, '_metadata', {})  # the layout of sparse convolutions depends on the version
     layouts = {_moved(name, names): entry for name, entry in versions.items()}
     for name, value in state.items():  # without a version old layouts are assumed, also of kernels that fit as they are
-        if value.ndim == 5 and value.shape == own[name].shape:
+        if value.ndim == 5 and value.shape == weights[name].shape:
             module = name.rpartition('.')[0]
-            layouts[module] = own._metadata.get(module, {})  # type: ignore[attr-defined]
+            layouts[module] = weights._metadata.get(module, {})  # type: ignore[attr-defined]
     state._metadata = layouts  # type: ignore[attr-defined]
     try:
         model.load_state_dict(state, strict=False)
@@ -119,9 +120,9 @@ def load_foreign(
 
 def _moved(module: str, names: Mapping[str, str]) -> str:
     """Return the own name of a foreign module, by the weights below it."""
-    for name, own in names.items():
+    for name, model_name in names.items():
         if name.startswith(f'{module}.') and '.' not in (rest := name[len(module) + 1 :]):
-            return own[: -len(rest) - 1]
+            return model_name[: -len(rest) - 1]
     return module
 
 
@@ -147,7 +148,7 @@ def save_weights(model: nn.Module, path: Path, source: str) -> None:
     """Write a model's weights as a checkpoint of the plain detector.
 
     Args:
-        model: The model.
+        model: Takes the weights.
         path: Where to.
         source: Where they come from, for the checkpoint's metadata.
     """

@@ -37,15 +37,15 @@ def frame_outputs(detector: Any, inputs: dict[str, Any], samples: Sequence[Any])
     maps = detector.rpn_head(features['neck_feats'])
     outputs, proposals = [], []
     for frame, (truth, meta) in enumerate(zip(truths, metas)):
-        own = [[level[frame : frame + 1] for level in kind] for kind in maps]
-        output = FrameOutput(rpn_scores=own[0][0][0], rpn_residuals=own[1][0][0])
+        frame_maps = [[level[frame : frame + 1] for level in kind] for kind in maps]
+        output = FrameOutput(rpn_scores=frame_maps[0][0][0], rpn_residuals=frame_maps[1][0][0])
         if truth is not None:
-            losses = detector.rpn_head.loss_by_feat(*own, [copy.deepcopy(truth)], [meta], [None])
+            losses = detector.rpn_head.loss_by_feat(*frame_maps, [copy.deepcopy(truth)], [meta], [None])
             output.losses |= {name: sum(parts) for name, parts in losses.items()}
         outputs.append(output)
         if frame < count:
             settings = detector.test_cfg.rpn if truth is None else detector.train_cfg.rpn_proposal
-            proposals.append(detector.rpn_head.predict_by_feat(*own, batch_input_metas=[meta], cfg=settings)[0])
+            proposals.append(detector.rpn_head.predict_by_feat(*frame_maps, batch_input_metas=[meta], cfg=settings)[0])
     if count:
         points = detector.extract_points_feat(*_of_first_frames(inputs, features, count), proposals)
         _second_stage(detector.roi_head, points, proposals, truths[:count], metas[:count], outputs[:count])
@@ -59,8 +59,8 @@ def _of_first_frames(inputs: dict[str, Any], features: dict[str, Any], count: in
     coors = inputs['voxels']['coors']
     levels = []
     for level in features['multi_scale_3d_feats']:
-        own = level.indices[:, 0] < count
-        levels.append(type(level)(level.features[own], level.indices[own], level.spatial_shape, count))
+        rows = level.indices[:, 0] < count
+        levels.append(type(level)(level.features[rows], level.indices[rows], level.spatial_shape, count))
     return (
         {'points': inputs['points'][:count], 'voxels': {'coors': coors[coors[:, 0] < count]}},
         {'spatial_feats': features['spatial_feats'][:count], 'multi_scale_3d_feats': levels},
@@ -77,8 +77,11 @@ def _second_stage(
 ) -> None:
     """Add what the RoI head says and loses to each frame's output."""
     foreground = head.semantic_head(points['keypoint_features'])['seg_preds']
-    sampled = [_sample(head, own, truth) for own, truth in zip(proposals, truths)]
-    boxes = [own['bboxes_3d'].tensor if result is None else result.bboxes for own, result in zip(proposals, sampled)]
+    sampled = [_sample(head, frame_proposals, truth) for frame_proposals, truth in zip(proposals, truths)]
+    boxes = [
+        frame_proposals['bboxes_3d'].tensor if result is None else result.bboxes
+        for frame_proposals, result in zip(proposals, sampled)
+    ]
     rois = stack_rois(boxes)
     features = points['fusion_keypoint_features'] * foreground.sigmoid().amax(-1, keepdim=True)
     results = head._bbox_forward(features, points['keypoints'], rois)
@@ -128,8 +131,8 @@ def _roi_targets(head: Any, result: Any, truth: InstanceData, meta: dict) -> lis
         boxes = truth.bboxes_3d
         overlaps = boxes.overlaps(type(boxes)(result.bboxes), boxes)
         best, nearest = overlaps.max(1)
-        own = torch.where(best > 0, weights.to(best)[nearest], torch.ones_like(best))
-        label_weights, box_weights = label_weights * own, box_weights * own
+        anchor_weights = torch.where(best > 0, weights.to(best)[nearest], torch.ones_like(best))
+        label_weights, box_weights = label_weights * anchor_weights, box_weights * anchor_weights
     if meta.get(IGNORE_NEGATIVES):
         label_weights = label_weights * (result.iou > POSITIVE_ROI_IOU)
     targets[4], targets[5] = label_weights, box_weights

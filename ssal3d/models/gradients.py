@@ -66,7 +66,7 @@ def project_gradient(gradient: Tensor, projection: int | None = None, seed: int 
 
 
 def gaussian_projection(width: int, size: int, seed: int) -> Tensor:
-    """Return a ``(width, size)`` Gaussian matrix scaled by ``1 / sqrt(size)``, or the identity where that is smaller."""
+    """Return a ``(width, size)`` Gaussian matrix scaled by ``1 / sqrt(size)``, or the identity if that is smaller."""
     if width <= size:
         return torch.eye(width)
     generator = torch.Generator().manual_seed(seed)

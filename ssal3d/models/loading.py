@@ -1,7 +1,9 @@
-"""Building a trained detector for inference."""
+"""Checkpoints of detectors: built for inference, checked, found, written."""
 
 import copy
+import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import nn
 
 from ssal3d.devices import require_usable_gpu
 from ssal3d.errors import UserError
+from ssal3d.fileio import atomic_open
 from ssal3d.models.fast_layers import use_fast_layers
 
 
@@ -89,3 +92,21 @@ def is_readable(checkpoint: Path) -> bool:
     except Exception:
         return False
     return isinstance(content, dict) and 'state_dict' in content
+
+
+def write_weights(path: str | Path, state: Mapping[str, torch.Tensor], **meta: Any) -> None:
+    """Write weights atomically as a checkpoint of a plain detector.
+
+    Args:
+        path: The checkpoint to write.
+        state: The weights by name.
+        **meta: Facts about them.
+
+    Raises:
+        UnwritableError: If the operating system refuses. PyTorch itself turns a full disk into a ``RuntimeError`` that
+            names neither file nor reason, so it writes to memory here.
+    """
+    content = io.BytesIO()
+    torch.save({'state_dict': state, 'meta': meta}, content)
+    with atomic_open(path) as file:
+        file.write(content.getbuffer())

@@ -52,15 +52,15 @@ class LossNet(nn.Module):
 
     def _reduced(self, level: Tensor, valid: Tensor, number: int) -> Tensor:
         values = self.reduce[number](level.transpose(1, 2)).squeeze(1)
-        own = values[valid][:, None]
+        existing = values[valid][:, None]
         norm: Any = self.norm[number]
         normed = nn.functional.batch_norm(
-            own,
+            existing,
             norm.running_mean,
             norm.running_var,
             norm.weight,
             norm.bias,
-            training=self.training and len(own) > 1,  # a single RoI has no variance
+            training=self.training and len(existing) > 1,  # a single RoI has no variance
             momentum=norm.momentum,
             eps=norm.eps,
         )
@@ -223,7 +223,12 @@ class LossPredictingPVRCNN(ActivePointVoxelRCNN):
         """Return each level as ``(B, R, D)`` with padded RoIs, and ``(B, R)`` which of them exist."""
         rois = self.loss_net.rois
         padded = [
-            torch.stack([nn.functional.pad(own, (0, 0, 0, rois - len(own))) for own in level.split(self._roi_counts)])
+            torch.stack(
+                [
+                    nn.functional.pad(frame_rois, (0, 0, 0, rois - len(frame_rois)))
+                    for frame_rois in level.split(self._roi_counts)
+                ]
+            )
             for _, level in sorted(levels.items())
         ]
         counts = torch.tensor(self._roi_counts, device=padded[0].device)
@@ -238,7 +243,7 @@ def inputs_of_frame(batch_inputs_dict: Mapping[str, Any], frame: int) -> dict[st
         frame: Position in the batch.
     """
     voxels = batch_inputs_dict['voxels']
-    own = voxels['coors'][:, 0] == frame
-    part = {name: values[own] for name, values in voxels.items()}
+    in_frame = voxels['coors'][:, 0] == frame
+    part = {name: values[in_frame] for name, values in voxels.items()}
     part['coors'][:, 0] = 0  # indexing with a mask copied it
     return {'points': [batch_inputs_dict['points'][frame]], 'voxels': part}

@@ -125,11 +125,7 @@ class MixedPrecisionOptimWrapper(AmpOptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Choose the precision of a training step's forward pass.
-
-        Args:
-            model: The model.
-        """
+        """Choose the precision of a training step's forward pass."""
         marked = any(getattr(part, 'marks_dense_part', False) for part in unwrapped(model).modules())
         precision = dense_in(self.cast_dtype) if marked else autocast(self.device.type, dtype=self.cast_dtype)
         with OptimWrapper.optim_context(self, model), precision:

@@ -1,4 +1,4 @@
-"""PointPillars' first layers on the CPU: points to a feature map, without computing on the padding of half-full pillars."""
+"""PointPillars' first layers on the CPU: points to a feature map, without computing on the padding of pillars."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -63,8 +63,8 @@ def pillar_canvas(
 def decorated_points(encoder: Any, voxels: Mapping[str, Tensor]) -> Tensor:
     """Return the features (P, 10) of the points in the pillars, one pillar after the other.
 
-    They are the point, its offset from the mean of its pillar and its offset from the centre of its pillar. In the stock
-    encoder's ``legacy`` mode the coordinates of the point itself give way to the latter.
+    They are the point, its offset from the mean of its pillar and its offset from the centre of its pillar. In the
+    stock encoder's ``legacy`` mode the coordinates of the point itself give way to the latter.
     """
     filled, counts = voxels['voxels'], voxels['num_points'].long()
     pillar_of = torch.arange(len(filled), device=filled.device).repeat_interleave(counts)
@@ -74,9 +74,9 @@ def decorated_points(encoder: Any, voxels: Mapping[str, Tensor]) -> Tensor:
     size = filled.new_tensor([encoder.vx, encoder.vy, encoder.vz])
     offset = filled.new_tensor([encoder.x_offset, encoder.y_offset, encoder.z_offset])
     centres = voxels['coors'][:, [3, 2, 1]].to(filled) * size + offset
-    own, of_pillar = points[:, :3], torch.cat((means, centres), dim=1)[pillar_of]
-    from_mean, from_centre = own - of_pillar[:, :3], own - of_pillar[:, 3:]
-    return torch.cat((from_centre if encoder.legacy else own, points[:, 3:], from_mean, from_centre), dim=1)
+    xyz, of_pillar = points[:, :3], torch.cat((means, centres), dim=1)[pillar_of]
+    from_mean, from_centre = xyz - of_pillar[:, :3], xyz - of_pillar[:, 3:]
+    return torch.cat((from_centre if encoder.legacy else xyz, points[:, 3:], from_mean, from_centre), dim=1)
 
 
 def _normalisation(norm: Any, rows: Tensor, slots: int) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,14 @@
-"""What a detector gives beyond MMDetection3D's interface: the contract between detectors, samplers and training methods.
+"""What a detector gives beyond MMDetection3D's interface: the contract of detectors, samplers and methods.
 
-A detector is any class of MMDetection3D's ``MODELS``. The stock ones predict boxes, scores and labels; that is enough for
-supervised stages, CPSP, random and confidence queries. Each further ability is declared by the class, so that an
+A detector is any class of MMDetection3D's ``MODELS``. The stock ones predict boxes, scores and labels; that is enough
+for supervised stages, CPSP, random and confidence queries. Each further ability is declared by the class, so that an
 experiment that asks for more is refused before anything is trained (`ssal3d.loop.abilities`):
 
 * `QueryDetector`: columns of predictions for samplers, named in ``provides``;
 * `FrameTeacher`: what teacher-student methods learn from, named in ``teaches``.
 
-``docs/extending.md`` shows a detector that implements both; ``docs/detectors.md`` has the matrix of what works with what.
+``docs/extending.md`` shows a detector that implements both; ``docs/detectors.md`` has the matrix of what works with
+what.
 """
 
 from collections.abc import Mapping, Sequence
@@ -75,8 +76,8 @@ class FrameOutput:
 class QueryDetector(Protocol):
     """A detector whose predictions hold more than boxes, scores and labels (`ssal3d.predictions.predict_pool`).
 
-    Values per final box stand in ``pred_instances_3d`` of a data sample under the column's name, values per frame or RoI
-    in the dict ``frame_predictions`` of the data sample.
+    Values per final box stand in ``pred_instances_3d`` of a data sample under the column's name, values per frame or
+    RoI in the dict ``frame_predictions`` of the data sample.
 
     Attributes:
         provides: Columns of the prediction contract that the class can fill.

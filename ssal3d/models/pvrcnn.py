@@ -121,8 +121,8 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         metas = [sample.metainfo for sample in batch_data_samples]
         results_list = self.bbox_head.suppressed(refined, metas, self.test_cfg)
         frames = [rois[:, 0] == frame for frame in range(len(rpn_results_list))]
-        for own, results, proposals in zip(frames, results_list, rpn_results_list):
-            results.box_features = shared[own][results.roi_index]
+        for in_frame, results, proposals in zip(frames, results_list, rpn_results_list):
+            results.box_features = shared[in_frame][results.roi_index]
             results.rpn_scores_3d = proposals['scores_3d'][results.roi_index]
             if 'class_logits' in proposals:
                 results.class_logits = proposals['class_logits'][results.roi_index]
@@ -134,27 +134,27 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
         self, proposals: Sequence[InstanceData], frames: Sequence[Tensor], shared: Tensor, pooled: Tensor
     ) -> list[dict[str, Any]]:
         """Return the RoI-level columns of each frame, given which of the batch's RoIs are its own."""
-        wanted, found = self.extraction, [dict[str, Any]() for _ in frames]
-        if wanted.wants_rois:
-            for own, rois, values in zip(frames, proposals, found):
-                values['roi_features'] = self.padded(shared[own])
+        extraction, columns = self.extraction, [dict[str, Any]() for _ in frames]
+        if extraction.wants_rois:
+            for in_frame, rois, values in zip(frames, proposals, columns):
+                values['roi_features'] = self.padded(shared[in_frame])
                 values['roi_valid'] = torch.arange(self.max_rois) < len(rois)
                 values['rois'] = rois
         passes = None
-        if wanted.wants_passes:
-            passes = monte_carlo_passes(self.bbox_head, pooled, wanted.mc_passes, wanted.mc_seed)
-            for own, values in zip(frames, found):
-                values['mc_scores'], values['mc_residuals'] = passes[0][:, own], passes[1][:, own]
-        if wanted.wants_gradient and wanted.gradient != 'rpn_conv_cls':
+        if extraction.wants_passes:
+            passes = monte_carlo_passes(self.bbox_head, pooled, extraction.mc_passes, extraction.mc_seed)
+            for in_frame, values in zip(frames, columns):
+                values['mc_scores'], values['mc_residuals'] = passes[0][:, in_frame], passes[1][:, in_frame]
+        if extraction.wants_gradient and extraction.gradient != 'rpn_conv_cls':
             if passes is None:
                 pieces = roi_score_derivatives(self.bbox_head, shared)
             else:
-                weights = torch.stack([own / own.sum().clamp(min=1) for own in frames]).sum(0)
+                weights = torch.stack([in_frame / in_frame.sum().clamp(min=1) for in_frame in frames]).sum(0)
                 pieces = shared_layer_derivatives(self.bbox_head, pooled, passes[0].mean(0), passes[1].mean(0), weights)
-            rows = outer_product_sums(*pieces, frames, wanted.projection, wanted.projection_seed)
-            for row, values in zip(rows, found):
+            rows = outer_product_sums(*pieces, frames, extraction.projection, extraction.projection_seed)
+            for row, values in zip(rows, columns):
                 values['gradient'] = row
-        return found
+        return columns
 
     def padded(self, rows: Tensor) -> Tensor:
         """Return ``(max_rois, D)``: the values of a frame's RoIs, then zeros."""
@@ -299,7 +299,7 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
 
     @property
     def _strides(self) -> list[int]:
-        """Strides of the levels of the 3D backbone that key points gather from; the stock class takes the first ones."""
+        """Strides of the levels of the 3D backbone that key points gather from; stock takes the first ones."""
         return [layer['scale_factor'] for layer in getattr(self.points_encoder, 'voxel_sa_configs_list', ())]
 
     def extract_points_feat(self, batch_inputs_dict: dict, feats_dict: dict, rpn_results_list: list) -> dict:
@@ -310,16 +310,16 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
             feats_dict: Features of the first stage.
             rpn_results_list: Proposals of each frame.
         """
-        wanted = self.extraction
+        extraction = self.extraction
         self._anchor_gradients = None
-        if not self.training and wanted.wants_gradient and wanted.gradient == 'rpn_conv_cls':
-            self._anchor_gradients = self._rpn_gradients(feats_dict['neck_feats'][0], wanted)
+        if not self.training and extraction.wants_gradient and extraction.gradient == 'rpn_conv_cls':
+            self._anchor_gradients = self._rpn_gradients(feats_dict['neck_feats'][0], extraction)
         return super().extract_points_feat(batch_inputs_dict, feats_dict, rpn_results_list)
 
-    def _rpn_gradients(self, features: Tensor, wanted: Extraction) -> Tensor:
+    def _rpn_gradients(self, features: Tensor, extraction: Extraction) -> Tensor:
         pieces = anchor_score_derivatives(self.rpn_head, features.float())
         cells = torch.arange(len(pieces[0]), device=features.device).chunk(len(features))
-        return outer_product_sums(*pieces, cells, wanted.projection, wanted.projection_seed)
+        return outer_product_sums(*pieces, cells, extraction.projection, extraction.projection_seed)
 
     def add_pred_to_datasample(
         self, data_samples: list, data_instances_3d: list | None = None, *args: Any, **kwargs: Any

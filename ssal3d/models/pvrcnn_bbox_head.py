@@ -62,7 +62,9 @@ class ActivePVRCNNBBoxHead(PVRCNNBBoxHead):
         """
         boxes, scores = self._decode(rois[:, 1:], bbox_reg), cls_preds.sigmoid().amax(-1)
         frames = ((rois[:, 0] == frame, labels) for frame, labels in enumerate(class_labels))
-        return [InstanceData(bboxes_3d=boxes[own], scores_3d=scores[own], labels_3d=labels) for own, labels in frames]
+        return [
+            InstanceData(bboxes_3d=boxes[rows], scores_3d=scores[rows], labels_3d=labels) for rows, labels in frames
+        ]
 
     def suppressed(
         self, refined: Sequence[InstanceData], input_metas: Sequence[dict], test_cfg: dict | None = None

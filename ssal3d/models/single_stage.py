@@ -1,7 +1,8 @@
 """Single-stage detectors that fill the prediction contract: SECOND and PointPillars (VoxelNet), CenterPoint.
 
-The classes add no parameter, so checkpoints of the stock classes load unchanged and the other way round. Extras per final
-box stand in ``pred_instances_3d`` under the column names of the contract; extras per frame in ``frame_predictions``.
+The classes add no parameter, so checkpoints of the stock classes load unchanged and the other way round. Extras per
+final box stand in ``pred_instances_3d`` under the column names of the contract; extras per frame in
+``frame_predictions``.
 """
 
 import copy
@@ -79,8 +80,8 @@ class SingleStageExtras:
         results = self.head.predict(maps, batch_data_samples, **kwargs)
         values = self._extras(maps, results)
         samples = self.add_pred_to_datasample(batch_data_samples, results)  # type: ignore[attr-defined]
-        for sample, own in zip(samples, values):
-            sample.frame_predictions = own
+        for sample, columns in zip(samples, values):
+            sample.frame_predictions = columns
         return samples
 
     def _feature_maps(self, inputs: dict, metas: list[dict]) -> list[Tensor]:
@@ -89,16 +90,16 @@ class SingleStageExtras:
 
     def _extras(self, maps: Sequence[Tensor], results: Sequence[InstanceData]) -> list[dict[str, Any]]:
         """Add features to the final boxes where they are wanted and return what concerns whole frames."""
-        wanted = self.extraction
-        if 'box_features' in wanted.columns:
+        extraction = self.extraction
+        if 'box_features' in extraction.columns:
             limits = self.data_preprocessor.voxel_layer.point_cloud_range  # type: ignore[attr-defined]
             for frame, result in enumerate(results):
                 boxes = result.bboxes_3d.tensor
                 levels = [bev_box_features(level[frame], boxes, limits, self.feature_grid) for level in maps]
                 result.box_features = torch.cat(levels, dim=1)
-        if not wanted.wants_gradient:
+        if not extraction.wants_gradient:
             return [{} for _ in results]
-        rows = self.head.score_gradients(maps, wanted.projection, wanted.projection_seed)
+        rows = self.head.score_gradients(maps, extraction.projection, extraction.projection_seed)
         return [{'gradient': row} for row in rows]
 
     def _dense(self, layers: Callable[[Tensor], Any], inputs: Tensor) -> list[Tensor]:
@@ -154,11 +155,11 @@ class ActiveVoxelNet(SingleStageExtras, VoxelNet):
         """
         maps, outputs = self.bbox_head(self.extract_feat(inputs)), []
         for frame, sample in enumerate(samples):
-            own = [[level[frame : frame + 1] for level in kind] for kind in maps]
-            output = FrameOutput(rpn_scores=own[0][0][0], rpn_residuals=own[1][0][0])
+            frame_maps = [[level[frame : frame + 1] for level in kind] for kind in maps]
+            output = FrameOutput(rpn_scores=frame_maps[0][0][0], rpn_residuals=frame_maps[1][0][0])
             if 'gt_instances_3d' in sample:
                 truth = copy.deepcopy(sample.gt_instances_3d)
-                losses = self.bbox_head.loss_by_feat(*own, [truth], [sample.metainfo], [None])
+                losses = self.bbox_head.loss_by_feat(*frame_maps, [truth], [sample.metainfo], [None])
                 output.losses = {name: sum(parts) for name, parts in losses.items()}
             outputs.append(output)
         return outputs

@@ -33,8 +33,8 @@ class _SparseFocalLoss(torch.autograd.Function):
         loss, gradient = _loss_of_negatives(logits, gamma)
         loss[ignored], gradient[ignored] = 0, 0
         loss, gradient = loss.mul_(1 - alpha), gradient.mul_(1 - alpha)
-        own, own_gradient = _loss_of_negatives(-logits[positives, labels], gamma)
-        loss[positives, labels], gradient[positives, labels] = alpha * own, -alpha * own_gradient
+        positive_loss, positive_gradient = _loss_of_negatives(-logits[positives, labels], gamma)
+        loss[positives, labels], gradient[positives, labels] = alpha * positive_loss, -alpha * positive_gradient
         ctx.save_for_backward(gradient)
         return loss.sum()
 

@@ -116,9 +116,9 @@ def _query_columns(
 ) -> Any:
     """For every centre keep the lowest indices of the neighbours in the columns around it."""
     order, starts, (low_x, low_y, width, size_x, size_y) = columns
-    wanted = result.shape[1]
+    nsample = result.shape[1]
     reach = radius * 1.00001  # more than float32 rounding of a distance can add
-    lowest = np.empty(wanted, dtype=np.int64)
+    lowest = np.empty(nsample, dtype=np.int64)
     for m in range(centres.shape[0]):
         x, y, z = centres[m, 0], centres[m, 1], centres[m, 2]
         if not (np.isfinite(x) and np.isfinite(y)):
@@ -132,19 +132,19 @@ def _query_columns(
             for column in range(column_x * size_y + first_y, column_x * size_y + last_y + 1):
                 for place in range(starts[column], starts[column + 1]):
                     k = order[place]
-                    if count == wanted and k > lowest[wanted - 1]:
+                    if count == nsample and k > lowest[nsample - 1]:
                         break
                     dx, dy, dz = x - points[k, 0], y - points[k, 1], z - points[k, 2]
                     squared = dx * dx + dy * dy + dz * dz
                     if squared == 0 or (squared >= inner and squared < outer):
-                        slot = min(count, wanted - 1)
+                        slot = min(count, nsample - 1)
                         while slot > 0 and lowest[slot - 1] > k:
                             lowest[slot] = lowest[slot - 1]
                             slot -= 1
                         lowest[slot] = k
-                        count = min(count + 1, wanted)
+                        count = min(count + 1, nsample)
         found[m] = count > 0
-        for slot in range(wanted if count else 0):
+        for slot in range(nsample if count else 0):
             result[m, slot] = lowest[slot if slot < count else 0]
 
 

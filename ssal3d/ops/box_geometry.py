@@ -27,7 +27,7 @@ def bev_corners(boxes: Array) -> Array:
 
 
 def corners_3d(boxes: Array) -> Array:
-    """Return the eight corners of ``(N, 7)`` boxes as ``(N, 8, 3)``: the four bottom corners, then the four top ones."""
+    """Return the eight corners of ``(N, 7)`` boxes as ``(N, 8, 3)``: four at the bottom, then four at the top."""
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 7)
     ground = bev_corners(boxes)
     levels = [np.repeat((boxes[:, 2] + sign * boxes[:, 5] / 2)[:, None, None], 4, axis=1) for sign in (-1, 1)]

@@ -32,7 +32,7 @@ def touches_polygons(boxes: Array, polygons: Sequence[Array]) -> NDArray[np.bool
 
 
 def in_polygon(points: Array, polygon: Array) -> NDArray[np.bool_]:
-    """Return which of ``(N, 2)`` points lie in a polygon of ``(K, 2)`` corners: a ray to the right leaves it oddly often."""
+    """Return which of ``(N, 2)`` points lie in a polygon of ``(K, 2)`` corners, by counting crossings of a ray."""
     x, y = np.asarray(points, dtype=np.float64).T[:, :, None]
     (x0, y0), (x1, y1) = polygon.T, np.roll(polygon, -1, axis=0).T
     with np.errstate(divide='ignore', invalid='ignore'):

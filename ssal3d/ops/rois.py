@@ -15,4 +15,4 @@ def stack_rois(boxes: Sequence[Tensor]) -> Tensor:
     Args:
         boxes: ``(N, 7)`` boxes of each frame.
     """
-    return torch.cat([pad(own, (1, 0), value=frame) for frame, own in enumerate(boxes)])
+    return torch.cat([pad(frame_rois, (1, 0), value=frame) for frame, frame_rois in enumerate(boxes)])

@@ -1,8 +1,8 @@
 """Sparse 3D convolution on the CPU in the data layout of spconv: which voxels it connects, forward and backward.
 
 A convolution with kernel volume V is described by pairs ``(2, V, N)``: for kernel position v, ``pairs[0, v]`` lists
-input rows and ``pairs[1, v]`` the output rows that they contribute to, -1 after the last. Submanifold convolutions count
-only the first half of the kernel positions; the second half mirrors it, the middle one is the identity.
+input rows and ``pairs[1, v]`` the output rows that they contribute to, -1 after the last. Submanifold convolutions
+count only the first half of the kernel positions; the second half mirrors it, the middle one is the identity.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Overlap of rotated boxes as torch tensors, on their device: ``(x, y, z, dx, dy, dz, yaw)``, gravity centre (m, rad)."""
+"""Overlap of rotated boxes in torch, on their device: ``(x, y, z, dx, dy, dz, yaw)``, gravity centre (m, rad)."""
 
 from mmcv.ops import box_iou_rotated
 from torch import Tensor

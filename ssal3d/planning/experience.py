@@ -46,7 +46,7 @@ class Effort:
 
 
 def points_of(folder: Path, stage: str, metric: str | None = None, class_name: str = 'mean') -> list[Point]:
-    """Return the points of an experiment's learning curve: one for each round in which a stage of this name was trained.
+    """Return the points of an experiment's learning curve: one for each round that trained a stage of this name.
 
     Args:
         folder: A work dir.
@@ -96,7 +96,7 @@ def _value(metrics: Mapping[str, Any], metric: str | None, class_name: str, wher
     for end in ends:
         if f'{class_name}_{end}' in flat:
             return float(flat[f'{class_name}_{end}'])
-    known = sorted(flat)
+    metric_names = sorted(flat)
     raise UserError(
-        f'{where} has no metric {class_name}_{ends[0]}; expected --metric and --class of one of {", ".join(known[:8])}, ...'
+        f'{where} has no metric {class_name}_{ends[0]}; expected --metric and --class of one of {", ".join(metric_names[:8])}, ...'
     )

@@ -1,7 +1,7 @@
 """A power law through the AP of detectors that learnt from more and more boxes, with intervals.
 
-The error ``100 - AP`` of a detector falls with the number n of labelled objects about as ``a * n ** -b`` over a decade or
-two (Hestness et al., "Deep Learning Scaling is Predictable, Empirically", arXiv 1712.00409). In logarithms that is a
+The error ``100 - AP`` of a detector falls with the number n of labelled objects about as ``a * n ** -b`` over a decade
+or two (Hestness et al., "Deep Learning Scaling is Predictable, Empirically", arXiv 1712.00409). In logarithms that is a
 straight line, fitted by least squares; intervals are Student's, of the line's slope and of its mean at a given n.
 """
 

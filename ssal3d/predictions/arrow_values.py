@@ -2,17 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from ssal3d.errors import UserError
+from ssal3d.predictions.places import Place
 from ssal3d.predictions.schema import Column, Layout
+
+FLOATS = {
+    pa.float16(): np.float16,
+    pa.float32(): np.float32,
+    pa.float64(): np.float64,
+}  # other numbers have NumPy's names
 
 
 @contextmanager
-def readable(part: Path) -> Iterator[None]:
+def readable(part: Place) -> Iterator[None]:
     """Turn whatever Arrow says about a damaged file into one line."""
     try:
         yield
@@ -65,9 +71,9 @@ def refuse_gaps(array: pa.Array, spec: Column, source: str) -> None:
 
 
 def numbers(array: pa.Array) -> np.ndarray:
-    """Return the values of an Arrow array as a view where possible; its own ``to_numpy`` imports pandas, if installed."""
+    """Return the values of an Arrow array, as a view if possible; Arrow's ``to_numpy`` would import pandas."""
     buffer = array.buffers()[1]
     if array.null_count or buffer is None or pa.types.is_boolean(array.type):
         return array.to_numpy(zero_copy_only=False)
-    dtype = np.dtype(array.type.to_pandas_dtype())
+    dtype = np.dtype(FLOATS.get(array.type) or str(array.type))  # ``to_pandas_dtype`` of old Arrows imports pandas, too
     return np.frombuffer(buffer, dtype, count=len(array), offset=array.offset * dtype.itemsize)

@@ -1,15 +1,15 @@
 """Rows and files of a pass over a pool, made by a thread beside the model."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.ops.boxes import points_per_box
+from ssal3d.predictions.places import Place
 from ssal3d.predictions.writer import write_part
 
 WITHOUT_MODEL = ('num_points', 'lidar2img', 'image_shape')  # columns that are made here
@@ -17,7 +17,7 @@ WAITING = 64  # frames that may wait for the thread before the model has to
 
 
 class PartFiles:
-    """Takes predicted frames in order and writes a part whenever it is complete.
+    """Takes the predicted frames of one part after the other, each in order, and writes a part when it is complete.
 
     Counting points, packing columns and writing leave Python's lock to the model: its kernels, Arrow and the disk do
     the work. An error of the thread is raised by the next call, or at the end.
@@ -27,10 +27,22 @@ class PartFiles:
         view: The pool's view.
         fields: Columns beyond boxes, scores and labels.
         metadata: Facts for the files, among them ``frames_per_part``.
+        written: Called by the thread with the number of every part that is written.
+
+    Attributes:
+        digests: SHA-256 by name of the parts that went to an object store.
     """
 
-    def __init__(self, out: Path, view: Any, fields: Sequence[str], metadata: Mapping[str, Any]) -> None:
-        self.out, self.view, self.fields, self.metadata = out, view, fields, metadata
+    def __init__(
+        self,
+        out: Place,
+        view: Any,
+        fields: Sequence[str],
+        metadata: Mapping[str, Any],
+        written: Callable[[int], object] = lambda number: None,
+    ) -> None:
+        self.out, self.view, self.fields, self.metadata, self.written = out, view, fields, metadata, written
+        self.digests: dict[str, str] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix='part files')
         self._waiting: deque[Future] = deque()
         self._rows: list[tuple[str, dict[str, Any]]] = []
@@ -72,8 +84,20 @@ class PartFiles:
                 columns[name] = _camera(self.view.get_data_info(position), name)
         self._rows.append((frames[position], columns))
         if (position + 1) % size == 0 or position == len(frames) - 1:
-            write_part(self.out / part_name(position // size), self._rows, self.fields, self.metadata)
-            self._rows.clear()
+            self.write(position // size)
+
+    def write(self, number: int) -> None:
+        """Write a part of the rows that wait for it, none in a pool without frames.
+
+        Args:
+            number: Its number.
+        """
+        name = part_name(number)
+        digest = write_part(self.out / name, self._rows, self.fields, self.metadata)
+        if digest is not None:
+            self.digests[name] = digest
+        self._rows.clear()
+        self.written(number)
 
 
 def part_name(number: int) -> str:

@@ -1,26 +1,21 @@
-"""Predicting a pool with an MMDetection3D model: batched, sharded over ranks, resumable part by part.
+"""Predicting a pool with an MMDetection3D model: batched, shared by the ranks, resumable part by part.
 
 The pool is cut into fixed parts of whole batches. A part is one file, made by one rank in one go, so the files do not
-depend on the number of ranks or on interruptions.
+depend on the number of ranks, on which of them takes a part, or on interruptions.
 """
 
-import time
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from itertools import chain
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.dist import all_reduce_dict, get_dist_info
 from torch import nn
-from torch.utils.data import DataLoader
 
-from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.label_state import pool_digest
-from ssal3d.distributed import barrier, from_rank_0
+from ssal3d.distributed import WORK_LIMIT, barrier, from_rank_0, to_rank_0
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import (
     COMPUTED_FOR_ALL,
@@ -30,10 +25,11 @@ from ssal3d.models.extraction import (
     provided_columns,
 )
 from ssal3d.models.wrapping import unwrapped
-from ssal3d.predictions.part_files import WITHOUT_MODEL, PartFiles, part_name
+from ssal3d.predictions.part_files import part_name
+from ssal3d.predictions.part_prediction import PartPrediction, PassTiming
+from ssal3d.predictions.places import Place, at_once, place, write_manifest
 from ssal3d.predictions.reader import read_metadata
-from ssal3d.predictions.schema import REQUIRED, Layout, column
-from ssal3d.predictions.writer import write_part
+from ssal3d.shared_work import SharedWork
 from ssal3d.terminal import track
 
 # Columns that are written by default, those of them that the detector can fill.
@@ -50,47 +46,24 @@ IDENTITY = (
 )
 
 
-@dataclass
-class PassTiming:
-    """Where the time of a pass over the pool went, in seconds (mean over ranks).
+class PassPlan(NamedTuple):
+    """What a pass needs.
 
     Attributes:
-        frames: Frames predicted in this pass; frames of finished parts are not predicted again.
-        load: Waiting for the data loader.
-        forward: Inside the model, voxelisation and NMS included.
-        write: Fetching results from the device, and waiting for the thread that makes rows and files of them.
+        model: A detector.
+        view: The pool's view.
+        options: Keyword arguments of `predict_pool` from ``fields`` on.
     """
 
-    frames: int = 0
-    load: float = 0.0
-    forward: float = 0.0
-    write: float = 0.0
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Count the time inside as writing."""
-        start = time.perf_counter()
-        yield
-        self.write += time.perf_counter() - start
-
-    @property
-    def outside_share(self) -> float:
-        """Share of the pass spent outside the model's forward, in [0, 1]."""
-        total = self.load + self.forward + self.write
-        return (self.load + self.write) / total if total else 0.0
-
-    def __str__(self) -> str:
-        rate = self.frames / max(self.load + self.forward + self.write, 1e-9)
-        return (
-            f'{self.frames} frames, {rate:.2f} frames/s: forward {self.forward:.1f} s, loading {self.load:.1f} s, '
-            f'writing {self.write:.1f} s ({self.outside_share:.1%} outside the model)'
-        )
+    model: nn.Module
+    view: Any
+    options: Mapping[str, Any]
 
 
 def predict_pool(
     model: nn.Module,
     view: Any,
-    out: str | Path,
+    out: str | Place,
     *,
     fields: Sequence[str] | None = None,
     extraction: Mapping[str, Any] | None = None,
@@ -105,7 +78,8 @@ def predict_pool(
     Args:
         model: A detector; its training mode and parameters are left as they were.
         view: A dataset view with ``frame_ids``, ``get_data_info(i)`` and a test pipeline.
-        out: Folder of the parts. Finished parts of the same model and pool are kept.
+        out: Folder of the parts, or the URL of a prefix in an object store. Finished parts of the same model and pool
+            are kept.
         fields: Columns beyond boxes, scores and labels; None for `usual_fields`.
         extraction: How the detector computes them: `ActiveSampler.extraction`.
         metadata: Facts for the files, e.g. ``checkpoint_sha256``.
@@ -115,67 +89,80 @@ def predict_pool(
         description: Shown beside the progress bar.
 
     Raises:
-        UserError: If the folder holds predictions of another model, pool or layout, or the detector cannot fill a column.
+        UserError: If the folder holds predictions of another model, pool or layout, or the detector cannot fill a
+            column.
     """
-    out = Path(out)
+    out = place(out)
+    ready = ready_for_pass(
+        model,
+        view,
+        fields=fields,
+        extraction=extraction,
+        metadata=metadata,
+        batch_size=batch_size,
+        frames_per_part=frames_per_part,
+    )
+    rank, processes = get_dist_info()
+    with ready as (network, columns, facts):
+        missing = missing_parts(out, len(view.frame_ids), facts) if rank == 0 else []
+        work = SharedWork(from_rank_0(missing))  # one rank looks, before any writes
+        with PartPrediction(network, view, out, columns, facts, num_workers, work.finish) as prediction:
+            batches = chain(prediction.predict(work), chain.from_iterable(map(prediction.predict_one, work.overdue())))
+            total = len(work.pieces) if processes > 1 else prediction.number_of_batches(work.pieces)
+            for _ in track(batches, description, total, rank != 0, work.finished if processes > 1 else None):
+                pass
+        barrier(WORK_LIMIT)
+        digests = to_rank_0(prediction.files.digests)
+        if rank == 0:
+            finish_pass(out, len(view.frame_ids), facts, dict(ChainMap(*digests)))
+    return _over_ranks(prediction.timing)
+
+
+@contextmanager
+def ready_for_pass(
+    model: nn.Module,
+    view: Any,
+    *,
+    fields: Sequence[str] | None = None,
+    extraction: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    batch_size: int = 1,
+    frames_per_part: int = 64,
+) -> Iterator[tuple[nn.Module, tuple[str, ...], dict[str, Any]]]:
+    """Let a detector extract what a pass writes; every engine begins with this.
+
+    Args:
+        model: See `predict_pool`, as the rest.
+        view: The pool's view.
+        fields: Columns.
+        extraction: How they are computed.
+        metadata: Facts for the files.
+        batch_size: Frames per forward.
+        frames_per_part: Frames per file.
+
+    Yields:
+        The detector, its columns, and all facts for the files.
+
+    Raises:
+        UserError: If the detector cannot fill a column.
+    """
     network: Any = unwrapped(model)
-    fields = usual_fields(network) if fields is None else tuple(fields)
-    frames_per_part = -(-frames_per_part // batch_size) * batch_size
-    metadata = {
+    columns = usual_fields(network) if fields is None else tuple(fields)
+    facts = {
         'classes': list(view.metainfo['classes']),
-        'fields': list(fields),
+        'fields': list(columns),
         'extraction': dict(extraction or {}),
         'frames_sha256': pool_digest(view.frame_ids),
-        'frames_per_part': frames_per_part,
+        'frames_per_part': -(-frames_per_part // batch_size) * batch_size,
         'batch_size': batch_size,
         **(metadata or {}),
     }
-    wanted = Extraction.of(fields, extraction or {})
+    wanted = Extraction.of(columns, extraction or {})
     check_extraction(type(network), wanted)
     with extracting(network, wanted):
         if hasattr(network, 'prediction_metadata'):
-            metadata = {**network.prediction_metadata(metadata['classes']), **metadata}
-        return _predict(network, view, out, fields, metadata, num_workers, description)
-
-
-def _predict(
-    network: nn.Module,
-    view: Any,
-    out: Path,
-    fields: Sequence[str],
-    metadata: Mapping[str, Any],
-    num_workers: int,
-    description: str,
-) -> PassTiming:
-    """Predict the parts that are not there yet, this rank's share of them."""
-    frames_per_part, batch_size = metadata['frames_per_part'], metadata['batch_size']
-    rank, world_size = get_dist_info()
-    parts = _missing_parts(out, len(view.frame_ids), frames_per_part, metadata) if rank == 0 else []
-    own = from_rank_0(parts)[rank::world_size]  # one rank looks, before any writes
-    if own == [range(0)]:  # everything is labelled: write a part without rows, which readers accept
-        write_part(out / part_name(0), [], fields, metadata)
-    timing = PassTiming()
-    was_training = network.training
-    network.eval()
-    try:
-        batches = _predicted_batches(network, view, own, batch_size, num_workers, timing)
-        total = sum(map(len, own))
-        progress = track(batches, description, -(-total // batch_size), quiet=rank != 0)
-        with PartFiles(out, view, fields, metadata) as files:
-            for positions, results, points in progress:
-                with timing.writing():
-                    for position, sample, cloud in zip(positions, results, points):
-                        files.add(position, _columns(network, sample, view, position, fields), _numpy(cloud))
-            with timing.writing():
-                files.finish()
-    finally:
-        network.train(was_training)
-    barrier()
-    if rank == 0 and _missing_parts(out, len(view.frame_ids), frames_per_part, metadata):
-        raise UserError(
-            f'{out}: parts are missing although all processes have written theirs; choose a folder that all machines share'
-        )
-    return _over_ranks(timing)
+            facts = {**network.prediction_metadata(facts['classes']), **facts}
+        yield network, columns, facts
 
 
 def usual_fields(model: nn.Module) -> tuple[str, ...]:
@@ -184,80 +171,54 @@ def usual_fields(model: nn.Module) -> tuple[str, ...]:
     return tuple(name for name in USUAL_FIELDS if name in (COMPUTED_FOR_ALL if provided is None else provided))
 
 
-def _missing_parts(out: Path, frames: int, size: int, metadata: Mapping[str, Any]) -> list[range]:
-    """Return the positions of every part that is not on disk yet, after checking those that are."""
-    missing = []
-    for number, first in enumerate(range(0, max(frames, 1), size)):  # an empty one without frames
-        path = out / part_name(number)
-        if not path.exists():
-            missing.append(range(first, min(first + size, frames)))
-            continue
-        found = read_metadata(path)
+def missing_parts(out: Place, frames: int, metadata: Mapping[str, Any]) -> list[int]:
+    """Return the number of every part that is not there yet, after checking those that are.
+
+    Args:
+        out: Folder of the parts.
+        frames: Frames of the pool; an empty one has one part without rows.
+        metadata: Facts of the pass.
+
+    Raises:
+        UserError: If a part is of another pass.
+    """
+    wanted = _part_names(frames, metadata)
+    there = {path.name: path for path in out.glob('part-*.parquet')}
+    paths = [there[name] for name in wanted if name in there]
+    for path, found in zip(paths, at_once(read_metadata, paths)):
         for key in IDENTITY:
             if found.get(key) != metadata.get(key):
                 raise UserError(
                     f'{path}: found {key} {found.get(key)!r}, expected {metadata.get(key)!r}; these are predictions of '
                     'another run, choose another folder or delete this one'
                 )
-    return missing
+    return [number for number, name in enumerate(wanted) if name not in there]
 
 
-def _predicted_batches(
-    network: nn.Module, view: Any, parts: Sequence[range], batch_size: int, num_workers: int, timing: PassTiming
-) -> Iterator[tuple[list[int], list, list]]:
-    """Yield positions, data samples and point clouds of every batch; no batch crosses a part."""
-    batches = [list(part[k : k + batch_size]) for part in parts for k in range(0, len(part), batch_size)]
-    loader = DataLoader(view, batch_sampler=batches, num_workers=num_workers, collate_fn=pseudo_collate)
-    start = time.perf_counter()
-    for positions, batch in zip(batches, loader):
-        loaded = time.perf_counter()
-        timing.load += loaded - start
-        with torch.no_grad():
-            results = cast(Any, network).test_step(batch)
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        timing.forward += time.perf_counter() - loaded
-        timing.frames += len(positions)
-        yield positions, results, batch['inputs']['points']
-        start = time.perf_counter()
+def finish_pass(out: Place, frames: int, metadata: Mapping[str, Any], digests: Mapping[str, str]) -> None:
+    """Check that all parts of a pass are there, and tell readers so where that needs telling.
 
+    Args:
+        out: Folder of the parts.
+        frames: Frames of the pool.
+        metadata: Facts of the pass.
+        digests: SHA-256 of new parts by name, see `ssal3d.predictions.places.write_manifest`.
 
-def _columns(network: Any, sample: Any, view: Any, position: int, fields: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the contract's columns of one predicted frame that come from the model."""
-    instances = sample.pred_instances_3d
-    values = {
-        'bboxes_3d': to_gravity_array(instances.bboxes_3d),
-        'scores_3d': _numpy(instances.scores_3d).clip(0, 1),
-        'labels_3d': _numpy(instances.labels_3d),
-    }
-    extras = dict(getattr(sample, 'frame_predictions', {}))
-    if 'roi_scores_target' in fields or 'roi_residuals_target' in fields:
-        extras |= network.roi_targets(extras['rois'], _annotations(view, position))
-    for name in fields:
-        if column(name).layout is Layout.BOX and name in instances:
-            values[name] = _numpy(instances[name])
-        elif name in extras:
-            values[name] = _numpy(extras[name])
-        elif name not in (*REQUIRED, *WITHOUT_MODEL):
-            raise UserError(
-                f"frame {view.frame_ids[position]}: the detector gives no '{name}'; it gives "
-                f'{", ".join(sorted({*instances.keys(), *extras}))}. Switch it on in the model config, or leave it out of --fields'
-            )
-    return values
-
-
-def _annotations(view: Any, position: int) -> Mapping[str, Any]:
-    """Return the annotations of a labelled frame; an unlabelled view has none."""
-    found = view.get_data_info(position).get('ann_info')
-    if found is None:
+    Raises:
+        UserError: If parts are missing.
+    """
+    wanted, there = _part_names(frames, metadata), {path.name for path in out.glob('part-*.parquet')}
+    if not there.issuperset(wanted):
         raise UserError(
-            f'frame {view.frame_ids[position]}: targets were asked for, but it is not labelled; predict with --labelled'
+            f'{out}: parts are missing although all processes have written theirs; choose a folder that all machines share'
         )
-    return found
+
+    write_manifest(out, digests)
 
 
-def _numpy(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy()
+def _part_names(frames: int, metadata: Mapping[str, Any]) -> list[str]:
+    """Return the names of all parts; a pool without frames has one without rows."""
+    return [part_name(number) for number in range(max(-(-frames // metadata['frames_per_part']), 1))]
 
 
 def _over_ranks(timing: PassTiming) -> PassTiming:

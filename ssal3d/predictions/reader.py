@@ -1,7 +1,6 @@
 """Reading pool predictions: all parts of a folder, validated, ordered by frame id."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -13,6 +12,7 @@ from ssal3d.data.label_state import pool_digest
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, parse_json
 from ssal3d.predictions.arrow_values import lists, numbers, one_chunk, readable, refuse_gaps, row_width, rows
+from ssal3d.predictions.places import ObjectPath, Place, at_once, opened, place, read_manifest
 from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Layout, column
 from ssal3d.predictions.stored import RowGroups, StoredColumn, check_rows
 from ssal3d.predictions.table import PoolPredictions, Ragged, gathered
@@ -20,14 +20,14 @@ from ssal3d.typed import check_value
 
 
 def read_predictions(
-    folder: str | Path, fields: Sequence[str] = (), optional: Sequence[str] = (), stored: Sequence[str] = ()
+    folder: str | Place, fields: Sequence[str] = (), optional: Sequence[str] = (), stored: Sequence[str] = ()
 ) -> PoolPredictions:
-    """Read a folder of ``part-*.parquet`` files.
+    """Read a folder of ``part-*.parquet`` files, or a prefix of an object store.
 
     The result does not depend on the order of rows or parts. Only the named columns are read from disk.
 
     Args:
-        folder: The folder.
+        folder: The folder, or a URL such as ``s3://bucket/prefix``.
         fields: Columns beyond boxes, scores and labels.
         optional: Those of them that are left out where the files do not have them.
         stored: Those of them that stay on disk, as `ssal3d.predictions.stored.StoredColumn`, until rows are asked for.
@@ -38,7 +38,7 @@ def read_predictions(
     """
     parts = find_parts(folder)
     if not parts:
-        others = sorted(path.name for path in Path(folder).glob('*.parquet'))
+        others = sorted(path.name for path in place(folder).glob('*.parquet'))
         found = f', but {others[0]}' if others else ''
         raise UserError(
             f'{folder}: no part-*.parquet found{found}; write them with `ssal3d predict` or PredictionWriter'
@@ -48,10 +48,10 @@ def read_predictions(
         column(name)
     metadata = _common_metadata(parts)
     if optional:
-        there = pq.read_schema(parts[0]).names
+        there = pq.read_schema(opened(parts[0])).names
         names = [name for name in names if name in there or name not in optional]
-    at_once = [name for name in names if name not in stored]
-    read = [_read_part(part, names, at_once) for part in parts]
+    whole = [name for name in names if name not in stored]
+    read = at_once(lambda part: _read_part(part, names, whole), parts)
     for part, own in zip(parts, read):
         if own.types != read[0].types:
             raise UserError(f'{part}: column types differ from those of {parts[0].name}; predict the pool again')
@@ -70,7 +70,7 @@ def read_predictions(
             f'{folder}: frame {frame_ids[repeated[0]]} appears twice; every frame needs one row, remove one of them'
         )
     _check_complete(folder, frame_ids, metadata)
-    per_box, offsets = _per_box(table, at_once, frame_ids, str(folder))
+    per_box, offsets = _per_box(table, whole, frame_ids, str(folder))
     predictions = PoolPredictions(
         frame_ids=frame_ids,
         offsets=offsets,
@@ -78,7 +78,7 @@ def read_predictions(
         scores=per_box.pop('scores_3d'),
         labels=per_box.pop('labels_3d'),
         classes=tuple(metadata['classes']),
-        fields={**per_box, **_per_frame(table, at_once), **columns},
+        fields={**per_box, **_per_frame(table, whole), **columns},
         metadata=metadata,
         source=str(folder),
     )
@@ -86,7 +86,7 @@ def read_predictions(
     return predictions
 
 
-def _check_complete(folder: str | Path, frame_ids: NDArray[np.str_], metadata: Mapping[str, Any]) -> None:
+def _check_complete(folder: str | Place, frame_ids: NDArray[np.str_], metadata: Mapping[str, Any]) -> None:
     """Raise an error if these are not the frames of the pass that wrote them, which other writers need not tell."""
     if 'frames_sha256' in metadata and metadata['frames_sha256'] != pool_digest(frame_ids.tolist()):
         raise UserError(
@@ -95,19 +95,26 @@ def _check_complete(folder: str | Path, frame_ids: NDArray[np.str_], metadata: M
         )
 
 
-def find_parts(folder: str | Path) -> list[Path]:
-    """Return the prediction files of a folder in a stable order."""
-    return sorted(Path(folder).glob('part-*.parquet'))
+def find_parts(folder: str | Place) -> list[Any]:
+    """Return the prediction files of a folder, or of a prefix in an object store by its URL, in a stable order.
+
+    Raises:
+        UserError: If an object store does not answer, or lacks what its manifest names.
+    """
+    folder = place(folder)
+    if isinstance(folder, ObjectPath):
+        read_manifest(folder)
+    return sorted(folder.glob('part-*.parquet'))
 
 
-def read_metadata(part: Path) -> dict[str, Any]:
+def read_metadata(part: Place) -> dict[str, Any]:
     """Return the contract's metadata of one part.
 
     Raises:
         UserError: If the file is not a Parquet file of this contract.
     """
     with readable(part):
-        raw = (pq.read_schema(part).metadata or {}).get(METADATA_KEY)
+        raw = (pq.read_schema(opened(part)).metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise UserError(
             f"{part}: found no metadata key 'ssal3d', which tells classes and boxes; write the file with "
@@ -131,10 +138,9 @@ class _Metadata(TypedDict):
     checkpoint_sha256: str | None
 
 
-def _common_metadata(parts: list[Path]) -> dict[str, Any]:
-    first = read_metadata(parts[0])
-    for part in parts[1:]:
-        other = read_metadata(part)
+def _common_metadata(parts: list[Place]) -> dict[str, Any]:
+    first, *others = at_once(read_metadata, parts)
+    for part, other in zip(parts[1:], others):
         for key in ('classes', 'checkpoint_sha256'):
             if other.get(key) != first.get(key):
                 raise UserError(
@@ -158,9 +164,9 @@ class _Part(NamedTuple):
     frames: list[int]
 
 
-def _read_part(part: Path, names: list[str], at_once: list[str]) -> _Part:
+def _read_part(part: Place, names: list[str], whole: list[str]) -> _Part:
     with readable(part):
-        file = pq.ParquetFile(part)  # pq.read_table would import pandas
+        file = pq.ParquetFile(opened(part))  # pq.read_table would import pandas
         schema, groups = file.schema_arrow, file.metadata
     for name in ('frame_id', *names):
         if name not in schema.names:
@@ -168,13 +174,13 @@ def _read_part(part: Path, names: list[str], at_once: list[str]) -> _Part:
                 f"{part}: the field '{name}' is missing, found {', '.join(schema.names)}; predict the pool again with it"
             )
     with readable(part):
-        table = file.read(columns=['frame_id', *at_once])
+        table = file.read(columns=['frame_id', *whole])
         table.validate(full=True)  # offsets of lists that leave their values would be read as they are
     if not pa.types.is_string(table['frame_id'].type) or table['frame_id'].null_count:
         raise UserError(
             f'{part}: found frame ids of type {table["frame_id"].type}, expected text; predict the pool again'
         )
-    for name in at_once:
+    for name in whole:
         if table[name].null_count:
             row = table[name].is_null().to_pylist().index(True)
             raise UserError(f"{part}: frame {table['frame_id'][row]} has no value for '{name}'; predict it again")
@@ -185,7 +191,7 @@ def _read_part(part: Path, names: list[str], at_once: list[str]) -> _Part:
     )
 
 
-def _stored_columns(parts: list[Path], read: list[_Part], names: list[str]) -> dict[str, StoredColumn]:
+def _stored_columns(parts: list[Place], read: list[_Part], names: list[str]) -> dict[str, StoredColumn]:
     """Return the columns that stay on disk, in the order of the files."""
     if not names:
         return {}

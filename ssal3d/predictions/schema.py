@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-import pyarrow as pa
 
 from ssal3d.errors import unknown_name
 
@@ -37,14 +36,6 @@ class Column:
     dtype: type[np.generic]
     width: int
     meaning: str
-
-    def arrow_type(self, width: int) -> pa.DataType:
-        """Return the Arrow type of the column for rows of ``width`` values."""
-        value = pa.from_numpy_dtype(np.dtype(self.dtype))
-        if self.layout is Layout.RAGGED:
-            return pa.list_(value)
-        row = value if self.width == 1 else pa.list_(value, width)
-        return pa.list_(row) if self.layout is Layout.BOX else row
 
 
 REQUIRED = ('bboxes_3d', 'scores_3d', 'labels_3d')

@@ -6,7 +6,6 @@ column stands in for the array: ``column[rows]`` reads the row groups that hold 
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ssal3d.errors import UserError
 from ssal3d.predictions.arrow_values import lists, one_chunk, readable, rows
+from ssal3d.predictions.places import Place, opened
 from ssal3d.predictions.schema import Column, Layout
 
 FIRST = 2**12  # rows of a stored column that are read ahead at first
@@ -32,7 +32,7 @@ class RowGroups(NamedTuple):
         offsets: ``(F + 1,)`` position of each frame's first box.
     """
 
-    parts: Sequence[Path]
+    parts: Sequence[Place]
     numbers: Sequence[int]
     first_frames: NDArray[np.int64]
     frame_ids: NDArray[np.str_]
@@ -102,11 +102,11 @@ class StoredColumn:
         """Yield the values of row groups; each file is opened once for those that follow each other."""
         for part, members in groupby(numbers, key=self._groups.parts.__getitem__):
             with readable(part):
-                file = pq.ParquetFile(part)
+                file = pq.ParquetFile(opened(part))
             for number in members:
                 yield self._read_group(file, part, number)
 
-    def _read_group(self, file: pq.ParquetFile, part: Path, group: int) -> NDArray[Any]:
+    def _read_group(self, file: pq.ParquetFile, part: Place, group: int) -> NDArray[Any]:
         name, first = self._spec.name, self._groups.first_frames
         with readable(part):
             table = file.read_row_group(self._groups.numbers[group], columns=[name], use_threads=False)

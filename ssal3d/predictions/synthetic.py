@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.predictions import PoolPredictions
+from ssal3d.predictions.places import Place, place, write_manifest
 from ssal3d.predictions.schema import COLUMNS, Layout
 from ssal3d.predictions.table import Ragged
 from ssal3d.predictions.writer import write_part
@@ -108,7 +109,7 @@ def annotated_boxes(pool: PoolPredictions, seed: int = 2, share: float = 0.39) -
 
 
 def write_predictions(
-    pool: PoolPredictions, folder: str | Path, frames_per_part: int = 1024, first_part: int = 0
+    pool: PoolPredictions, folder: str | Place, frames_per_part: int = 1024, first_part: int = 0
 ) -> None:
     """Write predictions as a folder of the contract.
 
@@ -118,13 +119,15 @@ def write_predictions(
         frames_per_part: Frames of a part.
         first_part: Number of the first part, for a part of a larger pool.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, digests = place(folder), {}
     metadata = {'classes': list(pool.classes), **pool.metadata}
     for number, start in enumerate(range(0, len(pool), frames_per_part), first_part):
         frames = range(start, min(start + frames_per_part, len(pool)))
         rows = [(str(pool.frame_ids[frame]), _row(pool, frame)) for frame in frames]
-        write_part(folder / f'part-0-{number:05d}.parquet', rows, tuple(pool.fields), metadata)
+        part = folder / f'part-0-{number:05d}.parquet'
+        if (digest := write_part(part, rows, tuple(pool.fields), metadata)) is not None:
+            digests[part.name] = digest
+    write_manifest(folder, digests)
 
 
 def _row(pool: PoolPredictions, frame: int) -> dict[str, NDArray[Any]]:
@@ -141,7 +144,7 @@ def write_scans(pool: PoolPredictions, folder: str | Path, seed: int = 3, per_bo
     """Write made-up scans to go with predictions: points inside the boxes and on a plain around them.
 
     Args:
-        pool: The predictions.
+        pool: Predictions of all frames.
         folder: Where ``<frame id>.bin`` go, float32 x, y, z in metres and intensity in [0, 1].
         seed: Seed.
         per_box: Points in each box.

@@ -1,8 +1,8 @@
 """Writing pool predictions: one atomic Parquet part per chunk of frames."""
 
-import datetime
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, atomic_path
+from ssal3d.predictions.places import ObjectPath, Place, at_once, opened, place
 from ssal3d.predictions.row import checked_row
 from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Column, Layout, column
 
@@ -22,7 +23,7 @@ class PredictionWriter:
     """Collects frames and writes a part whenever ``frames_per_part`` are there.
 
     Args:
-        folder: Where the parts go.
+        folder: Where the parts go: a folder, or the URL of a prefix in an object store.
         classes: Class names that ``labels_3d`` indexes.
         fields: Columns beyond boxes, scores and labels.
         metadata: More facts for the files' metadata: detector, checkpoint, thresholds.
@@ -52,7 +53,7 @@ class PredictionWriter:
     ) -> None:
         if isinstance(classes, str):
             raise UserError(f'classes: found {classes!r}, expected a list of names, e.g. [{classes!r}]')
-        self.folder = Path(folder)
+        self.folder = place(folder)
         self.fields = tuple(fields)
         self.metadata = {'classes': list(classes), **(metadata or {})}
         self.prefix = prefix
@@ -107,47 +108,58 @@ class PredictionWriter:
         self._rows.clear()
 
 
-def _frames_of(folder: Path) -> set[str]:
+def _frames_of(folder: Place) -> set[str]:
     """Return the frames that a folder has predictions of."""
-    found: set[str] = set()
-    for part in folder.glob('part-*.parquet'):
+
+    def frames(part: Place) -> list[str]:
         try:
-            found.update(pq.read_table(part, columns=['frame_id'])['frame_id'].to_pylist())
+            return pq.ParquetFile(opened(part)).read(columns=['frame_id'])['frame_id'].to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise UserError(f'{part}: not readable as Parquet ({error}); delete it and predict again') from None
-    return found
+
+    parts: Iterable[Place] = folder.glob('part-*.parquet')
+    return set().union(*at_once(frames, parts))
 
 
 def write_part(
-    path: Path, rows: Sequence[tuple[str, Mapping[str, Any]]], fields: Sequence[str], metadata: Mapping[str, Any]
-) -> None:
-    """Write one part atomically.
+    path: Place, rows: Sequence[tuple[str, Mapping[str, Any]]], fields: Sequence[str], metadata: Mapping[str, Any]
+) -> str | None:
+    """Write one part, which appears whole or not at all.
 
     Args:
         path: The ``part-*.parquet`` to write.
         rows: Frame ids with their values by column.
         fields: Columns beyond boxes, scores and labels.
         metadata: Facts for the file, among them ``classes``.
+
+    Returns:
+        The SHA-256 of an object for the manifest; None of a file.
     """
     columns = [column(name) for name in dict.fromkeys((*REQUIRED, *fields))]
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds')
-    metadata = {'schema': SCHEMA, 'box': BOX_CONVENTION, **metadata, 'created': now}
+    metadata = {'schema': SCHEMA, 'box': BOX_CONVENTION, **metadata}
     ids = pa.array([frame_id for frame_id, _ in rows], pa.string())
     arrays = [_to_arrow([np.asarray(values[spec.name]) for _, values in rows], spec) for spec in columns]
     schema = pa.schema([('frame_id', pa.string()), *((c.name, a.type) for c, a in zip(columns, arrays))])
     schema = schema.with_metadata({METADATA_KEY: json.dumps(metadata)})
+    table = pa.table([ids, *arrays], schema=schema)
+    options = {
+        'use_dictionary': ['frame_id'],
+        'compression': 'lz4',  # read in half the time of Arrow's usual one
+        'row_group_size': _frames_per_group(arrays, len(rows)),
+    }
+    if isinstance(path, ObjectPath):
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer, **options)
+        content = buffer.getvalue()
+        path.write_bytes(content)
+        return sha256(content).hexdigest()
     with atomic_path(path) as temporary:
-        pq.write_table(
-            pa.table([ids, *arrays], schema=schema),
-            temporary,
-            use_dictionary=['frame_id'],
-            compression='lz4',  # read in half the time of Arrow's usual one
-            row_group_size=_frames_per_group(arrays, len(rows)),
-        )
+        pq.write_table(table, temporary, **options)
+    return None
 
 
 def _frames_per_group(arrays: Sequence[pa.Array], frames: int) -> int:
-    """Return how many frames a row group, the least that can be read, shall hold: `GROUP` bytes of the widest column."""
+    """Return how many frames a row group, the least that can be read, holds: `GROUP` bytes of the widest column."""
     widest = max(array.nbytes for array in arrays)
     return max(1, min(frames, GROUP * frames // max(widest, 1)))
 

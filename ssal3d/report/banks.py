@@ -71,8 +71,8 @@ def _pictures(experiment: Experiment, stage: str, generation: Generation) -> Ite
     yield text(f'{stage}: confident objects of the last generation as pseudo labels, a sample', 'h3')
     yield '<div class="frames">'
     for row in spread.tolist():
-        frame, own = str(generation.frames['frame_id'][row]), confident[confident['frame'] == row]
-        names = [f'{generation.classes[label]} {score:.2f}' for label, score in zip(own['label'], own['score'])]
-        view = View(experiment.pool.points(frame), [Layer('pseudo label', own['box'], QUERY, names=names)])
+        frame, objects = str(generation.frames['frame_id'][row]), confident[confident['frame'] == row]
+        names = [f'{generation.classes[label]} {score:.2f}' for label, score in zip(objects['label'], objects['score'])]
+        view = View(experiment.pool.points(frame), [Layer('pseudo label', objects['box'], QUERY, names=names)])
         yield picture(from_above(view), f'Frame {frame}. ', legend=legend(view.colours))
     yield '</div>'

@@ -48,7 +48,7 @@ def learning_curve(curves: Sequence[Curve], unit: str) -> bytes:
     """Draw AP over annotated boxes.
 
     Args:
-        curves: The lines.
+        curves: One for each line, with its runs.
         unit: Label of the vertical axis.
     """
 

@@ -30,7 +30,7 @@ class Choice:
     Attributes:
         experiment: Where it was made.
         step: Its name in the journal, e.g. ``'round_1/query'``.
-        query: The query.
+        query: As read from ``query.json``.
         predictions: What the round's models had predicted before, by stage.
     """
 

@@ -38,11 +38,7 @@ class Group:
 
 
 def group(experiments: Sequence[Experiment]) -> list[Group]:
-    """Group experiments by their settings, in the order of the first of each.
-
-    Args:
-        experiments: The experiments.
-    """
+    """Group experiments by their settings, in the order of the first of each."""
     found: dict[str, list[Experiment]] = {}
     for experiment in experiments:
         found.setdefault(settings(experiment), []).append(experiment)
@@ -57,9 +53,6 @@ def settings(experiment: Experiment) -> str:
     """Return what an experiment depends on but for its seed, as text to be compared.
 
     It is what its steps wrote down before they began; weights, labels and predictions follow from it.
-
-    Args:
-        experiment: The experiment.
     """
     found: dict[str, Any] = {'name': experiment.name}
     for name in experiment.steps:
@@ -75,11 +68,8 @@ def settings(experiment: Experiment) -> str:
 def detectors(experiment: Experiment) -> dict[str, list[str]]:
     """Return the stages of an experiment by what they were trained for: ``round_1``, ..., ``final``.
 
-    Where final models were trained after every round, the pre-training of the later rounds is left out: a curve goes from
-    the first model through the final ones.
-
-    Args:
-        experiment: The experiment.
+    Where final models were trained after every round, the pre-training of the later rounds is left out: a curve goes
+    from the first model through the final ones.
     """
     found: dict[str, list[str]] = {}
     for name in experiment.stages:
@@ -100,7 +90,7 @@ def curves(groups: Sequence[Group], measure: Measure) -> list[Curve]:
     """Return two lines for each group: the first stage of every training, on labels alone, and its last stage.
 
     Args:
-        groups: The groups.
+        groups: Runs of one experiment with different seeds each.
         measure: What is drawn.
     """
     lines = []

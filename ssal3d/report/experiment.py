@@ -62,7 +62,7 @@ class Experiment:
     """An experiment's folder.
 
     Attributes:
-        folder: The work dir.
+        folder: Work dir of an experiment.
         card: Content of ``experiment.json``: name, classes, pool, versions.
         steps: Finished steps of the journal by name, in their order.
     """
@@ -163,7 +163,7 @@ class Experiment:
                     if name.startswith(f'{group}/{kind}')
                 }
             paths = list(found.values())
-        folders = {KIND.sub('', Path(path).name): self.folder / path for path in paths}
+        folders = {KIND.sub('', Path(path).name): path if '://' in path else self.folder / path for path in paths}
         return {stage: read_predictions(folder) for stage, folder in folders.items() if find_parts(folder)}
 
     def scalars(self, stage: str) -> Iterator[dict[str, Any]]:
@@ -191,8 +191,10 @@ class Experiment:
         """The frames, their scans and the annotations of those that were bought."""
         card = self.card['pool']
         root = Path(card['data_root'])
-        own = [step['annotations'] for step in self.steps.values() if 'annotations' in step]  # people labelled in it
-        return Pool(self.folder / own[-1] if own else root / card['ann_file'], root / card['points'])
+        annotations = [
+            step['annotations'] for step in self.steps.values() if 'annotations' in step
+        ]  # people labelled in it
+        return Pool(self.folder / annotations[-1] if annotations else root / card['ann_file'], root / card['points'])
 
 
 class _Card(TypedDict):

@@ -17,7 +17,7 @@ def text(words: object, kind: str = 'p', name: str = '') -> str:
     """Return words as an element.
 
     Args:
-        words: The words.
+        words: What is escaped and shown.
         kind: Name of the element.
         name: Its class.
     """

@@ -9,11 +9,7 @@ from ssal3d.report.html import picture, section, table, text
 
 
 def detector_sections(groups: Sequence[Group]) -> Iterator[str]:
-    """Yield the sections about AP.
-
-    Args:
-        groups: The experiments.
-    """
+    """Yield the sections about AP."""
     measure, lines = first_measure(groups), curves(groups, first_measure(groups))
     if not lines:
         return
@@ -57,11 +53,7 @@ def label_section(experiments: Sequence[Experiment]) -> str:
 
 
 def promotion_section(experiment: Experiment) -> str:
-    """Return the section about what the guard decided; nothing without a guard.
-
-    Args:
-        experiment: The experiment.
-    """
+    """Return the section about what the guard decided; nothing without a guard."""
     rows = [
         (
             step['promoted'],

@@ -91,7 +91,7 @@ class Pool:
         return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
     def _check_paid(self, frames: Sequence[str], paid: Collection[str]) -> None:
-        known = set(paid)
-        unpaid = [name for name in frames if name not in known]
+        paid_ids = set(paid)
+        unpaid = [name for name in frames if name not in paid_ids]
         if unpaid:
             raise UserError(f'{self.annotations}: frame {unpaid[0]} is not labelled; its boxes must not be shown')

@@ -70,7 +70,7 @@ def judge(query: Query, predictions: Mapping[str, PoolPredictions], labels: Labe
     """Return what a query saw, None without predictions.
 
     Args:
-        query: The query.
+        query: As read from ``query.json``.
         predictions: Of the round's models by stage, in their order.
         labels: Label state before the query; it leaves out what is labelled.
     """
@@ -147,7 +147,7 @@ def reasons(
     """Return why a frame was chosen, one sentence each.
 
     Args:
-        query: The query.
+        query: As read from ``query.json``.
         frame: One of its frames.
         judgement: What the query saw; None if nobody knows.
         need: How full the classes were before.
@@ -166,10 +166,10 @@ def _unsure(query: Query, frame: SelectedFrame, judgement: Judgement | None) -> 
     line = f'Utility {frame.utility:.2f}, by which {query.sampler["type"]} ranks'
     if judgement is None or not np.isfinite(judgement.uncertainty.get(frame.frame_id, np.nan)):
         return f'{line}.'
-    own, values = judgement.uncertainty[frame.frame_id], np.array(list(judgement.uncertainty.values()))
-    place, doubtful = int((values > own).sum()) + 1, len(judgement.doubtful(frame.frame_id))
+    entropy, values = judgement.uncertainty[frame.frame_id], np.array(list(judgement.uncertainty.values()))
+    place, doubtful = int((values > entropy).sum()) + 1, len(judgement.doubtful(frame.frame_id))
     return (
-        f'{line}. The boxes of the frame have {own:.2f} bits of entropy on average, place {place} of {len(values)} in the '
+        f'{line}. The boxes of the frame have {entropy:.2f} bits of entropy on average, place {place} of {len(values)} in the '
         f'pool; {doubtful} {"is" if doubtful == 1 else "are"} doubtful.'
     )
 
@@ -181,9 +181,9 @@ def _similar(similarity: float) -> str:
 
 
 def _needed(need: Mapping[str, ClassNeed]) -> str:
-    wanted = [f'{name} ({value})' for name, value in need.items() if not value.full]
+    open_classes = [f'{name} ({value})' for name, value in need.items() if not value.full]
     full = [name for name, value in need.items() if value.full]
-    line = f'Still wanted: {words_of(wanted)}' if wanted else 'No class was wanted any more'
+    line = f'Still wanted: {words_of(open_classes)}' if open_classes else 'No class was wanted any more'
     return f'{line}; full, so that its uncertainty counts less: {words_of(full)}.' if full else f'{line}.'
 
 

@@ -140,7 +140,7 @@ def from_camera(view: View, image: Path, title: str = '', form: str = 'webp', le
 
 
 def close_up(view: View, box: Sequence[float], title: str = '') -> bytes:
-    """Draw what surrounds a box from above as PNG, with a circle around it; its longer side fills a quarter of the picture.
+    """Draw what surrounds a box from above as PNG, with a circle around it; the box fills a quarter of the picture.
 
     Args:
         view: Points and boxes.
@@ -200,7 +200,7 @@ def _draw_region(axes: Axes, region: NDArray[np.floating], camera: NDArray | Non
     """Draw where a rectangle of the image may be: the wedge between its left and right border."""
     if camera is None:
         return
-    # A point on the ground plane z = 0 has u = (a x + b y + c) / (d x + e y + f): one line through the camera for each u.
+    # A point on the ground plane z = 0 has u = (a x + b y + c) / (d x + e y + f): one line for each u.
     rows, reach = np.asarray(camera, dtype=np.float64), float(np.hypot(*far)) + FARTHEST[0]
     place = np.linalg.solve(rows[:3, :3], -rows[:3, 3])[:2]
     ends = []
@@ -212,7 +212,7 @@ def _draw_region(axes: Axes, region: NDArray[np.floating], camera: NDArray | Non
 
 
 def _extent(view: View) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return the lower and upper corner of what is drawn: the scan without stray points, and all boxes, within limits."""
+    """Return the corners of what is drawn: the scan without stray points, and all boxes, within limits."""
     corners = [outlines(layer.boxes).reshape(-1, 2) for layer in view.layers]
     scan = view.points[:, :2] if len(view.points) else np.array([(0.0, -5.0), (10.0, 5.0)])
     inner = np.quantile(scan, (0.005, 0.995), axis=0)

@@ -9,6 +9,7 @@ from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.fileio import atomic_path, read_json
 from ssal3d.predictions import PoolPredictions, read_predictions
+from ssal3d.predictions.places import ObjectPath, Place, place
 from ssal3d.predictions.reader import find_parts
 from ssal3d.report.experiment import experiment_of
 from ssal3d.report.pool import Pool
@@ -25,7 +26,7 @@ class Shown:
     """What is drawn.
 
     Attributes:
-        pool: The frames.
+        pool: Frames that may be drawn.
         frames: Ids of those that are drawn unless others are asked for.
         labels: What was bought; None for nothing.
         predictions: By model, the last model last.
@@ -60,23 +61,25 @@ def read_shown(
     Raises:
         UserError: If the source is none of these, or it is in no experiment and ``annotations`` or ``points`` lack.
     """
-    source = Path(source)
-    kind = _kind(source)
+    where = place(source)
+    kind = _kind(where)
     if (annotations is None) != (points is None):
         raise UserError(
             '--annotations and --points: found one of them; give both, or none for the data of an experiment'
         )
-    experiment = experiment_of(source) if annotations is None else None
+    if annotations is None and isinstance(where, ObjectPath):
+        raise UserError(f'{where}: lies in no experiment; give --annotations and --points')
+    experiment = experiment_of(where) if annotations is None and isinstance(where, Path) else None
     pool = experiment.pool if experiment else Pool(Path(annotations or ''), Path(points or ''))
     state = LabelState.read(labels) if labels else experiment.labels if experiment else None
     found = {name: read_predictions(folder) for name, folder in (predictions or {}).items()}
     if kind == 'labels':
         state = LabelState.read(source)
         return Shown(pool, state.frame_ids, state, found)
-    if kind == 'predictions':
-        own = read_predictions(source)
-        return Shown(pool, [str(name) for name in own.frame_ids], state, {**found, source.name: own})
-    query = Query.read(source)
+    if isinstance(where, ObjectPath) or kind == 'predictions':
+        shown = read_predictions(where)
+        return Shown(pool, [str(name) for name in shown.frame_ids], state, {**found, where.name: shown})
+    query = Query.read(where)
     if experiment and not found and f'round_{query.round}/query' in experiment.queries:
         found = experiment.predictions(f'round_{query.round}/query')
     return Shown(pool, query.frame_ids, state, found)
@@ -118,8 +121,8 @@ def draw_frames(
     return files
 
 
-def _kind(source: Path) -> str:
-    if source.is_dir():
+def _kind(source: Place) -> str:
+    if isinstance(source, ObjectPath) or source.is_dir():
         if not find_parts(source):
             raise UserError(
                 f'{source}: no part-*.parquet in it; give a query.json, a folder of predictions or a label state'

@@ -96,11 +96,11 @@ def _against(ours: Group, rival: Group) -> str:
     last = [[stage for group in detectors(some.first).values() for stage in group][-1:] for some in (ours, rival)]
     if not all(last) or not all(is_final(stage) for (stage,) in last):
         return 'One of them has no final detector yet.'
-    own, other = (some.values(stage, measure) for some, (stage,) in zip((ours, rival), last))
+    values, rival_values = (some.values(stage, measure) for some, (stage,) in zip((ours, rival), last))
     boxes = [some.first.boxes_of_stage[stage] for some, (stage,) in zip((ours, rival), last)]
-    change = float(np.mean(own) - np.mean(other))
+    change = float(np.mean(values) - np.mean(rival_values))
     return (
-        f'Its last detector has {spread(other)} with {boxes[1]} boxes, ours {spread(own)} with '
+        f'Its last detector has {spread(rival_values)} with {boxes[1]} boxes, ours {spread(values)} with '
         f'{boxes[0]}. Ours is {_change(change)}.'
     )
 

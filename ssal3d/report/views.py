@@ -26,7 +26,7 @@ def frame_view(
     """Return what is drawn of a frame: predictions, and what is true if and only if it was bought.
 
     Args:
-        pool: The frames.
+        pool: Frames that may be drawn.
         labels: What was bought; None for nothing.
         predictions: By model, the last model last.
         frame: Frame id.
@@ -45,14 +45,14 @@ def true_layer(pool: Pool, labels: LabelState, frame: str) -> Layer:
     """Return the annotated boxes of a bought frame, which are refused for any other.
 
     Args:
-        pool: The frames.
+        pool: Frames that may be drawn.
         labels: What was bought.
         frame: Frame id.
     """
     truth = pool.bought([frame], labels.frame_ids, labels.classes)
-    known = truth.labels >= 0
-    names = [labels.classes[label][:LETTERS] for label in truth.labels[known]]
-    return Layer('true', truth.boxes[known], TRUE, width=1.8, names=names)
+    in_classes = truth.labels >= 0
+    names = [labels.classes[label][:LETTERS] for label in truth.labels[in_classes]]
+    return Layer('true', truth.boxes[in_classes], TRUE, width=1.8, names=names)
 
 
 def predicted_layers(

@@ -1,4 +1,4 @@
-"""The frames of a table: simulated, a pool per seed and one set to measure on; or real ones, converted by their user."""
+"""The frames of a table: simulated (a pool per seed, one set to measure on), or real ones of the user."""
 
 import os
 import subprocess
@@ -62,7 +62,8 @@ def simulate(folder: Path, frames: int, val: int, seed: int, preset: Sequence[st
         frames: Frames of both splits.
         val: Those of the val split.
         seed: Seed of the simulation.
-        preset: Words for the command line that choose another preset than KITTI's; such a simulation needs no conversion.
+        preset: Words for the command line that choose another preset than KITTI's; such a simulation needs no
+            conversion.
 
     Returns:
         The folder.

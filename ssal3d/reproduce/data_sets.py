@@ -36,8 +36,8 @@ class DataSet:
 
     def lacks(self, row: Row) -> str:
         """Return which method of a row its detector cannot run; '' if it can run all."""
-        wanted = (row.pretrain, row.sampler, row.final)
-        return '' if self.two_stages else next((name for name in wanted if name in NEED_SECOND_STAGE), '')
+        parts = (row.pretrain, row.sampler, row.final)
+        return '' if self.two_stages else next((name for name in parts if name in NEED_SECOND_STAGE), '')
 
 
 DATA_SETS = {

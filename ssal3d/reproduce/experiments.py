@@ -39,12 +39,14 @@ class Experiment:
         seed: Seed of the run, and number of its pool on simulated streets.
         folder: Its work dir.
         data: Its data set.
+        options: The user's changes to its config, ``KEY=VALUE``.
     """
 
     row: Row
     seed: int
     folder: Path
     data: DataSet
+    options: tuple[str, ...] = ()
 
     @property
     def config(self) -> Path:
@@ -101,6 +103,8 @@ class Experiment:
                 settings[key] = {**settings.get(key, {}), **value}
         lines = [f'"""{self.row.experiment}, seed {self.seed}."""', '', f"_base_ = '{self.data.config}'", '']
         lines += [f'{key} = {value!r}' for key, value in settings.items()]
+        # They come with the command, which can change parts of lists; here they tell the experiment from the row's own.
+        lines += [f'# --cfg-options {list(self.options)}'] if self.options else []
         return '\n'.join(lines) + '\n'
 
 
@@ -112,9 +116,6 @@ def usual_budget(config: str) -> int:
 
 def variant_settings(row: Row) -> Mapping[str, Any]:
     """Return what the variant of a row changes in CPSP, CAL or the scores that CAL sees.
-
-    Args:
-        row: The row.
 
     Raises:
         UserError: If its variant is unknown.
@@ -146,11 +147,7 @@ def variant_settings(row: Row) -> Mapping[str, Any]:
 
 
 def is_finished(experiment: Experiment) -> bool:
-    """Return whether an experiment ended in its folder with this config.
-
-    Args:
-        experiment: The experiment.
-    """
+    """Return whether an experiment ended in its folder with this config and these options."""
     config = experiment.config
     ended = (experiment.folder / 'metrics.json').exists()  # the last that the loop writes
     return ended and config.exists() and config.read_text() == experiment.config_text()

@@ -22,7 +22,7 @@ class Jobs:
 
     Args:
         experiments: What to run, in this order where nothing is shared.
-        settings: Changes to an experiment's config, ``KEY=VALUE``, e.g. where its frames are.
+        settings: Further changes to an experiment's config, ``KEY=VALUE``: where its frames are.
         at_once: Processes side by side.
         tell: Called with one line when something starts or ends.
         after: Called when an experiment has ended well.
@@ -84,10 +84,10 @@ class Jobs:
         if experiment.config.exists() and experiment.config.read_text() != experiment.config_text():
             self.tell(f'{folder}: was run with other settings; its steps are checked one by one')
         experiment.config.write_text(experiment.config_text())
-        known = sorted(path.parent for path in folder.parent.glob('*/journal.json') if path.parent != folder)
-        options = list(self.settings(experiment))
-        if known:
-            options.append(f'train_cfg.reuse={[str(path) for path in known]}')
+        work_dirs = sorted(path.parent for path in folder.parent.glob('*/journal.json') if path.parent != folder)
+        options = [*self.settings(experiment), *experiment.options]
+        if work_dirs:
+            options.append(f'train_cfg.reuse={[str(path) for path in work_dirs]}')
         command = ['train', str(experiment.config), '--work-dir', str(folder), '--resume']
         command += ['--cfg-options', *options] if options else []
         log = folder.with_suffix('.log').open('a')
@@ -121,10 +121,6 @@ class Jobs:
 
 
 def finished_steps(experiment: Experiment) -> list[str]:
-    """Return those of an experiment's shared steps that its journal lists.
-
-    Args:
-        experiment: The experiment.
-    """
+    """Return those of an experiment's shared steps that its journal lists."""
     names = {step['step'] for step in Journal(experiment.folder).steps}
     return [step for step, name in experiment.steps.items() if name in names]

@@ -34,9 +34,9 @@ class Result(NamedTuple):
         experiment: Name of the experiment, e.g. ``'CPSP-CAL-CPSP'``.
         seed: Its seed.
         metric: As the paper's tables have it, e.g. ``'Ped_mod_mAP'``, ``'Ped_L2_mAP'`` or ``'Ped_D-ECE'``;
-            ``'Ped_mod_BEV_mAP'`` for bird's-eye view, ``'Ped_L2_0-30m_mAP'`` by range, ``'Ped_L2_mAP_round_1'`` of the final
-            model after a round; ``'Ped_0.3-0.5_precision'`` of Fig. 7; ``'frames'``, ``'boxes'``, ``'boxes_Car'``, ... for what
-            was labelled.
+            ``'Ped_mod_BEV_mAP'`` for bird's-eye view, ``'Ped_L2_0-30m_mAP'`` by range, ``'Ped_L2_mAP_round_1'`` of the
+            final model after a round; ``'Ped_0.3-0.5_precision'`` of Fig. 7; ``'frames'``, ``'boxes'``,
+            ``'boxes_Car'``, ... for what was labelled.
         value: %, a count, or a share.
         version: Version and commit of ssal3d.
         machine: What it ran on.
@@ -56,7 +56,7 @@ def collect(dataset: str, experiments: Iterable[Experiment]) -> list[Result]:
 
     Args:
         dataset: Name of a `DataSet`.
-        experiments: The experiments.
+        experiments: Rows of a table with one seed each.
     """
     about = version(), machine()
     return [
@@ -68,11 +68,7 @@ def collect(dataset: str, experiments: Iterable[Experiment]) -> list[Result]:
 
 
 def measured(experiment: Experiment) -> dict[str, float]:
-    """Return what a finished experiment measured of its final or pre-trained model, and what it labelled.
-
-    Args:
-        experiment: The experiment.
-    """
+    """Return what a finished experiment measured of its final or pre-trained model, and what it labelled."""
     content = read_json(experiment.folder / 'metrics.json')
     if experiment.row.final == NO_FINAL:
         found = measured_calibration(experiment)
@@ -166,11 +162,7 @@ def merge(path: Path, results: Sequence[Result]) -> list[Result]:
 
 
 def read(path: Path) -> list[Result]:
-    """Read a CSV file of results; a file that does not exist holds none.
-
-    Args:
-        path: The file.
-    """
+    """Read a CSV file of results; a file that does not exist holds none."""
     if not path.exists():
         return []
     with path.open(newline='') as file:

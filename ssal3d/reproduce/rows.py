@@ -91,7 +91,7 @@ class Row:
 
     @property
     def budget_factor(self) -> int:
-        """Boxes of each query, as a multiple of what a query usually buys (Table 6: 15,000 at once instead of 5,000)."""
+        """Boxes of each query, as a multiple of the usual ones (Table 6: 15,000 instead of 5,000)."""
         first, _, queries = self._words.get('boxes', '').partition('+')
         return round(int(queries.rpartition('x')[2]) / int(first)) if queries else 1
 
@@ -139,11 +139,11 @@ def read_rows(table: str, numbers: Iterable[int] = ()) -> list[Row]:
     if name not in TABLES:
         raise UserError(f'found table {table!r}, expected one of {", ".join(TABLES)}')
     rows = _OWN[name]() if name in _OWN else [row for row in _printed() if row.table == name]
-    wanted = list(numbers)
-    known = {row.number for row in rows}
-    if unknown := [number for number in wanted if number not in known]:
+    requested = list(numbers)
+    existing = {row.number for row in rows}
+    if unknown := [number for number in requested if number not in existing]:
         raise UserError(f'table {name}: found no row {unknown[0]}, expected 1 to {len(rows)}')
-    return [row for row in rows if not wanted or row.number in wanted]
+    return [row for row in rows if not requested or row.number in requested]
 
 
 def _benchmark() -> list[Row]:

@@ -1,6 +1,7 @@
 """What a few seeds can say: intervals, paired differences, the number of seeds that a question needs.
 
-Runs with the same seed share pool, first labels, initial weights and order of samples, so rows are compared within seeds.
+Runs with the same seed share pool, first labels, initial weights and order of samples, so rows are compared within
+seeds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -75,10 +76,10 @@ def compare(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> list[Comparison]:
     differences = [np.asarray(first, np.float64) - np.asarray(second, np.float64) for first, second in pairs]
     p = np.array([_paired_p(values) for values in differences])
     adjusted = np.full(len(p), np.nan)
-    if (known := np.isfinite(p)).any():
+    if (defined := np.isfinite(p)).any():
         from statsmodels.stats.multitest import multipletests
 
-        adjusted[known] = multipletests(p[known], method='holm')[1]
+        adjusted[defined] = multipletests(p[defined], method='holm')[1]
     return [
         Comparison(interval(values), float(raw), float(corrected), seeds_needed(values.mean(), values))
         for values, raw, corrected in zip(differences, p, adjusted)

@@ -123,7 +123,8 @@ class SemiDetector3D(BaseModel):
         """Return the clouds that the student is to see beside the labelled ones, and their data samples.
 
         Args:
-            points: Clouds by branch: ``teacher`` as recorded, ``student`` augmented, or as the method's data set has it.
+            points: Clouds by branch: ``teacher`` as recorded, ``student`` augmented, or as the method's data set has
+                it.
             samples: Data samples by branch, without ground truth.
         """
 
@@ -246,17 +247,17 @@ def mean_losses(frames: Sequence[Losses], names: Sequence[str] | None = None, pr
     >>> mean_losses([{'loss_a': torch.tensor(1.0)}, {'loss_a': torch.tensor(3.0)}], prefix='unlabelled_')
     {'unlabelled_loss_a': tensor(2.)}
     """
-    wanted = frames[0].keys() if names is None else names
-    return {f'{prefix}{name}': torch.stack([losses[name].sum() for losses in frames]).mean() for name in wanted}
+    keys = frames[0].keys() if names is None else names
+    return {f'{prefix}{name}': torch.stack([losses[name].sum() for losses in frames]).mean() for name in keys}
 
 
 def _fill_both(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Let the weights of a plain detector fill student and teacher."""
-    own = [key for key in state if key.startswith(prefix)]
+    keys = [key for key in state if key.startswith(prefix)]
     parts = PARTS if getattr(module, 'teacher', None) is not None else PARTS[:1]
-    if not own or any(key[len(prefix) :].startswith(PARTS) for key in own):
+    if not keys or any(key[len(prefix) :].startswith(PARTS) for key in keys):
         return
-    for key in own:
+    for key in keys:
         value = state.pop(key)
         state.update({f'{prefix}{part}{key[len(prefix) :]}': value.clone() for part in parts})
     versions = getattr(state, '_metadata', {})  # by module; the layout of sparse convolutions depends on it

@@ -45,8 +45,8 @@ def ramp_keep_rate(t: int, steps: int = 2000, start: float = 0.5, end: float = 0
 def ramp_of_run(iterations: int, share: float | None, steps: int = 2000, end: float = 0.9996) -> tuple[int, float]:
     """Return length and last keep rate of the ramp in a run of some length.
 
-    The ramp takes a share of the run, at most the released ``steps``. Where it is shorter, the teacher's memory shrinks as
-    much, to ``end ** (steps / length)``: a run of hundreds of steps with the rate of a long one would never move the
+    The ramp takes a share of the run, at most the released ``steps``. Where it is shorter, the teacher's memory shrinks
+    as much, to ``end ** (steps / length)``: a run of hundreds of steps with the rate of a long one would never move the
     teacher away from where the ramp ended.
 
     Args:
@@ -103,8 +103,8 @@ class MeanTeacherHook(Hook):
     """Moves ``model.teacher`` towards ``model.student`` after every iteration.
 
     The released codes do it between forward and optimiser step, which lags by one step; here the teacher sees the
-    stepped student. The keep rate depends on the number of the update alone, so a resumed run goes on where it was. With
-    accumulated gradients there is an update for each step of the optimiser, not for each iteration.
+    stepped student. The keep rate depends on the number of the update alone, so a resumed run goes on where it was.
+    With accumulated gradients there is an update for each step of the optimiser, not for each iteration.
 
     Args:
         kind: ``'warm'`` (3DIoUMatch): parameters only, the teacher's statistics come from its own passes in training
@@ -113,7 +113,8 @@ class MeanTeacherHook(Hook):
         steps: Greatest length of ``'ramp'`` in updates (HSSDA: 2,000).
         start: First keep rate of ``'ramp'``.
         end: Last keep rate of a ``'ramp'`` of ``steps`` updates.
-        share: Largest part of the run that ``'ramp'`` may take, see `ramp_of_run`; None: ``steps``, whatever the run's length.
+        share: Largest part of the run that ``'ramp'`` may take, see `ramp_of_run`; None: ``steps``, whatever the run's
+            length.
 
     Raises:
         UserError: If there is no such kind, a rate or the share is outside [0, 1] or ``steps`` negative.
@@ -148,11 +149,7 @@ class MeanTeacherHook(Hook):
         return ramp_keep_rate(t, self.length, self.start, self.last)
 
     def before_train(self, runner: Runner) -> None:
-        """Check that the model has a teacher and a student, and fit the ramp to the run.
-
-        Args:
-            runner: The runner.
-        """
+        """Check that the model has a teacher and a student, and fit the ramp to the run."""
         model = unwrapped(runner.model)
         for name in ('teacher', 'student'):
             if not isinstance(getattr(model, name, None), nn.Module):
@@ -164,14 +161,7 @@ class MeanTeacherHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
     ) -> None:
-        """Update the teacher.
-
-        Args:
-            runner: The runner, whose ``iter`` still is the number of finished iterations before this one.
-            batch_idx: Not used.
-            data_batch: Not used.
-            outputs: Not used.
-        """
+        """Update the teacher; ``runner.iter`` still is the number of finished iterations before this one."""
         done = runner.iter + 1
         if done % self.every and done != runner.max_iters:
             return  # gradients were accumulated, the student has not moved

@@ -1,4 +1,4 @@
-"""Batches of several branches: moved to the device as they are, voxelised when the detector knows what to learn from."""
+"""Batches of several branches: moved to the device, voxelised when it is known what to learn from."""
 
 from collections.abc import Sequence
 from typing import Any

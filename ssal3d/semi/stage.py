@@ -17,8 +17,7 @@ from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.determinism import seeded_globals
 from ssal3d.distributed import barrier, to_rank_0
 from ssal3d.errors import unknown_name
-from ssal3d.fileio import atomic_path
-from ssal3d.models.loading import load_detector
+from ssal3d.models.loading import load_detector, write_weights
 from ssal3d.registry import STAGES
 from ssal3d.semi.detector import student_state
 from ssal3d.semi.teacher_labels import TeacherLabels
@@ -106,11 +105,7 @@ class TeacherStudentStage(SupervisedStage):
         if is_main_process():
             trained = torch.load(super().result(config), map_location='cpu', weights_only=True)
             state = student_state(trained['state_dict'])
-            with atomic_path(path) as temporary:
-                torch.save(
-                    {'state_dict': state, 'meta': {'stage': type(self).__name__, 'method': self.method['type']}},
-                    temporary,
-                )
+            write_weights(path, state, stage=type(self).__name__, method=self.method['type'])
         barrier()
         return path
 
@@ -132,17 +127,17 @@ class TeacherStudentStage(SupervisedStage):
         view, device = DATASETS.build(pool_view(config, inputs)), next(model.parameters()).device
         model.data_preprocessor.train()  # as many voxels as in training
         rank, processes = get_dist_info()
-        own = range(rank, len(view), processes)
+        frames = range(rank, len(view), processes)
         loader = DataLoader(
             view,
-            sampler=own,
+            sampler=frames,
             num_workers=inputs.pool_dataloader.get('num_workers', 1),
             collate_fn=pseudo_collate,
             generator=torch.Generator(),  # the loader's own draw must not touch the global one
         )
         labels: FrameBoxes = {}
         told = f'pseudo labels of {inputs.work_dir.name}'
-        for batch, index in zip(track(loader, told, len(own), quiet=rank != 0), own):
+        for batch, index in zip(track(loader, told, len(frames), quiet=rank != 0), frames):
             with seeded_globals(config.randomness.seed, index):  # a teacher in train mode drops features at random
                 points = [cloud.to(device) for cloud in batch['inputs']['points']]
                 (found,) = model.taken(points, batch['data_samples'])

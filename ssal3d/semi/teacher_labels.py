@@ -47,7 +47,8 @@ class TeacherLabels(PseudoLabelMonitor):
             samples: Their data samples.
         """
         return [
-            (bottom_to_gravity(own.bboxes_3d.tensor), own.labels_3d) for own in self.taken(points, samples, mode='eval')
+            (bottom_to_gravity(pseudo_labels.bboxes_3d.tensor), pseudo_labels.labels_3d)
+            for pseudo_labels in self.taken(points, samples, mode='eval')
         ]
 
     def unlabelled_frames(
@@ -60,13 +61,13 @@ class TeacherLabels(PseudoLabelMonitor):
             samples: Their data samples.
         """
         frames = []
-        for own, view in zip(self.taken(points['teacher'], samples['teacher']), samples['student']):
-            boxes = Affine3D.from_meta(view.metainfo).boxes(own.bboxes_3d.tensor)
+        for pseudo_labels, view in zip(self.taken(points['teacher'], samples['teacher']), samples['student']):
+            boxes = Affine3D.from_meta(view.metainfo).boxes(pseudo_labels.bboxes_3d.tensor)
             sample = without_boxes(view)
             sample.pseudo_instances_3d = InstanceData(
                 bboxes_3d=view.metainfo['box_type_3d'](boxes),
-                scores_3d=own.scores_3d,
-                labels_3d=own.labels_3d,
+                scores_3d=pseudo_labels.scores_3d,
+                labels_3d=pseudo_labels.labels_3d,
             )
             frames.append(sample)
         return list(points['student']), frames
@@ -79,5 +80,7 @@ class TeacherLabels(PseudoLabelMonitor):
         """
         found = [sample.pseudo_instances_3d for sample in samples]
         return class_statistics(
-            torch.cat([own.scores_3d for own in found]), torch.cat([own.labels_3d for own in found]), self.classes
+            torch.cat([pseudo_labels.scores_3d for pseudo_labels in found]),
+            torch.cat([pseudo_labels.labels_3d for pseudo_labels in found]),
+            self.classes,
         )

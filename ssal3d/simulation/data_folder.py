@@ -113,7 +113,7 @@ def finish(
     """Write what the folder holds, which completes it, and return it.
 
     Args:
-        out: The folder.
+        out: Folder in which `begin` and the jobs wrote.
         identity: What `begin` noted.
         records: Of all frames.
         splits: Numbers of the frames by split.

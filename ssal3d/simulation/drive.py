@@ -1,7 +1,7 @@
 """Drives of 20 s through a street, seen every 2 s all around, as in the Waymo pool of the S-SSAL paper.
 
-The street is as in `scene`, but as long as the drive, and filled on the whole length. There are more pedestrians than on
-KITTI's streets, and cyclists stay rare.
+The street is as in `scene`, but as long as the drive, and filled on the whole length. There are more pedestrians than
+on KITTI's streets, and cyclists stay rare.
 """
 
 from dataclasses import replace

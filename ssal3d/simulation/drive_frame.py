@@ -29,8 +29,8 @@ class DriveFrame:
 
     Attributes:
         frame: Pose, time and labels; it has neither LiDARs nor cameras.
-        points: ``(N, 6)`` float32: x, y, z in the vehicle frame, tanh of the intensity, elongation (0: a ray has no width),
-            pixel (-1: there is no range image).
+        points: ``(N, 6)`` float32: x, y, z in the vehicle frame, tanh of the intensity, elongation (0: a ray has no
+            width), pixel (-1: there is no range image).
         scan: Where the points come from, in the LiDAR frame.
         snapshot: The scene behind it.
         step: Its place in the drive.
@@ -79,7 +79,7 @@ def label_around(scene: Scene, moment: Snapshot, seen: Scan, mount: Array) -> La
     Args:
         scene: The drive; a thing has the same name in all its frames.
         moment: The scene in the LiDAR frame.
-        seen: The scan.
+        seen: What the LiDAR measured.
         mount: ``(3,)`` place of the LiDAR in the vehicle frame.
     """
     owners = moment.owners[seen.faces]

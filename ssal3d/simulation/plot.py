@@ -22,8 +22,8 @@ class Thing:
 
     Attributes:
         mesh: Prototype.
-        size: Factors along its axes; for prototypes of 1 x 1 x 1 m the size in metres. Of a thing with a class, the size
-            of its label's box.
+        size: Factors along its axes; for prototypes of 1 x 1 x 1 m the size in metres. Of a thing with a class, the
+            size of its label's box.
         s: Metres along the road at time 0.
         d: Metres to the left of the centre line at time 0.
         turn: Direction it faces against the road's, radians counter-clockwise.
@@ -68,8 +68,8 @@ class Plot:
         rng: The source of chance for everything in it.
         duration: Seconds during which nothing may run into anything.
         way: Metres that the ego vehicle drives along the road meanwhile, where that is more than a few.
-        moments: Seconds at which nothing may stand in anything, instead of the whole time: for long drives, which are seen
-            at these moments only.
+        moments: Seconds at which nothing may stand in anything, instead of the whole time: for long drives, which are
+            seen at these moments only.
         things: What stands and moves there.
     """
 

@@ -94,7 +94,7 @@ class Road:
         return Mesh(np.stack((x, y, z), axis=-1).reshape(-1, 3), faces, materials)
 
     def _strips(self) -> tuple[Array, Array, list[Material]]:
-        """Return the lines at constant d, whether each is on the kerb's upper side, and the material between each two."""
+        """Return the lines at constant d, whether each lies on top of the kerb, and the material between each two."""
         half = np.array([self.edge, self.edge, self.front, self.front + 25.0, 90.0])
         lines = np.concatenate((-half[::-1], half))
         raised = np.array([1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0])

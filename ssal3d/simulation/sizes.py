@@ -22,7 +22,7 @@ class SizeTable:
     skew: bool = False
 
 
-# Measured over the labels of KITTI's 7481 training frames (Geiger et al., CVPR 2012); the number of boxes is on the right.
+# Measured over the labels of KITTI's 7481 training frames (Geiger et al., CVPR 2012); numbers of boxes on the right.
 # The tails of Van and Truck are cut where single odd vehicles stretch them.
 SIZES = {
     'Car': SizeTable((3.88, 1.63, 1.53), (0.43, 0.10, 0.14), (0.35, 0.17, 0.31), skew=True),  # 28742

@@ -23,7 +23,7 @@ def visible_share(snapshot: Snapshot, caster: Caster, index: int, window: Array)
     """Return the visible share of an object within the image.
 
     Args:
-        snapshot: The scene.
+        snapshot: The scene at one moment.
         caster: Its mesh, prepared.
         index: Row of the object.
         window: ``(4,)`` its image box, clipped to the image.
@@ -47,7 +47,7 @@ def _pixels(window: Array) -> Array:
 
 
 def _hits_alone(snapshot: Snapshot, index: int, directions: Array) -> NDArray[np.bool_]:
-    """Find the rays that meet the object alone: cast in the frame of its prototype, where straight lines stay straight."""
+    """Find the rays that meet the object alone, cast in the frame of its prototype: straight lines stay straight."""
     prototype = snapshot.objects[index].mesh
     if prototype not in _prepared:
         _prepared[prototype] = Caster(prototype)

@@ -1,4 +1,4 @@
-"""Simulate a data set in the official KITTI object layout: parallel, resumable, the same bytes whoever makes a frame."""
+"""Simulate a data set in the official KITTI object layout: parallel, resumable, reproducible to the byte."""
 
 from collections import Counter
 from dataclasses import dataclass

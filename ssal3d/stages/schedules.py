@@ -12,9 +12,9 @@ _ENDS = ('end', 'T_max', 'total_steps')  # what tells the length that a schedule
 def stretch(param_scheduler: Sequence[Mapping[str, Any]], epochs: int) -> list[dict[str, Any]]:
     """Return MMEngine ``param_scheduler`` configs that fill a run of another length.
 
-    The length that they were written for is the last epoch that one of them names (``end``, ``T_max``, ``total_steps``).
-    Parts keep their share of the run, but none gets shorter than an epoch, or half of a run of one epoch: a rise needs an
-    iteration. Schedules by iteration, and all if none names a last epoch, stay as they are.
+    The length that they were written for is the last epoch that one of them names (``end``, ``T_max``,
+    ``total_steps``). Parts keep their share of the run, but none gets shorter than an epoch, or half of a run of one
+    epoch: a rise needs an iteration. Schedules by iteration, and all if none names a last epoch, stay as they are.
 
     Args:
         param_scheduler: Configs by epoch, which is MMEngine's default.

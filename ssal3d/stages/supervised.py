@@ -51,14 +51,16 @@ class SupervisedStage:
         repeat: How often an epoch goes through the labelled frames.
         param_scheduler: MMEngine's, for any length, see `stretch`; by default that of the experiment.
         checkpoint_interval: Epochs between checkpoints; a killed run loses at most that many.
-        options: Anything of the run's config to change, e.g. ``dict(train_dataloader=dict(batch_size=4))``; merged last.
-        frames: Frames that the model learns from in the whole run, instead of ``repeat``; thus stages with any number of
-            labelled frames, or of frames per sample, are compared at the same cost.
+        options: Anything of the run's config to change, e.g. ``dict(train_dataloader=dict(batch_size=4))``; merged
+            last.
+        frames: Frames that the model learns from in the whole run, instead of ``repeat``; thus stages with any number
+            of labelled frames, or of frames per sample, are compared at the same cost.
 
     Attributes:
-        uses_predictions: Whether the stage starts from the previous stage's predictions of the pool.
-        prediction_fields: Columns of them that it reads beyond boxes, scores and labels.
-        leaves: Type of the detector that it leaves, if that is another one than the experiment's, of which it is a subclass.
+        prediction_fields: Columns that it reads of the previous stage's predictions of the pool, beyond boxes, scores
+            and labels; None if it does not read those predictions.
+        leaves: Type of the detector that it leaves, if that is another one than the experiment's, of which it is a
+            subclass.
         frames_per_sample: Frames that the model learns from in a sample of the data set.
 
     Raises:
@@ -67,8 +69,7 @@ class SupervisedStage:
 
     frames_per_sample = 1
     leaves: str | None = None
-    uses_predictions = False
-    prediction_fields: tuple[str, ...] = ()
+    prediction_fields: tuple[str, ...] | None = None
 
     @property
     def needs(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Contradictions that people write into configs, each found before anything is trained, with key, found and expected."""
+"""Contradictions that people write into configs, found before training, with key, found and expected."""
 
 import pytest
 

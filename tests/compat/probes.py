@@ -2,7 +2,8 @@
 
 Each probe does what a user would do and returns whether that goes wrong. ``unfixed``: no fix is in place; when a probe
 answers False there, upstream has mended it and our fix can go. ``fixed after import`` and, with the option
-``--fixed``, ``fixed``: all fixes and preferences were put in place after or before upstream was loaded; every probe must answer False.
+``--fixed``, ``fixed``: all fixes and preferences were put in place after or before upstream was loaded; every probe
+must answer False.
 """
 
 import inspect
@@ -30,7 +31,7 @@ rng = np.random.default_rng(0)
 
 
 def prepare():
-    """Put fixes and preferences in place, if this process was asked to; a probe that changes the environment does so first."""
+    """Put fixes and preferences in place, if asked to; a probe that changes the environment does so first."""
     if '--fixed' in sys.argv:
         from ssal3d import compat
 

@@ -1,4 +1,4 @@
-"""Frames of both versions of the data set, from files that protobuf's compiler and pyarrow wrote: every point is known."""
+"""Frames of both versions of the data set, from files that protobuf and pyarrow wrote: every point is known."""
 
 import zlib
 from dataclasses import replace

@@ -12,8 +12,8 @@ VEHICLE = np.array([[0.0, -1, 0, 100], [1, 0, 0, 50], [0, 0, 1, 3], [0, 0, 0, 1]
 POSES = np.zeros((2, 4, 6))
 POSES[..., 0], POSES[..., 1], POSES[..., 2] = 0.01 * np.arange(4), -0.02, 1.5 + 0.05 * np.arange(4)
 POSES[..., 3:] = np.stack((100 + np.arange(4), np.full(4, 50), np.full(4, 3)), axis=-1)
-# What extract_point_cloud_from_range_image of the data set's package (src/waymo_open_dataset/utils/range_image_utils.py)
-# returns for these arrays in double precision, with compute_inclination([-0.4, 0.2], 2) reversed: without and with poses.
+# What extract_point_cloud_from_range_image of the data set's package (waymo_open_dataset/utils/range_image_utils.py)
+# returns for these arrays in double precision, with compute_inclination([-0.4, 0.2], 2) reversed: without poses, with.
 OFFICIAL = [
     [[-5.562230818, 6.562230818, 2.499791693], [15.624461637, 13.624461637, 2.999583385],
      [22.686692455, -21.686692455, 3.499375078], [-26.748923273, -28.748923273, 3.999166771],

@@ -1,4 +1,4 @@
-"""Whole stages on the imagined GPU: loader, optimiser, checkpoints, validation and every hook that touches the model."""
+"""Whole stages on the imagined GPU: loader, optimiser, checkpoints, validation, all hooks that touch the model."""
 
 from pathlib import Path
 from unittest import mock
@@ -102,8 +102,8 @@ def test_a_stage_runs_from_its_data_to_its_checkpoint(run, tmp_path, name):
 def require_same_way(begin, expected, found):
     """Weights that set out together arrive together, but for a twentieth of the way.
 
-    Gradients that nearly cancel have the rounding errors of what they cancel: a tensor that hardly moves is measured by the
-    longest way, too.
+    Gradients that nearly cancel have the rounding errors of what they cancel: a tensor that hardly moves is measured by
+    the longest way, too.
     """
     assert expected.keys() == found.keys()
     pairs = [

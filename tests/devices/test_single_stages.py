@@ -1,4 +1,4 @@
-"""Single-stage detectors on the imagined GPU: losses, gradients and pool columns of the CPU, no more kernels than stock."""
+"""Single-stage detectors on the imagined GPU: losses, gradients and columns of the CPU, no more kernels than stock."""
 
 import functools
 

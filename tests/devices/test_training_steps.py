@@ -93,11 +93,15 @@ def test_every_parameter_gets_the_gradient_that_it_gets_on_the_cpu(stage):
     }
     found = {name: value.grad for name, value in on_gpu(stage)[0].named_parameters() if value.requires_grad}
     assert expected.keys() == found.keys()
+    # Not bit by bit: sums of many terms of both signs are added in another order, and the maximum of two equal
+    # neighbours may fall to the other one, which moves the gradient of a single parameter by up to 7 % (PyTorch 2.6).
+    errors, norms = [], []
     for name, gradient in found.items():
         assert isinstance(gradient, OnGPU), name
-        # Not bit by bit: sums of many terms of both signs are added in another order.
-        distance = (gradient.values_on_cpu - expected[name]).norm()
-        assert distance <= 0.05 * expected[name].norm() + 1e-4, name
+        errors.append((gradient.values_on_cpu - expected[name]).norm())
+        norms.append(expected[name].norm())
+        assert errors[-1] <= 0.1 * norms[-1] + 1e-4, name
+    assert torch.stack(errors).norm() <= 0.05 * torch.stack(norms).norm()
 
 
 @every_stage

@@ -9,7 +9,7 @@ from ssal3d.ops.boxes import bev_iou
 
 
 def test_right_boxes_by_hand():
-    """Of five cars: on a car, half a metre beside it, too far (IoU 1/3), on a cyclist, beside all; and a cyclist on it."""
+    """Of five cars: on a car, 0.5 m beside it, too far (IoU 1/3), on a cyclist, beside all; and a cyclist on it."""
     car, cyclist = [10.0, 5, -1, 4, 2, 1.5, 0], [20.0, -5, -1, 1.8, 0.6, 1.7, 1.2]
     moved = [[x + shift, *rest] for shift in (0.5, 2.0) for x, *rest in [car]]
     boxes = torch.tensor([car, *moved, cyclist, [40.0, 0, -1, 4, 2, 1.5, 0], cyclist])

@@ -15,7 +15,7 @@ from ssal3d.evaluation.waymo_objects import TYPES, WaymoObjects, read_objects
 from ssal3d.ops.boxes import iou_3d
 
 # What the official tool prints for the two files of the fixture, as its source file
-# src/waymo_open_dataset/metrics/tools/compute_detection_metrics_main.cc documents it: AP and APH of LEVEL_1, of LEVEL_2.
+# src/waymo_open_dataset/metrics/tools/compute_detection_metrics_main.cc has it: AP and APH of LEVEL_1, of LEVEL_2.
 OFFICIAL = {
     'PEDESTRIAN': (0.129258, 0.0984962, 0.125136, 0.0953438),
     'SIGN': (0.0926278, 0.0635938, 0.067927, 0.0466355),

@@ -13,7 +13,7 @@ CALIBRATION = (
 
 
 def boxes_of(random: np.random.Generator, number: int = 4, behind: bool = False):
-    """Return names and gravity-centred LiDAR boxes of objects apart from each other, seen by the camera or all around."""
+    """Return names and gravity-centred LiDAR boxes of objects apart from each other, ahead or all around."""
     names = [('Car', 'Car', 'Pedestrian', 'Cyclist')[k % 4] for k in range(number)]
     boxes = []
     for k, name in enumerate(names):

@@ -27,7 +27,7 @@ class Person:
         self.done, self.seen = Counter(), 0
 
     def correct(self, frame, prelabels):
-        """Return, for the pre-labels ``(class, box)`` of a frame, what becomes of each (None: deleted), and new ones."""
+        """Return what becomes of each pre-label ``(class, box)`` of a frame (None: deleted), and new ones."""
         boxes = np.array([box for _, box in prelabels]).reshape(-1, 7)
         names, objects = self.truth(int(frame))
         touching, result, drawn = bev_iou(objects, boxes), [None] * len(boxes), []

@@ -44,7 +44,7 @@ def scan(kitti_mini: Path, frame: int, limits=(0, -40, -3, 70.4, 40, 1)) -> torc
 
 
 def clouds():
-    """Small point clouds by name: random, on a grid (many equal distances), identical points, a single point, far away."""
+    """Small point clouds by name: random, on a grid (equal distances), identical, a single point, far away."""
     generator = torch.Generator().manual_seed(0)
     random = torch.randn(700, 3, generator=generator) * 5
     return {

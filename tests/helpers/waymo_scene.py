@@ -91,7 +91,7 @@ def frame(number):
         if angles is None:
             angles = limits[0] + (np.arange(rows) + 0.5) / rows * (limits[1] - limits[0])
         yaw = Rotation.from_matrix(extrinsic[:3, :3]).as_euler('ZYX')[0]
-        # Columns sweep clockwise from the back; their azimuths are about the vehicle, so the LiDAR's own are turned back.
+        # Columns sweep clockwise from the back; azimuths are about the vehicle, so the LiDAR's own are turned back.
         azimuth = np.pi - (np.arange(columns) + 0.5) * 2 * np.pi / columns - yaw
         poses = np.stack(
             [vehicle_pose(seconds + (0.1 * (k / columns - 0.5) if name == TOP else 0)) for k in range(columns)]

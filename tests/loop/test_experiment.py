@@ -1,4 +1,4 @@
-"""Whole experiments on a tiny street, in processes of their own: killed and resumed, distributed, with garbled labels."""
+"""Whole experiments on a tiny street, in own processes: killed and resumed, distributed, with garbled labels."""
 
 import json
 import signal

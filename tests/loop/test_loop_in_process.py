@@ -15,7 +15,7 @@ from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
 from ssal3d.loop import LoopHook, active_learning_loop, page_hooks, predicting
 from ssal3d.predictions import PredictionWriter
-from ssal3d.predictions.pool_inference import PassTiming
+from ssal3d.predictions.part_prediction import PassTiming
 from ssal3d.report.experiment import read_experiment
 from ssal3d.report.learned import promotion_section
 from ssal3d.runner import QuietRunner

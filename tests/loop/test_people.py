@@ -85,7 +85,7 @@ def test_a_person_carries_own_scans_through_two_rounds_to_a_final_model(hall, tm
     check_annotations(work, state)
 
 
-# Places at which a run is killed, before people are asked, after the initial frames came back, and after the first round did.
+# Where a run is killed: before people are asked, after the initial frames came back, and after the first round did.
 KILLS = (
     ('initial asked 1', 'initial handed out 1'),
     ('initial stored 1', 'round_1/normal epoch 0 iter 0', 'round_1/query asked 1', 'round_1/query handed out 1'),

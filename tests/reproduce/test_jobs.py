@@ -11,8 +11,8 @@ from ssal3d.reproduce.data_sets import DATA_SETS
 from ssal3d.reproduce.experiments import Experiment
 from ssal3d.reproduce.jobs import Jobs
 
-# Stands for `python -m ssal3d train CONFIG --work-dir FOLDER ...`: does the steps of the experiment that nobody did, and
-# writes down each that it did itself.
+# Stands for `python -m ssal3d train CONFIG --work-dir FOLDER ...`: does the steps of the experiment that nobody did,
+# and writes down each that it did itself.
 TRAINING = """
 import json, os, pathlib, sys, time
 config, folder = pathlib.Path(sys.argv[4]), pathlib.Path(sys.argv[6])

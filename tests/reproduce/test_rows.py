@@ -1,6 +1,9 @@
 """The rows of the paper's tables and their experiments."""
 
+from dataclasses import replace
+
 import pytest
+from mmengine.config import Config
 
 from ssal3d.configs import read_config
 from ssal3d.errors import UserError
@@ -148,6 +151,11 @@ def test_an_experiment_with_other_settings_is_not_finished(tmp_path):
     assert is_finished(made)
     made.config.write_text(made.config_text() + 'budget = 1\n')
     assert not is_finished(made)
+    shortened = replace(made, options=('stages.normal.frames=20', "custom_imports={'imports': ['mine']}"))
+    shortened.config.write_text(shortened.config_text())
+    assert is_finished(shortened)
+    assert not is_finished(made)
+    assert Config.fromfile(shortened.config).randomness.seed == made.seed  # the options are no broken line of the file
 
 
 def test_rows_of_several_rounds_share_their_beginnings(tmp_path):

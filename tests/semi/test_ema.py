@@ -103,7 +103,7 @@ def test_a_short_run_has_a_short_ramp_and_a_teacher_that_remembers_as_much_of_it
     run(hook, Model(), range(1), length=100)
     assert (hook.length, hook.last) == ramp_of_run(100, 0.2) == (20, pytest.approx(0.9996**100))
     assert hook.keep_rate(10) == pytest.approx((0.5 + 0.9996**100) / 2)
-    # What is left of the teacher that stood at the ramp's end after a tenth of the run is the same in runs of any length.
+    # What is left of the teacher of the ramp's end after a tenth of the run is the same in runs of any length.
     shares = [ramp_of_run(length, 0.2)[1] ** (length / 10) for length in (100, 1000, 10_000)]
     assert shares == pytest.approx([0.9996**1000] * 3)
 

@@ -118,8 +118,8 @@ def predict(trained: Trained, folder: Path) -> PoolPredictions:
 def labelled_loss(trained: Trained, checkpoint: Path) -> float:
     """Return the anchors' classification loss on the labelled frames as recorded.
 
-    A function of the weights alone: all frames at once, no augmentation, nothing drawn. The losses of boxes are left out:
-    they are means over few anchors or proposals, and jump for hundreds of steps.
+    A function of the weights alone: all frames at once, no augmentation, nothing drawn. The losses of boxes are left
+    out: they are means over few anchors or proposals, and jump for hundreds of steps.
     """
     wanted = ('LoadPointsFromFile', 'LoadAnnotations3D', 'PointsRangeFilter', 'ObjectRangeFilter', 'Pack3DDetInputs')
     pipeline = [step for step in trained.config.labelled_pipeline if step['type'] in wanted]

@@ -1,9 +1,9 @@
 """How many planted errors `ssal3d labels check` finds, on simulated frames: precision of its first 50, recall by kind.
 
-The frames are simulated streets with their true labels. A share of the boxes is spoilt (`ssal3d.annotation.planted`). Two
-emulated models see an object the more surely the more points it has, miss the others, jitter by about 10 cm, 4 % and 2
-degrees, confuse the class of one object in 50, and report about 0.6 phantoms a frame, half of which both report. They are
-made up, not trained: with weaker detectors expect less.
+The frames are simulated streets with their true labels. A share of the boxes is spoilt (`ssal3d.annotation.planted`).
+Two emulated models see an object the more surely the more points it has, miss the others, jitter by about 10 cm, 4 %
+and 2 degrees, confuse the class of one object in 50, and report about 0.6 phantoms a frame, half of which both report.
+They are made up, not trained: with weaker detectors expect less.
 """
 
 import argparse

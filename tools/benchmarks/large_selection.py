@@ -1,8 +1,8 @@
 """A query of CAL on a pool that does not fit into memory: CPU time and peak memory of the whole command.
 
 Frames hold 12 boxes with 64 features, there are predictions of two models, and the budget is 5,000 boxes, counted in
-predicted ones. ``--alike`` makes frames so much alike that every one of them has to be compared with the selection again
-and again, which is the worst that can happen. ``--folder`` keeps the pool, and takes it from there the next time.
+predicted ones. ``--alike`` makes frames so much alike that every one of them has to be compared with the selection
+again and again, which is the worst that can happen. ``--folder`` keeps the pool, and takes it from there the next time.
 """
 
 import tempfile

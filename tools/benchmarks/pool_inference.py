@@ -1,7 +1,7 @@
 """A pass over a pool, the prediction contract written: time inside the model and outside it, on this machine's device.
 
-``--frames`` is the size of the pool. Its scans are one real one if SSAL3D_TEST_DATA names the test data, else a synthetic
-street, written to disk once and loaded, cropped and predicted like any other.
+``--frames`` is the size of the pool. Its scans are one real one if SSAL3D_TEST_DATA names the test data, else a
+synthetic street, written to disk once and loaded, cropped and predicted like any other.
 """
 
 import tempfile

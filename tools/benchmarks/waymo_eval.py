@@ -1,7 +1,7 @@
 """Waymo's evaluation on the CPU: reading both .bin files, then AP and APH of three types by level and range.
 
-The files are synthetic: 50 detections and 40 ground truths a frame, as many frames as asked for. The official validation
-set has about 40,000 (`--frames 40000`: 2 million detections).
+The files are synthetic: 50 detections and 40 ground truths a frame, as many frames as asked for. The official
+validation set has about 40,000 (`--frames 40000`: 2 million detections).
 """
 
 import resource

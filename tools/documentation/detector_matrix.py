@@ -1,4 +1,4 @@
-"""The matrix of `docs/detectors.md`: which samplers and stages work with which detector, asked of the classes themselves.
+"""The matrix of `docs/detectors.md`: which samplers and stages work with which detector, as the classes say.
 
 Rewrite it with ``python -m tools.documentation.detector_matrix`` after a class changed what it gives or needs.
 """

@@ -1,7 +1,7 @@
 """Feeds damaged files to a reader: it must return something valid or raise a `UserError`, soon and in little memory.
 
-A reader runs in a forked process, so that a crash of a library ends one input and not the count. Input ``n`` of a reader
-depends on the seed, the reader and ``n`` alone, so that any finding can be repeated.
+A reader runs in a forked process, so that a crash of a library ends one input and not the count. Input ``n`` of a
+reader depends on the seed, the reader and ``n`` alone, so that any finding can be repeated.
 """
 
 import hashlib

@@ -1,6 +1,7 @@
-"""Runs tools/train.py with one fault, which SSAL3D_FAULT describes: a kill, a full disk, a folder that cannot be written.
+"""Runs tools/train.py with one fault, which SSAL3D_FAULT describes: a kill, a full disk, a read-only folder.
 
-A ledger outside the work dir remembers which writes were hit, so that each is hit once however often the run is resumed.
+A ledger outside the work dir remembers which writes were hit, so that each is hit once however often the run is
+resumed.
 """
 
 import ctypes
@@ -19,13 +20,12 @@ LEDGER = Path(FAULT['ledger'])
 KINDS = (  # what a path in a work dir is, for the counts
     ('journal.json', 'journal'),
     ('reads', 'journal'),
-    ('labels', 'labels'),
     ('query', 'query'),
     ('.parquet', 'prediction part'),
     ('predictions', 'prediction part'),
     ('to_label', 'export'),
-    ('labels_', 'label store'),
-    ('label_store', 'label store'),
+    ('hssda/labels', 'label store'),
+    ('labels', 'labels'),
     ('bank', 'bank'),
     ('.pth', 'checkpoint'),
     ('checkpoint', 'checkpoint'),
@@ -33,7 +33,14 @@ KINDS = (  # what a path in a work dir is, for the counts
     ('story', 'report'),
     ('config.py', 'config'),
 )
-_hit = set(LEDGER.read_text().splitlines()) if LEDGER.exists() else set()
+
+
+def place_of(entry: str) -> str:
+    """Return what two entries of the ledger have in common when one of them is enough: all but the numbers in names."""
+    return re.sub(r'(?<![a-z] )\d+', '#', entry) if FAULT.get('thin') else entry
+
+
+_hit = {place_of(line) for line in LEDGER.read_text().splitlines()} if LEDGER.exists() else set()
 
 
 def kind_of(path: str) -> str:
@@ -48,9 +55,9 @@ def is_new(path: Path, phase: str) -> bool:
         return False
     name = re.sub(r'\.\d+\.old$', '.old', str(resolved.relative_to(WORK_DIR)))  # without the number of the process
     entry = f'{kind_of(name)}\t{phase}\t{name}{_note(path)}'
-    if entry in _hit:
+    if place_of(entry) in _hit:
         return False
-    _hit.add(entry)
+    _hit.add(place_of(entry))
     descriptor = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, f'{entry}\n'.encode())
     os.fsync(descriptor)
@@ -111,18 +118,20 @@ def refuse_writes(prepare: object) -> None:
     """Make the place of each file unwritable just before its writing begins, once for each file."""
     import ssal3d.fileio
 
-    original = ssal3d.fileio.remove
+    original, begun, state = ssal3d.fileio.remove, set(), {'broken': False}
 
     def remove(path: str | os.PathLike) -> None:
         original(path)
         name = Path(path).name
-        if name.startswith('.') and name.endswith('.tmp') and not Path(path).exists():
-            target = Path(path).with_name(name[1:].rpartition('.')[0].rpartition('.')[0])
-            if not os.path.lexists(path) and not state['broken'] and is_new(target, FAULT['mode']):
-                state['broken'] = True
-                prepare(target)
+        if not name.startswith('.') or not name.endswith('.tmp'):
+            return
+        ends = path in begun  # a temporary name is removed before and after a file is written
+        (begun.discard if ends else begun.add)(path)
+        target = Path(path).with_name(name[1:].rpartition('.')[0].rpartition('.')[0])
+        if not ends and not state['broken'] and is_new(target, FAULT['mode']):
+            state['broken'] = True
+            prepare(target)
 
-    state = {'broken': False}
     ssal3d.fileio.remove = remove
 
 

@@ -111,6 +111,15 @@ def journal_reader() -> Reader:
     return Reader('journal', read, [Example(target, files[target], 'json', files) for target in targets])
 
 
+def _single(kind: pa.DataType) -> pa.DataType:
+    """Return an Arrow type with float32 instead of float16."""
+    if pa.types.is_list(kind):
+        return pa.list_(_single(kind.value_type))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_single(kind.value_type), kind.list_size)
+    return pa.float32() if pa.types.is_float16(kind) else kind
+
+
 def predictions_reader() -> Reader:
     """Predictions of a pool: Parquet files, damaged as bytes, in their columns and in their metadata."""
     from ssal3d.predictions import read_predictions
@@ -122,17 +131,20 @@ def predictions_reader() -> Reader:
         (target, content), *_ = _files(Path(name)).items()
     table = pq.ParquetFile(io.BytesIO(content)).read()
     metadata = {key.decode(): json.loads(text) for key, text in table.schema.metadata.items() if key == b'ssal3d'}
+    # Arrow below 21 makes no float16 of Python's numbers.
+    singles = [field.with_type(_single(field.type)) for field in table.schema]
+    readable = pa.schema(singles, table.schema.metadata)
 
     def with_columns(text: bytes) -> bytes:
         return _parquet(pa.Table.from_pydict(json.loads(text)).replace_schema_metadata(table.schema.metadata))
 
     def with_cast_columns(text: bytes) -> bytes:
-        return _parquet(pa.Table.from_pydict(json.loads(text), schema=table.schema))
+        return _parquet(pa.Table.from_pydict(json.loads(text), schema=readable).cast(table.schema))
 
     def with_metadata(text: bytes) -> bytes:
         return _parquet(table.replace_schema_metadata({'ssal3d': text}))
 
-    columns = json.dumps(table.to_pydict()).encode()
+    columns = json.dumps(table.to_pydict(), default=float).encode()  # float16 of Arrow below 21
     examples = [
         Example(target, content),
         Example(target, columns, 'json', build=with_cast_columns),

@@ -1,4 +1,4 @@
-"""A shortened experiment under torchrun: killed amid its first training and resumed; then other seeds, if time is left."""
+"""A shortened experiment under torchrun: killed in its first training, resumed; then other seeds, if time is left."""
 
 import os
 import subprocess

@@ -1,7 +1,7 @@
 """Start a command and kill it with everything that it started; needs Linux and nothing but the standard library.
 
-A process group is not enough: torchrun gives each of its workers a session of its own, so a worker outlives the group, holds the
-card and writes on.
+A process group is not enough: torchrun gives each of its workers a session of its own, so a worker outlives the group,
+holds the card and writes on.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Training steps of the full-size detector: against stock, in mixed precision, and of every method, with their memory."""
+"""Training steps of the full-size detector: against stock, in mixed precision, of every method, with memory."""
 
 import copy
 import tempfile

@@ -1,6 +1,7 @@
 """Waymo Open Dataset: every 20th frame of the training split is the pool, every 10th of the validation split measures.
 
-`tools/create_data.py waymo` writes infos and scans of versions 1 and 2, `tools/simulate.py --preset waymo` simulated ones.
+`tools/create_data.py waymo` writes infos and scans of versions 1 and 2, `tools/simulate.py --preset waymo` simulated
+ones.
 """
 
 _base_ = './lidar.py'

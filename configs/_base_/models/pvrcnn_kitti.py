@@ -179,8 +179,8 @@ model = dict(
         ),
     ),
     test_cfg=dict(
-        # 100 RoIs of a frame in predictions, those of teachers too (3DIoUMatch, HSSDA). CRB, KECOR and LLAL released 128,
-        # but another number here is another detector for that row: docs/samplers.md.
+        # 100 RoIs of a frame in predictions, those of teachers too (3DIoUMatch, HSSDA). CRB, KECOR and LLAL released
+        # 128, but another number here is another detector for that row: docs/samplers.md.
         rpn=dict(nms_pre=1024, nms_post=100, max_num=100, nms_thr=0.7, score_thr=0, use_rotate_nms=True),
         rcnn=dict(use_rotate_nms=True, use_raw_score=True, nms_thr=0.1, score_thr=0.1),
     ),

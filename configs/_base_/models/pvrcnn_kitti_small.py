@@ -1,4 +1,4 @@
-"""A PV-RCNN with a twenty-fourth of the parameters, for CPUs: 0.1 m voxels, narrow layers, fewer key points and RoIs."""
+"""A PV-RCNN with 1/24 of the parameters, for CPUs: 0.1 m voxels, narrow layers, fewer key points and RoIs."""
 
 _base_ = 'pvrcnn_kitti.py'
 

@@ -1,4 +1,4 @@
-"""One cycle of the learning rate over a whole stage, with a tenth of KITTI's weight decay, as in the authors' release."""
+"""One cycle of the learning rate over a whole stage, with a tenth of KITTI's weight decay (authors' release)."""
 
 _base_ = './onecycle_80e.py'
 

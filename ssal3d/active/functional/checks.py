@@ -21,7 +21,7 @@ def check_frame_rows(rows: NDArray[np.floating], name: str, predictions: PoolPre
 
     Args:
         rows: ``(F, D)`` values.
-        name: The column.
+        name: Name of the column, for the message.
         predictions: What it is a column of, F frames.
 
     Raises:

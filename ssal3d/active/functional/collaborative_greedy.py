@@ -1,10 +1,10 @@
 """The greedy selection of CAL and its limits per class (S-SSAL, Algorithm 1 and Eq. 6).
 
-Where the paper's text or the released code leave something open or do not end (docs/deviations.md#cal): a similarity equal
-to the threshold is rejected; weights of full classes apply to immutable base values; all classes of an accepted frame are
-counted, and a class is full at ``count >= cap``; a scan continues after an accepted frame, and starts again when a class
-has become full; limits are relaxed one after another, then the selection ends. Limits are rounded to nine decimals: a
-count is compared with them, and `0.3 * 150 / 3 + 1` must be 16.
+Where the paper's text or the released code leave something open or do not end (docs/deviations.md#cal): a similarity
+equal to the threshold is rejected; weights of full classes apply to immutable base values; all classes of an accepted
+frame are counted, and a class is full at ``count >= cap``; a scan continues after an accepted frame, and starts again
+when a class has become full; limits are relaxed one after another, then the selection ends. Limits are rounded to nine
+decimals: a count is compared with them, and `0.3 * 150 / 3 + 1` must be 16.
 """
 
 from collections.abc import Callable, Container, Iterator

@@ -1,10 +1,10 @@
 """The information in the boxes of some frames, and the greedy purchase of what is worth most at the moment.
 
 Every box b has a unit feature ``x_b`` and a worth ``q_b``. With ``M = I + 1/sigma^2 sum q_b x_b x_b^T`` over the bought
-boxes their information is ``1/2 log det M`` nats: Bayesian D-optimal design, in which a box adds little along directions
-that are bought already. More boxes never lower it, and it has diminishing returns (it is submodular): what a frame adds
-only shrinks while others are bought, so a greedy need not look again at a frame whose last known gain is too small
-(Minoux 1978; Leskovec et al. 2007).
+boxes their information is ``1/2 log det M`` nats: Bayesian D-optimal design, in which a box adds little along
+directions that are bought already. More boxes never lower it, and it has diminishing returns (it is submodular): what a
+frame adds only shrinks while others are bought, so a greedy need not look again at a frame whose last known gain is too
+small (Minoux 1978; Leskovec et al. 2007).
 """
 
 import heapq

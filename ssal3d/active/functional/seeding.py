@@ -1,9 +1,9 @@
 """k-means++ seeding as an endless order: every pick is far from the picks before it, in proportion to D squared.
 
 The draws are those of `sklearn.cluster.kmeans_plusplus` with the same `RandomState` (Arthur and Vassilvitskii 2007,
-with its greedy local trials) on float64 rows; given float32, scikit-learn also adds up in float32 and now and then draws
-something else. This version yields one pick at a time, goes on until the rows are exhausted, and computes distances in
-float32 from cached norms, or once as a Gram matrix where rows are few.
+with its greedy local trials) on float64 rows; given float32, scikit-learn also adds up in float32 and now and then
+draws something else. This version yields one pick at a time, goes on until the rows are exhausted, and computes
+distances in float32 from cached norms, or once as a Gram matrix where rows are few.
 """
 
 from collections.abc import Callable, Iterator

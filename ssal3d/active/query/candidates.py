@@ -58,7 +58,10 @@ def unlabelled_part(pool: PoolPredictions, labels: LabelState, warn: Warn) -> Po
     if labelled.any():
         warn(f'{labelled.sum()} frames of the predictions are labelled already; they were skipped')
     known = set(names).union(labels.frame_ids)
-    if len(known) != labels.pool_size or pool_digest(names if len(known) == len(names) else known) != labels.pool_sha256:
+    if (
+        len(known) != labels.pool_size
+        or pool_digest(names if len(known) == len(names) else known) != labels.pool_sha256
+    ):
         warn(
             f'predictions and labels cover {len(known)} frames, other than the {labels.pool_size} of the pool '
             f"'{labels.pool_name}' that the label state was made for"
@@ -77,7 +80,7 @@ def check_spelling(frame_ids: Sequence[str], labels: LabelState, source: str) ->
 
     Args:
         frame_ids: Ids of the pool.
-        labels: The label state.
+        labels: What is labelled.
         source: Where the pool comes from, for the message.
 
     Raises:

@@ -1,7 +1,7 @@
 """KITTI's DontCare regions: a query may exclude frames in which these regions cover predicted boxes.
 
-The regions are labels of frames that nobody bought: the rule is an oracle. Hence it is off by default, the query says so,
-and it is a setting of the query, so that all samplers choose from the same pool.
+The regions are labels of frames that nobody bought: the rule is an oracle. Hence it is off by default, the query says
+so, and it is a setting of the query, so that all samplers choose from the same pool.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -50,7 +50,7 @@ def labelled_table(
     """Return the ``(L, C)`` annotated boxes of labelled frames.
 
     Args:
-        labels: The label state.
+        labels: What is labelled, with counts by frame.
         classes: Class names that give the order.
         frame_ids: Frames of it that give the order of the rows; by default all in its own order.
 

@@ -8,6 +8,7 @@ from ssal3d.active.query.settings import QuerySettings
 from ssal3d.active.sampler import ActiveSampler
 from ssal3d.fileio import digest, file_digest
 from ssal3d.predictions import PoolPredictions, read_predictions
+from ssal3d.predictions.places import Place, digests_of, place
 from ssal3d.predictions.reader import find_parts
 
 FACTS = ('detector', 'checkpoint_sha256', 'score_calibration')
@@ -65,14 +66,17 @@ def describe_inputs(
     for role, path in paths.items():
         if path is None:
             continue
-        place, table = Path(path), read.get(role)
-        shown = place.relative_to(root) if root is not None and place.is_relative_to(root) else place
-        content = digest_of_folder(place) if place.is_dir() else file_digest(place)
+        where, table = place(path), read.get(role)
+        shown = where
+        if isinstance(where, Path) and root is not None and where.is_relative_to(root):
+            shown = where.relative_to(root)
+        is_file = isinstance(where, Path) and not where.is_dir()
+        content = file_digest(path) if is_file else digest_of_folder(where)
         facts = {} if table is None else {key: table.metadata[key] for key in FACTS if key in table.metadata}
         described[role] = {'path': str(shown), 'sha256': content, **facts}
     return described
 
 
-def digest_of_folder(folder: str | Path) -> str:
+def digest_of_folder(folder: str | Place) -> str:
     """Return the SHA-256 of the names and contents of a folder's prediction files."""
-    return digest({part.name: file_digest(part) for part in find_parts(folder)})
+    return digest(digests_of(place(folder), find_parts(folder)))

@@ -18,8 +18,8 @@ from ssal3d.typed import check_fields
 class QuerySettings:
     """How much a query may spend, how it is counted, and which frames there are to choose from.
 
-    They are settings of the query, not of a sampler, so that all samplers of an experiment choose from the same pool for
-    the same price.
+    They are settings of the query, not of a sampler, so that all samplers of an experiment choose from the same pool
+    for the same price.
 
     Attributes:
         budget: What to spend, in ``unit``; 0 buys nothing.

@@ -43,8 +43,8 @@ class CALSampler(ActiveSampler):
     """Selects what the semi-supervised model is unsure of, avoiding what is similar to the selection or frequent.
 
     Where the paper and its code differ and both make sense, there is an option (docs/deviations.md#cal): ``entropy``,
-    ``div``, ``cluster``, ``caps``, ``counts``, ``div_reference``. Features are those of the query model's own boxes, even
-    where the ensemble replaces or adds boxes.
+    ``div``, ``cluster``, ``caps``, ``counts``, ``div_reference``. Features are those of the query model's own boxes,
+    even where the ensemble replaces or adds boxes.
 
     A class whose predicted boxes are mostly phantoms would fill its counter without a single real object. Hence a class
     counts only if its boxes are known to be precise enough on the labelled frames, where there are predictions of
@@ -73,10 +73,10 @@ class CALSampler(ActiveSampler):
         ensemble_nms: BEV IoU of a final suppression after merging; None for none.
         relax: Which limits are relaxed, one after another, when no frame passes them: ``'s_obj'``, down to its half,
             then ``'classes'``, the demand for a box of a class below its limit, at last ``'t_sim'``.
-        min_precision: Share of a class's counted boxes that must have a counterpart among the annotated boxes of its frame
-            for the class to fill its counter; 0 lets all classes count (paper).
-        ensemble_after: Stages after which an experiment merges the query model with the round's first one, by their class,
-            e.g. ``['CPSPStage']``; None: after any.
+        min_precision: Share of a class's counted boxes that must have a counterpart among the annotated boxes of its
+            frame for the class to fill its counter; 0 lets all classes count (paper).
+        ensemble_after: Stages after which an experiment merges the query model with the round's first one, by their
+            class, e.g. ``['CPSPStage']``; None: after any.
     """
 
     required_fields: tuple[str, ...] = ('box_features',)

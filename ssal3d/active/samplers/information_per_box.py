@@ -1,4 +1,4 @@
-"""Information per box: the frames that teach most for the boxes that they cost; see `ssal3d.active.functional.information`."""
+"""Information per box: frames that teach most for what they cost; see `ssal3d.active.functional.information`."""
 
 from collections.abc import Iterator
 
@@ -37,8 +37,8 @@ class InformationPerBoxSampler(ActiveSampler):
         balance: Exponent of the class weights ``1 / (1 + boxes labelled or bought)``; 0 treats all classes alike.
         cost: Boxes that a frame is expected to cost: its number of ``'predicted'`` boxes, its ``'expected'`` number of
             true boxes (sum of scores: frames full of doubtful boxes become cheap), or ``'none'``: all frames cost 1.
-        frame_cost: What opening a frame costs an annotator, in boxes; more makes it open fewer, fuller frames. None: frames
-            and boxes cost what they do in the unit of the query's budget.
+        frame_cost: What opening a frame costs an annotator, in boxes; more makes it open fewer, fuller frames. None:
+            frames and boxes cost what they do in the unit of the query's budget.
         reference: Look for what is new to this ``'query'`` alone, or also to the ``'labelled'`` frames, whose
             predicted boxes then count as bought with worth 1.
     """

@@ -32,10 +32,10 @@ class KECORSampler(ActiveSampler):
     the gradients of its outputs, sketched. (3) What the labelled frames explain of them is removed. (4) Greedy
     determinant maximisation orders the rest; the entropy of a frame's predicted labels adds to its variance.
 
-    Frames without boxes take part: their RoIs have features. Without targets the proxy keeps its random weights. Without
-    labelled frames step 3 is left out and the first frame is the one nearest to the pool's mean. The query warns of both.
-    Two options of the released code are missing: the Laplace kernel, which has no explicit features and would need a
-    matrix over all pairs of frames, and the selection 'bait'.
+    Frames without boxes take part: their RoIs have features. Without targets the proxy keeps its random weights.
+    Without labelled frames step 3 is left out and the first frame is the one nearest to the pool's mean. The query
+    warns of both. Two options of the released code are missing: the Laplace kernel, which has no explicit features and
+    would need a matrix over all pairs of frames, and the selection 'bait'.
 
     Args:
         latent: Width of the proxy's first hidden layer and dimensions of the sketch.

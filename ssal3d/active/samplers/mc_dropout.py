@@ -47,8 +47,8 @@ def mutual_information(scores: NDArray[np.floating]) -> NDArray[np.float64]:
 class MCDropoutSampler(RankingSampler):
     """Buys the frames on whose RoIs Monte-Carlo dropout passes disagree most.
 
-    Scores are those of a frame's own, existing RoIs; the CRB code scores all frames of a batch alike. Where the passes of
-    padded RoIs were written, ``roi_valid`` says which RoIs exist.
+    Scores are those of a frame's own, existing RoIs; the CRB code scores all frames of a batch alike. Where the passes
+    of padded RoIs were written, ``roi_valid`` says which RoIs exist.
 
     Args:
         mode: ``'var_sum'``: mean variance of scores plus that of encoded residuals (CRB code); ``'reg'``: of residuals

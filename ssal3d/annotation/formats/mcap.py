@@ -42,8 +42,8 @@ class McapFormat(AnnotationFormat):
     Args:
         flavour: ``'protobuf'`` (Foxglove, Lichtblick, FiftyOne) or ``'ros2'`` (CDR: LightlyStudio, ROS), where the
             pre-labels have a file of their own.
-        topic: Topic of the labels that come back (default: ``/ssal3d/labels``, else ``/ssal3d/prelabels``, else the only
-            SceneUpdate topic).
+        topic: Topic of the labels that come back (default: ``/ssal3d/labels``, else ``/ssal3d/prelabels``, else the
+            only SceneUpdate topic).
     """
 
     title = 'Foxglove, Lichtblick, FiftyOne, LightlyStudio'
@@ -259,14 +259,14 @@ def _cuboid(entity: Any, place: str) -> Cuboid:
     except UserError as error:
         raise UserError(f'{place}: {error}') from None
     score = _score(facts.pop('score', ''), place)
-    known = ('class', 'track_id', 'interpolated', 'source', 'utility')
+    keys = ('class', 'track_id', 'interpolated', 'source', 'utility')
     return Cuboid(
         class_name=facts['class'],
         box=(*centre, *size, yaw),
         id=identity.rpartition('/')[2] or facts.get('track_id', ''),
         track_id=facts.get('track_id', ''),
         score=score,
-        attributes={key: value for key, value in facts.items() if key not in known},
+        attributes={key: value for key, value in facts.items() if key not in keys},
         tilt=tilt,
         where=place,
     )

@@ -263,8 +263,8 @@ def _cuboid(row: Any, found: Mapping[str, Mapping[Any, Any]], to_lidar: Array) -
     width, length, height = _numbers(row, 'size', 3)
     instance = _row(found, 'instance', row)
     token = str(member(row, 'token'))
-    known = token if len(token) == 32 else ''
-    identity = id_of('-'.join((known[:8], known[8:12], known[12:16], known[16:20], known[20:])))
+    digits = token if len(token) == 32 else ''
+    identity = id_of('-'.join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
     yaw, tilt = upright(local[:3, :3])
     return Cuboid(
         class_name=str(member(_row(found, 'category', instance), 'name')),

@@ -83,13 +83,13 @@ def definition(name: str) -> str:
         name: For instance ``sensor_msgs/msg/PointCloud2``.
     """
     first = name.replace('/msg/', '/')
-    wanted, seen = [first], []
-    while wanted:
-        current = wanted.pop(0)
+    pending, seen = [first], []
+    while pending:
+        current = pending.pop(0)
         if current in seen:
             continue
         seen.append(current)
         kinds = (line.split()[0].split('[')[0] for line in _DEFINITIONS[current].splitlines())
-        wanted.extend(kind for kind in kinds if kind in _DEFINITIONS)
+        pending.extend(kind for kind in kinds if kind in _DEFINITIONS)
     rest = (f'{_BETWEEN}\nMSG: {kind}\n{_DEFINITIONS[kind]}' for kind in seen[1:])
     return '\n'.join((_DEFINITIONS[first], *rest)) + '\n'

@@ -19,8 +19,8 @@ from ssal3d.registry import ANNOTATION_FORMATS
 class TaoFormat(AnnotationFormat):
     """TAO PointPillars' ``lidar`` and ``label`` folders; its BEVFusion reads true KITTI instead (format ``kitti``).
 
-    Boxes are in the LiDAR frame: x, y, z is the geometric centre and the last angle turns counter-clockwise about z. There
-    is no calibration. A frame without boxes is left out, because TAO refuses empty label files.
+    Boxes are in the LiDAR frame: x, y, z is the geometric centre and the last angle turns counter-clockwise about z.
+    There is no calibration. A frame without boxes is left out, because TAO refuses empty label files.
 
     Args:
         split: Name of the split's folder.

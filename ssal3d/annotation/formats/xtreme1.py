@@ -27,10 +27,10 @@ class Xtreme1Format(AnnotationFormat):
     """Xtreme1's upload layout and its export.
 
     Args:
-        class_ids: JSON file with the numeric id of each class in the data set of the tool. Without it the tool shows the
-            pre-labels without a class, only as a model's.
-        empty_frames: Whether a frame that comes back with ``data`` but without ``result`` holds no objects; otherwise it
-            is reported.
+        class_ids: JSON file with the numeric id of each class in the data set of the tool. Without it the tool shows
+            the pre-labels without a class, only as a model's.
+        empty_frames: Whether a frame that comes back with ``data`` but without ``result`` holds no objects; otherwise
+            it is reported.
     """
 
     title = 'Xtreme1, BasicAI'
@@ -74,8 +74,8 @@ class Xtreme1Format(AnnotationFormat):
         """Read all results, and report data without a result."""
         ours = any(next(folder.glob(f'**/{name}'), None) for name in ('data', 'lidar_point_cloud_0'))
         reading = Reading() if ours and not list(folder.glob('**/result')) else super().read(folder)
-        known = {frame.frame_id for frame in reading.frames} | {problem.frame_id for problem in reading.problems}
-        bare = [path for path in sorted(folder.glob('**/data/*.json')) if path.stem not in known]
+        frame_ids = {frame.frame_id for frame in reading.frames} | {problem.frame_id for problem in reading.problems}
+        bare = [path for path in sorted(folder.glob('**/data/*.json')) if path.stem not in frame_ids]
         if self.empty_frames:
             empty = tuple(LabelFrame(path.stem, origin=path) for path in bare)
             return Reading(reading.frames + empty, reading.problems)

@@ -1,4 +1,4 @@
-"""Convert a folder of own data: any scans, own classes, labelled in part; writes what stock MMDetection3D reads, too."""
+"""Convert a folder of own data: any scans, own classes, labelled in part. Stock MMDetection3D reads the result."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -147,7 +147,7 @@ def convert_scans(
     check_overlap(lists)
     with exclusive(out, '--out-dir'):
         manifest = Manifest.read(out / 'manifest.json')
-        wanted = {frame for frames in lists.values() for frame in frames}
+        listed = {frame for frames in lists.values() for frame in frames}
         tasks = [
             FolderTask(
                 scan,
@@ -158,7 +158,7 @@ def convert_scans(
                 **options,
             )
             for scan in scans
-            if scan.frame_id in wanted
+            if scan.frame_id in listed
         ]
         remove_leftovers(out / POINTS)
         results = convert_frames(convert_folder_frame, tasks, manifest, workers, on_error)

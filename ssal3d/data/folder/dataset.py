@@ -48,7 +48,7 @@ def _categories(path: str, changed: int) -> tuple[str, ...]:
     categories = read_infos(path)['metainfo'].get('categories')
     if not isinstance(categories, dict):
         raise UserError(f'{path}: no metainfo.categories; convert the data with `ssal3d create-data folder`')
-    known = sorted((label, name) for name, label in categories.items() if label >= 0)
-    if [label for label, _ in known] != list(range(len(known))):
-        raise UserError(f'{path}: found the labels {[label for label, _ in known]}, expected 0, 1, 2, ...')
-    return tuple(name for _, name in known)
+    pairs = sorted((label, name) for name, label in categories.items() if label >= 0)
+    if [label for label, _ in pairs] != list(range(len(pairs))):
+        raise UserError(f'{path}: found the labels {[label for label, _ in pairs]}, expected 0, 1, 2, ...')
+    return tuple(name for _, name in pairs)

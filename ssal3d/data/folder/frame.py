@@ -43,8 +43,8 @@ class FolderTask:
         columns: What is kept of a point.
         labels: The frame's labels, or the file that holds them; None for a frame that nobody labelled.
         calibration: KITTI calibration file of the frame's camera, if there is one.
-        label_frame: ``lidar``, ``lidar-bottom`` or ``camera``; None reads KITTI lines in the camera frame where there is a
-            calibration, everything else in the LiDAR frame.
+        label_frame: ``lidar``, ``lidar-bottom`` or ``camera``; None reads KITTI lines in the camera frame where there
+            is a calibration, everything else in the LiDAR frame.
         intensity_max: What intensities are divided by; None keeps them.
         previous: The frame's record in the manifest of an earlier run.
     """

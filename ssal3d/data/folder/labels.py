@@ -63,8 +63,8 @@ def find_labels(root: Path, given: Path | None, frames: Mapping[str, str]) -> La
 
     Args:
         root: The data's folder.
-        given: A folder with a file for each labelled frame, or one ``.json`` or ``.csv`` file for all of them; by default
-            one of `USUAL_PLACES` in the root, if it is there.
+        given: A folder with a file for each labelled frame, or one ``.json`` or ``.csv`` file for all of them; by
+            default one of `USUAL_PLACES` in the root, if it is there.
         frames: Stem of the scan by frame id.
 
     Raises:

@@ -106,12 +106,12 @@ def read_lists(root: Path, scans: Sequence[FoundScan], names: Sequence[str] | No
     for name in names or ():
         if name not in paths:
             raise unknown_name('split', name, list(paths))
-    known = {scan.frame_id: scan.frame_id for scan in scans}
+    frame_of_name = {scan.frame_id: scan.frame_id for scan in scans}
     for scan in scans:
         relative = scan.path.relative_to(root)
-        known |= {str(relative): scan.frame_id, str(relative.with_suffix('')): scan.frame_id}
-        known.setdefault(scan.path.name, scan.frame_id)
-    return {name: _read_list(paths[name], known) for name in (names or paths)}
+        frame_of_name |= {str(relative): scan.frame_id, str(relative.with_suffix('')): scan.frame_id}
+        frame_of_name.setdefault(scan.path.name, scan.frame_id)
+    return {name: _read_list(paths[name], frame_of_name) for name in (names or paths)}
 
 
 def hold_out(scans: Sequence[FoundScan], labelled: set[str], share: float) -> dict[str, list[str]]:
@@ -125,31 +125,33 @@ def hold_out(scans: Sequence[FoundScan], labelled: set[str], share: float) -> di
     Raises:
         UserError: If nothing would be left to train on or to measure on.
     """
-    known = [scan for scan in scans if scan.frame_id in labelled]
-    wanted = round(share * len(known))
-    if not 0 < wanted < len(known):
+    labelled_scans = [scan for scan in scans if scan.frame_id in labelled]
+    held_out = round(share * len(labelled_scans))
+    if not 0 < held_out < len(labelled_scans):
         raise UserError(
-            f'--val-share: {share:g} of {len(known)} labelled frames are {wanted}, expected some and not all; label more '
+            f'--val-share: {share:g} of {len(labelled_scans)} labelled frames are {held_out}, expected some and not all; label more '
             'frames or give another share'
         )
-    measured = {scan.frame_id for scan in known[-wanted:]}
+    measured = {scan.frame_id for scan in labelled_scans[-held_out:]}
     return {
         'train': [scan.frame_id for scan in scans if scan.frame_id not in measured],
         'val': [scan.frame_id for scan in scans if scan.frame_id in measured],
     }
 
 
-def _read_list(path: Path, known: Mapping[str, str]) -> list[str]:
+def _read_list(path: Path, frame_of_name: Mapping[str, str]) -> list[str]:
     frames: dict[str, int] = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
         name = line.strip()
         if not name:
             continue
-        if name not in known:
-            raise UserError(f'{path}, line {number}: no scan of frame {name}; expected ids such as {next(iter(known))}')
-        if known[name] in frames:
-            raise UserError(f'{path}: frame {name} stands on lines {frames[known[name]]} and {number}')
-        frames[known[name]] = number
+        if name not in frame_of_name:
+            raise UserError(
+                f'{path}, line {number}: no scan of frame {name}; expected ids such as {next(iter(frame_of_name))}'
+            )
+        if frame_of_name[name] in frames:
+            raise UserError(f'{path}: frame {name} stands on lines {frames[frame_of_name[name]]} and {number}')
+        frames[frame_of_name[name]] = number
     if not frames:
         raise UserError(f'{path}: no frame in it; expected a frame id a line')
     return list(frames)

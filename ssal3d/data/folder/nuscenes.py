@@ -139,8 +139,8 @@ def _read(tables: Any, sample: dict[str, Any], scene: str) -> tuple[FoundScan, F
     frame = JOINT.join((scene, str(data['timestamp'])))
     path = Path(tables.dataroot, data['filename'])
     scan = FoundScan(frame, path, scene, tuple(pose.reshape(-1).tolist()), data['timestamp'] / 1e6, 'y')
-    known = [(category_to_detection_name(box.name), box) for box in tables.get_boxes(token)]
-    kept = [(name, box) for name, box in known if name is not None]
+    named = [(category_to_detection_name(box.name), box) for box in tables.get_boxes(token)]
+    kept = [(name, box) for name, box in named if name is not None]
     boxes = np.array([_box(box, pose) for _, box in kept]).reshape(-1, 7)
     return scan, FrameLabels(tuple(name for name, _ in kept), boxes, f'sample {sample["token"]}')
 

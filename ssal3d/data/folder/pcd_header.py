@@ -15,9 +15,6 @@ _KINDS = ('ascii', 'binary', 'binary_compressed')
 def check_header(path: Path) -> int:
     """Check that the header of a PCD file agrees with itself and with the size of the file.
 
-    Args:
-        path: The file.
-
     Returns:
         The number of points.
 

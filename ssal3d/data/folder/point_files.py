@@ -38,8 +38,8 @@ class ScanColumns:
 
     Attributes:
         kept: Meanings of the columns of the result, beginning with x, y, z, i.
-        in_file: Meanings of the values of a point, `SKIP` for those left out; None takes the first four. Files that name
-            their columns (`.pcd`, `.ply`) are read by these names where they mean the same.
+        in_file: Meanings of the values of a point, `SKIP` for those left out; None takes the first four. Files that
+            name their columns (`.pcd`, `.ply`) are read by these names where they mean the same.
         load_dim: Values of a point in `.bin` files; None tells by the numbers.
     """
 

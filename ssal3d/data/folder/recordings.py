@@ -1,7 +1,7 @@
 """Point clouds of recordings, taken out into a folder that people label and `ssal3d create-data folder` converts.
 
-MCAP files hold ``sensor_msgs/PointCloud2`` (ROS 2) or ``foxglove.PointCloud`` (protobuf); rosbag2 folders and ROS 1 bags
-hold ``PointCloud2``.
+MCAP files hold ``sensor_msgs/PointCloud2`` (ROS 2) or ``foxglove.PointCloud`` (protobuf); rosbag2 folders and ROS 1
+bags hold ``PointCloud2``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -150,14 +150,36 @@ def _mcap(path: Path, topic: str | None) -> Iterator[Iterator[Cloud]]:
     with open(path, 'rb') as file:
         reader = make_reader(file, decoder_factories=[Ros2(), Protobuf()])
         summary = reader.get_summary()
-        channels = summary.channels.values() if summary else ()
-        schemas = summary.schemas if summary else {}
-        kinds = {channel.topic: schemas[channel.schema_id].name for channel in channels if channel.schema_id in schemas}
-        chosen = _choose(path, kinds, topic)
-        messages = reader.iter_decoded_messages(topics=[chosen])
+        indexed = summary is not None and bool(summary.chunk_indexes)
+        chosen = _choose(
+            path, _mcap_kinds(path) if summary is None else _kinds(summary.schemas, summary.channels), topic
+        )
+        # Without an index, sorting would hold the whole recording in memory: messages are taken as they stand.
+        messages = reader.iter_decoded_messages(topics=[chosen], log_time_order=indexed)
         yield (
             Cloud(_stamp(entry.decoded_message, entry.message.log_time), entry.decoded_message) for entry in messages
         )
+
+
+def _mcap_kinds(path: Path) -> dict[str, str]:
+    """Return the kinds of messages by topic of a file without the summary, which the format allows to leave out."""
+    from mcap.records import Channel, Schema
+    from mcap.stream_reader import StreamReader
+
+    schemas, channels = {}, {}
+    with open(path, 'rb') as file:
+        for record in StreamReader(file).records:
+            if isinstance(record, Schema):
+                schemas[record.id] = record
+            elif isinstance(record, Channel):
+                channels[record.id] = record
+    return _kinds(schemas, channels)
+
+
+def _kinds(schemas: dict[int, Any], channels: dict[int, Any]) -> dict[str, str]:
+    return {
+        channel.topic: schemas[channel.schema_id].name for channel in channels.values() if channel.schema_id in schemas
+    }
 
 
 @contextmanager

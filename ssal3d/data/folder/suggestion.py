@@ -75,7 +75,7 @@ def suggest(infos: Mapping[str, Any], source: str | Path) -> Suggestion:
         raise UserError(
             f'{source}: no labelled box of class {", ".join(missing)}; label some, or leave the class out of --classes'
         )
-    own = [boxes[labels == label] for label in range(len(names))]
+    boxes_by_class = [boxes[labels == label] for label in range(len(names))]
     limits, voxel = fit_range(boxes)
     most = max(counts.values())
     low, high = np.array(limits[:3]), np.array(limits[3:])
@@ -86,9 +86,11 @@ def suggest(infos: Mapping[str, Any], source: str | Path) -> Suggestion:
         point_cloud_range=limits,
         voxel_size=voxel,
         point_values=int(infos['data_list'][0]['lidar_points']['num_pts_feats']),
-        anchor_sizes=tuple(tuple(_rounded(np.median(rows[:, 3:6], axis=0))) for rows in own),
-        anchor_bottoms=tuple(_rounded([np.median(rows[:, 2] - rows[:, 5] / 2) for rows in own])),
-        anchor_overlaps=tuple((0.6, 0.45) if np.median(rows[:, 3]) > _LARGE else (0.5, 0.35) for rows in own),
+        anchor_sizes=tuple(tuple(_rounded(np.median(rows[:, 3:6], axis=0))) for rows in boxes_by_class),
+        anchor_bottoms=tuple(_rounded([np.median(rows[:, 2] - rows[:, 5] / 2) for rows in boxes_by_class])),
+        anchor_overlaps=tuple(
+            (0.6, 0.45) if np.median(rows[:, 3]) > _LARGE else (0.5, 0.35) for rows in boxes_by_class
+        ),
         paste_groups={name: 15 if count == most else 10 for name, count in counts.items()},
         boxes=counts,
         inside=inside,
@@ -99,8 +101,8 @@ def suggest(infos: Mapping[str, Any], source: str | Path) -> Suggestion:
 def fit_range(boxes: NDArray[np.float64]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return a range that holds 99 of 100 boxes, and voxels that divide it as detectors want it.
 
-    It is symmetric in y, because frames are mirrored in training, and in x unless nothing is labelled behind the sensor:
-    a few labelled frames say how far objects are seen, not on which side the next ones stand.
+    It is symmetric in y, because frames are mirrored in training, and in x unless nothing is labelled behind the
+    sensor: a few labelled frames say how far objects are seen, not on which side the next ones stand.
 
     Args:
         boxes: ``(N, 7)`` gravity-centred labels.

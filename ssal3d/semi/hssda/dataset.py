@@ -50,18 +50,18 @@ class PasteCandidates(PasteObjects):
             results: Sample with points, stored boxes and their labels; none of them is changed.
         """
         generation, columns = self.bank.open(), results['points'].tensor.shape[1]
-        classes, known = np.array(generation.classes), to_gravity_array(results['gt_bboxes_3d'])
+        classes, truth = np.array(generation.classes), to_gravity_array(results['gt_bboxes_3d'])
         nothing = np.empty((0, columns), np.float32)
-        scene = Scene(nothing, known, classes[results['gt_labels_3d']])
+        scene = Scene(nothing, truth, classes[results['gt_labels_3d']])
         rng = np.random.default_rng(np.random.randint(2**31, size=4))  # noqa: NPY002
         plane = results.get('plane') if self.use_ground_plane else None
         scene = paste_objects(scene, generation, self.settings, rng, plane)
-        drawn = scene.uids[len(known) :]
+        drawn = scene.uids[len(truth) :]
         order = np.argsort(generation.objects['uid'])
         rows = order[np.searchsorted(generation.objects['uid'], drawn, sorter=order)]
         counts = generation.objects['n_pts'][rows].astype(np.int64)
         results['candidates'] = InstanceData(
-            boxes=torch.from_numpy(scene.boxes[len(known) :].astype(np.float32)),
+            boxes=torch.from_numpy(scene.boxes[len(truth) :].astype(np.float32)),
             labels=torch.from_numpy(generation.objects['label'][rows].astype(np.int64)),
         )
         results['candidate_points'] = InstanceData(
@@ -72,12 +72,12 @@ class PasteCandidates(PasteObjects):
 
 @DATASETS.register_module()
 class PoolSemiDataset(SeededRepeatDataset):
-    """Goes once through all frames: ``{'labelled': ...}`` or ``{'unlabelled': ...}``, each as `Pack3DDetInputs` packs it.
+    """Goes once through all frames: ``{'labelled': ...}`` or ``{'unlabelled': ...}``, as `Pack3DDetInputs` packs them.
 
-    A labelled frame is augmented as in supervised training. An unlabelled one comes as recorded, with the labels mined so
-    far as ``gt_instances_3d``, those of the middle level that the last mining stored as ``mined_mid`` and candidates for
-    pasting; what depends on the teacher happens in the detector. All of it is a function of (seed, epoch, index) and of
-    the mined labels. There are none before `set_generation`.
+    A labelled frame is augmented as in supervised training. An unlabelled one comes as recorded, with the labels mined
+    so far as ``gt_instances_3d``, those of the middle level that the last mining stored as ``mined_mid`` and candidates
+    for pasting; what depends on the teacher happens in the detector. All of it is a function of (seed, epoch, index)
+    and of the mined labels. There are none before `set_generation`.
 
     Args:
         labelled: View of the labelled frames with their training pipeline, or its config.

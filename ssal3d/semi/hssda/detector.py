@@ -1,8 +1,8 @@
 """HSSDA: pseudo labels of three levels and patches that change places.
 
-Hierarchical Supervision and Shuffle Data Augmentation (Liu et al. 2023, arXiv 2304.01464). Labels of the high level come
-with the frame, see `ssal3d.semi.hssda.mining`; here the teacher adds those of the middle level and removes the points of
-the low one.
+Hierarchical Supervision and Shuffle Data Augmentation (Liu et al. 2023, arXiv 2304.01464). Labels of the high level
+come with the frame, see `ssal3d.semi.hssda.mining`; here the teacher adds those of the middle level and removes the
+points of the low one.
 """
 
 import zlib
@@ -171,11 +171,11 @@ class HSSDA(SemiDetector3D):
         refined = [sample.refined_rois for sample in predicted[:frames]]
         return [
             TeacherViews(
-                _scored(own),
-                _scored(found[frames + frame], view.inverse()) if second else _scored(own[:0]),
+                _scored(predictions),
+                _scored(found[frames + frame], view.inverse()) if second else _scored(predictions[:0]),
                 bottom_to_gravity(raw.bboxes_3d[raw.scores_3d > RAW_SCORE]),
             )
-            for frame, (own, raw, view) in enumerate(zip(found, refined, views))
+            for frame, (predictions, raw, view) in enumerate(zip(found, refined, views))
         ]
 
     def crop_to_range(self, points: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ class HSSDA(SemiDetector3D):
         ]
         mid = [sample.mid for sample in samples]
         statistics = class_statistics(
-            torch.cat([own.scores for own in mid]), torch.cat([own.labels for own in mid]), self.classes
+            torch.cat([labels.scores for labels in mid]), torch.cat([labels.labels for labels in mid]), self.classes
         )
         statistics['pseudo/removed_points'] = torch.cat([sample.removed.points for sample in samples]).mean()
         return mean_losses([*(output.losses for output in labelled), *unlabelled]) | statistics

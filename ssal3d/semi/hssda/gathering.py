@@ -8,17 +8,16 @@ import torch
 from numpy.typing import NDArray
 
 from ssal3d.distributed import to_rank_0
-from ssal3d.semi.hssda.levels import ScoredBoxes
-from ssal3d.semi.hssda.mining import FramePrediction
+from ssal3d.semi.hssda.levels import FramePrediction, ScoredBoxes
 
 
-def gathered(own: Sequence[FramePrediction]) -> list[FramePrediction]:
+def gathered(local: Sequence[FramePrediction]) -> list[FramePrediction]:
     """Return the predictions of every process, in the first one; nothing in the others.
 
     Args:
-        own: Predictions of this process.
+        local: Predictions of this process.
     """
-    return [found for columns in to_rank_0(packed(own)) for found in unpacked(columns)]
+    return [found for columns in to_rank_0(packed(local)) for found in unpacked(columns)]
 
 
 def packed(predictions: Sequence[FramePrediction]) -> dict[str, Any]:

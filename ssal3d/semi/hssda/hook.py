@@ -16,20 +16,20 @@ from torch.utils.data import DataLoader
 
 from ssal3d.bank.annotations import LabelledObjects
 from ssal3d.bank.box_bank import BoxBank
-from ssal3d.bank.cutting import cut_labelled_objects
 from ssal3d.bank.generation import Generation
 from ssal3d.bank.planes import tell_missing_planes
+from ssal3d.bank.shared_cuts import labelled_cut_by_all, pieces_folder
 from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.views import FrameView, LabelledView, points_loader
-from ssal3d.distributed import barrier
+from ssal3d.distributed import WORK_LIMIT, barrier
 from ssal3d.errors import UserError, unknown_name
+from ssal3d.fileio import remove
 from ssal3d.models.wrapping import unwrapped
 from ssal3d.semi.hssda.detector import FROM_LAST_MINING, HSSDA
 from ssal3d.semi.hssda.gathering import gathered
 from ssal3d.semi.hssda.label_store import BOUGHT, LabelStore, label_rows
-from ssal3d.semi.hssda.levels import DEFAULTS, MIN_POINTS, LevelRules, ScoredBoxes
+from ssal3d.semi.hssda.levels import DEFAULTS, MIN_POINTS, FramePrediction, LevelRules, ScoredBoxes
 from ssal3d.semi.hssda.mining import (
-    FramePrediction,
     describe_labels,
     label_counts,
     labelled_precision,
@@ -50,8 +50,8 @@ class HSSDAMiningHook(Hook):
 
     Generation 0 of the label store holds the bought labels; generation g + 1 belongs to epochs ``g * interval`` to
     ``(g + 1) * interval - 1``, so a resumed run knows which one it needs. All of them are kept (about a megabyte each),
-    so that a run can go on from any checkpoint. The teacher predicts shards of the frames on all ranks; rank 0 estimates
-    thresholds, publishes labels and cuts the paste database anew, from bought and mined objects.
+    so that a run can go on from any checkpoint. The teacher predicts shards of the frames on all ranks; rank 0
+    estimates thresholds and publishes labels; all ranks cut the paste database anew, from bought and mined objects.
 
     Args:
         store: Folder of the label store.
@@ -100,9 +100,6 @@ class HSSDAMiningHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Publish the bought labels, or go back to the labels of the epoch that a resumed run starts in.
 
-        Args:
-            runner: The runner.
-
         Raises:
             UserError: If they are missing.
         """
@@ -127,11 +124,7 @@ class HSSDAMiningHook(Hook):
             self._switch(runner, runner.epoch // self.interval + 1)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Mine labels if it is time.
-
-        Args:
-            runner: The runner.
-        """
+        """Mine labels if it is time."""
         if runner.epoch % self.interval:
             return
         number = runner.epoch // self.interval + 1
@@ -178,9 +171,12 @@ class HSSDAMiningHook(Hook):
                 f'{self.store.folder}: generation {number} holds no labels of the middle level, expected them for mid_level='
                 f"'{FROM_LAST_MINING}'; resume with the mid_level that the run began with, or start it again without resuming"
             )
-        if is_main_process():
-            self.bank.publish(self._paste_database())
-        barrier()
+        pieces = pieces_folder(self.bank)
+        database = self._paste_database(pieces)
+        if database is not None:
+            self.bank.publish(database)
+            remove(pieces)
+        barrier(WORK_LIMIT)
         unwrapped(runner.model).set_thresholds(self.store.thresholds)  # type: ignore[operator]
         runner.train_dataloader.dataset.set_generation(number)
         runner.logger.info(f'labels, generation {number}: {describe_labels(self.store)}')
@@ -202,17 +198,17 @@ class HSSDAMiningHook(Hook):
             collate_fn=pseudo_collate,
             generator=torch.Generator(),  # the loader's own draw must not touch the global one
         )
-        own: list[FramePrediction] = []
+        local: list[FramePrediction] = []
         for batch in track(loader, 'predicting all frames twice', len(loader), quiet=rank != 0):
             data = model.data_preprocessor.cast_data(batch)
             samples = data['data_samples']
             views = model.teacher_views(data['inputs']['points'], samples)
-            own += [
+            local += [
                 FramePrediction(sample.metainfo['frame_id'], _on_cpu(view.original), _on_cpu(view.other))
                 for sample, view in zip(samples, views)
             ]
         order = {frame_id: place for place, frame_id in enumerate(self.frames.frame_ids)}
-        return sorted(gathered(own), key=lambda found: order[found.frame_id])
+        return sorted(gathered(local), key=lambda found: order[found.frame_id])
 
     def _bought_labels(self) -> dict[str, NDArray | None]:
         """Return the annotations of the labelled frames by frame id; None for the others."""
@@ -224,19 +220,22 @@ class HSSDAMiningHook(Hook):
             frames[frame_id] = label_rows(to_gravity_array(annotations['gt_bboxes_3d'])[trained], labels[trained])
         return frames
 
-    def _paste_database(self) -> Generation:
-        """Return the generation of the box bank with the bought objects and, with ``paste_mined``, the mined ones."""
+    def _paste_database(self, pieces: Path) -> Generation | None:
+        """Return the generation of the box bank with the bought objects and, with ``paste_mined``, the mined ones.
+
+        The processes cut it together, and the first one gets it.
+        """
         classes, frames = np.array(self.store.classes), list(self.labelled.annotated_objects())
         for frame_id in self.frames.frame_ids if self.paste_mined else ():
             rows = self.store.labels_of(frame_id)
             if len(rows) and not self.store.is_bought(frame_id):
                 frames.append((frame_id, rows['box'], classes[rows['label']], np.ones(len(rows), bool)))
         load_points = points_loader(self.frames, self.labelled)
-        return cut_labelled_objects(load_points, self.store.classes, LabelledObjects.from_frames(frames))
+        return labelled_cut_by_all(load_points, self.store.classes, LabelledObjects.from_frames(frames), pieces)
 
 
 def _log_last(runner: Runner, values: Mapping[str, float | torch.Tensor | None]) -> None:
-    """Show values (None: no more) beside the losses until the next mining; the log's mean over older ones means nothing."""
+    """Show values (None: no more) beside the losses until the next mining, without the log's mean over older ones."""
     for name, value in values.items():
         runner.message_hub.log_scalars.pop(f'train/{name}', None)
         if value is not None:

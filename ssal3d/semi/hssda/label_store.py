@@ -118,8 +118,8 @@ class LabelStore:
         ids = sorted(frames)
         table = np.zeros(len(ids), dtype=[('frame_id', f'<U{max(map(len, ids), default=1)}'), ('bought', '?')])
         table['frame_id'], table['bought'] = ids, [frames[frame_id] is not None for frame_id in ids]
-        known = {frame_id: rows for frame_id, rows in frames.items() if rows is not None}
-        labels = _of_frames(known, dict(zip(ids, range(len(ids)))), classes)
+        labelled = {frame_id: rows for frame_id, rows in frames.items() if rows is not None}
+        labels = _of_frames(labelled, dict(zip(ids, range(len(ids)))), classes)
         meta: dict[str, Any] = {'generation': 0, 'parent': None, 'classes': list(classes), 'epoch': 0, 'thresholds': {}}
         store = cls(folder, 0)
         store._write(labels, table, meta)
@@ -178,7 +178,7 @@ class LabelStore:
         return 'mid' in self._open().meta['rows']
 
     def mid_of(self, frame_id: str) -> NDArray:
-        """Return the labels of the middle level that the last mining stored for a frame, ``(k,)`` of `LABEL`; read-only.
+        """Return the middle level's labels that the last mining stored for a frame, ``(k,)`` of `LABEL`; read-only.
 
         Raises:
             UserError: If the frame is not in the store.
@@ -206,9 +206,9 @@ class LabelStore:
     ) -> int:
         """Publish the next generation: all labels of this one and the mined ones, and look at it.
 
-        Publishing the same again from the same generation changes nothing. Other content under the number (a run resumed
-        from an older checkpoint) replaces it, and generations with higher numbers go. A kill at any moment leaves the
-        old generation or the new one.
+        Publishing the same again from the same generation changes nothing. Other content under the number (a run
+        resumed from an older checkpoint) replaces it, and generations with higher numbers go. A kill at any moment
+        leaves the old generation or the new one.
 
         Args:
             new: `label_rows` of mined labels by frame id; ``born`` and ``source`` are set here.

@@ -4,10 +4,10 @@
 * mid: is a label for this step only, with weight ``s r``;
 * low: its points are taken out of the cloud.
 
-A prediction has three cues: its score ``s``, its RPN score ``r``, and its *view IoU*, the bird's-eye-view (BEV) IoU with
-what the teacher predicts on another view of the frame. Boxes are ``(x, y, z, dx, dy, dz, yaw)`` with their gravity centre
-(m, rad), all of one frame of reference: map the predictions on the other view back first (BEV IoU does not change under
-rotation, mirroring and scaling).
+A prediction has three cues: its score ``s``, its RPN score ``r``, and its *view IoU*, the bird's-eye-view (BEV) IoU
+with what the teacher predicts on another view of the frame. Boxes are ``(x, y, z, dx, dy, dz, yaw)`` with their gravity
+centre (m, rad), all of one frame of reference: map the predictions on the other view back first (BEV IoU does not
+change under rotation, mirroring and scaling).
 Source: HSSDA (Liu et al. 2023, arXiv 2304.01464) and its released code; see docs/deviations.md#hssda.
 """
 
@@ -55,13 +55,17 @@ class ScoredBoxes(NamedTuple):
     r: Tensor
     labels: Tensor
 
+    def take(self, rows: Tensor) -> 'ScoredBoxes':
+        """Return some of the predictions, given by a mask or by positions."""
+        return ScoredBoxes(*(column[rows] for column in self))
 
-class FrameViews(NamedTuple):
-    """What the teacher says of a frame: on the original view, on the other one (mapped back), and ``(K, 7)`` known boxes."""
 
+class FramePrediction(NamedTuple):
+    """What the teacher says of a frame in the original view, and in the other one, mapped back."""
+
+    frame_id: str
     original: ScoredBoxes
     other: ScoredBoxes
-    known: Tensor
 
 
 def two_centre_thresholds(
@@ -109,7 +113,7 @@ def _cut(value: float) -> float:
 
 
 def score_pools(
-    frames: Iterable[FrameViews], classes: Sequence[str], one_to_one: bool = True
+    frames: Iterable[tuple[FramePrediction, Tensor]], classes: Sequence[str], one_to_one: bool = True
 ) -> dict[str, dict[str, NDArray[np.float64]]]:
     """Collect the cues of predictions that known boxes support, by class name and cue.
 
@@ -118,7 +122,7 @@ def score_pools(
     class on the two views.
 
     Args:
-        frames: Frames; those without known boxes contribute nothing.
+        frames: Predictions and ``(K, 7)`` known boxes of each; those without known boxes contribute nothing.
         classes: Class names that labels index.
         one_to_one: Pair every prediction at most once, the highest IoU first; else, as released, count all pairs.
 
@@ -126,16 +130,16 @@ def score_pools(
         For each class and each of `CUES` the ``(n,)`` values.
     """
     found: dict[str, dict[str, list[NDArray]]] = {name: {cue: [] for cue in CUES} for name in classes}
-    for frame in frames:
-        if not len(frame.known):
+    for frame, stored in frames:
+        if not len(stored):
             continue
-        first, second = (_supported(view, frame.known) for view in (frame.original, frame.other))
+        first, second = (_supported(view, stored) for view in (frame.original, frame.other))
         for label, name in enumerate(classes):
-            own, other = first.labels == label, second.labels == label
-            iou = bev_iou(first.boxes[own], second.boxes[other])
+            first_rows, second_rows = first.labels == label, second.labels == label
+            iou = bev_iou(first.boxes[first_rows], second.boxes[second_rows])
             pool = found[name]
-            pool['s'].append(_numbers(first.s[own]))
-            pool['r'].append(_numbers(first.r[own]))
+            pool['s'].append(_numbers(first.s[first_rows]))
+            pool['r'].append(_numbers(first.r[first_rows]))
             pool['view_iou'].append(_one_to_one(_numbers(iou)) if one_to_one else _numbers(iou[iou > 0]))
     return {
         name: {cue: np.concatenate([np.empty(0), *values]) for cue, values in pool.items()}
@@ -210,9 +214,9 @@ def assign_levels(
 ) -> Tensor:
     """Return the level of each prediction.
 
-    All three cues must exceed the thresholds of a level. What overlaps a known box is ignored. A class without mid level
-    falls to the low one. Above the high thresholds a prediction is also a label for one step until it is mined, see
-    `is_step_label`.
+    All three cues must exceed the thresholds of a level. What overlaps a known box is ignored. A class without mid
+    level falls to the low one. Above the high thresholds a prediction is also a label for one step until it is mined,
+    see `is_step_label`.
 
     Args:
         s: ``(P,)`` scores in [0, 1].
@@ -239,43 +243,44 @@ def is_step_label(levels: Tensor, labels: Tensor, rules: LevelRules) -> Tensor:
     return (levels >= Level.MID) & rules.mid[labels]
 
 
-def view_levels(own: ScoredBoxes, other: ScoredBoxes, known: Tensor, rules: LevelRules) -> Tensor:
+def view_levels(original: ScoredBoxes, other: ScoredBoxes, stored: Tensor, rules: LevelRules) -> Tensor:
     """Return the level of each prediction on the original view, ``(P,)`` of `Level`; see `assign_levels`.
 
     Args:
-        own: Predictions on the original view.
+        original: Predictions on the original view.
         other: Predictions on the other view, mapped back.
-        known: ``(K, 7)`` stored labels of the frame.
+        stored: ``(K, 7)`` stored labels of the frame.
         rules: Thresholds on the same device.
     """
-    overlaps = best_bev_iou(own.boxes, known) > 0
-    return assign_levels(own.s, own.r, best_bev_iou(own.boxes, other.boxes), own.labels, overlaps, rules)
+    overlaps = best_bev_iou(original.boxes, stored) > 0
+    return assign_levels(
+        original.s, original.r, best_bev_iou(original.boxes, other.boxes), original.labels, overlaps, rules
+    )
 
 
-def step_labels(own: ScoredBoxes, levels: Tensor, rules: LevelRules) -> tuple[ScoredBoxes, Tensor]:
+def step_labels(original: ScoredBoxes, levels: Tensor, rules: LevelRules) -> tuple[ScoredBoxes, Tensor]:
     """Return the labels of the middle level and their weights ``s r``, ``(M,)``.
 
     Args:
-        own: Predictions on the original view.
+        original: Predictions on the original view.
         levels: ``(P,)`` their levels, see `view_levels`.
         rules: Thresholds on the same device.
     """
-    chosen = is_step_label(levels, own.labels, rules)
-    mid = ScoredBoxes(*(column[chosen] for column in own))
+    mid = original.take(is_step_label(levels, original.labels, rules))
     return mid, mid.s * mid.r
 
 
-def high_labels(levels: Tensor, boxes: Tensor, points: Tensor, known: Tensor, min_points: int = MIN_POINTS) -> Tensor:
+def high_labels(levels: Tensor, boxes: Tensor, points: Tensor, stored: Tensor, min_points: int = MIN_POINTS) -> Tensor:
     """Return which predictions become permanent labels, ``(P,)`` bool.
 
     Args:
         levels: ``(P,)`` of `Level`.
         boxes: ``(P, 7)`` predicted boxes.
         points: ``(N, >=3)`` points of the frame, cut to the camera's view.
-        known: ``(K, 7)`` all boxes that the frame has already; a label must not touch any in BEV.
+        stored: ``(K, 7)`` all boxes that the frame has already; a label must not touch any in BEV.
         min_points: Points that a label needs inside.
     """
-    chosen = (levels == Level.HIGH) & (best_bev_iou(boxes, known) == 0)
+    chosen = (levels == Level.HIGH) & (best_bev_iou(boxes, stored) == 0)
     if len(points) and chosen.any():
         inside = points_in_boxes_all(
             points[None, :, :3].float().contiguous(), gravity_to_bottom(boxes[chosen].float())[None]
@@ -304,9 +309,8 @@ def points_to_remove(points: Tensor, raw_boxes: Tensor, label_boxes: Tensor) -> 
     return points_in_boxes_part(cloud, gravity_to_bottom(removed.float())[None])[0] >= 0
 
 
-def _supported(view: ScoredBoxes, known: Tensor) -> ScoredBoxes:
-    chosen = bev_iou(view.boxes, known).sum(1) >= SUPPORT
-    return ScoredBoxes(*(column[chosen] for column in view))
+def _supported(view: ScoredBoxes, stored: Tensor) -> ScoredBoxes:
+    return view.take(bev_iou(view.boxes, stored).sum(1) >= SUPPORT)
 
 
 def _one_to_one(iou: NDArray[np.float64]) -> NDArray[np.float64]:

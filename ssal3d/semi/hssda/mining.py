@@ -13,7 +13,7 @@ from ssal3d.semi.hssda.label_store import BOUGHT, LabelStore, label_rows
 from ssal3d.semi.hssda.levels import (
     DEFAULTS,
     MIN_POINTS,
-    FrameViews,
+    FramePrediction,
     Level,
     LevelRules,
     ScoredBoxes,
@@ -27,20 +27,12 @@ from ssal3d.semi.hssda.levels import (
 DualThresholds = dict[str, dict[str, tuple[float, float]]]
 
 
-class FramePrediction(NamedTuple):
-    """What the teacher says of a frame on both views, on the CPU."""
+class FrameLevels(NamedTuple):
+    """The predictions on the original view of a frame, ``(K, 7)`` stored boxes, ``(P,)`` `Level` of the predictions."""
 
     frame_id: str
     original: ScoredBoxes
-    other: ScoredBoxes
-
-
-class FrameLevels(NamedTuple):
-    """The predictions on the original view of a frame, ``(K, 7)`` known boxes, ``(P,)`` `Level` of the predictions."""
-
-    frame_id: str
-    own: ScoredBoxes
-    known: Tensor
+    stored: Tensor
     levels: Tensor
 
 
@@ -60,13 +52,15 @@ def frame_levels(
         mined: Labels that this mining has found, which are known, too.
         bought: Yield the bought frames instead of the others; they may touch the known boxes.
     """
-    for frame_id, own, other in predictions:
+    for frame_id, original, other in predictions:
         if store.is_bought(frame_id) != bought:
             continue
-        known = _known(store, frame_id)
+        stored = _stored_boxes(store, frame_id)
         if mined and frame_id in mined:
-            known = torch.cat((known, torch.from_numpy(mined[frame_id]['box'].copy())))
-        yield FrameLevels(frame_id, own, known, view_levels(own, other, known[:0] if bought else known, rules))
+            stored = torch.cat((stored, torch.from_numpy(mined[frame_id]['box'].copy())))
+        yield FrameLevels(
+            frame_id, original, stored, view_levels(original, other, stored[:0] if bought else stored, rules)
+        )
 
 
 def mining_thresholds(
@@ -88,8 +82,11 @@ def mining_thresholds(
         truncate: See `two_centre_thresholds`.
         one_to_one: See `score_pools`.
     """
-    wanted = [found for found in predictions if pool == 'all' or store.is_bought(found.frame_id)]
-    frames = (FrameViews(found.original, found.other, _known(store, found.frame_id)) for found in wanted)
+    frames = (
+        (frame, _stored_boxes(store, frame.frame_id))
+        for frame in predictions
+        if pool == 'all' or store.is_bought(frame.frame_id)
+    )
     return estimate_thresholds(score_pools(frames, store.classes, one_to_one), defaults, truncate)
 
 
@@ -110,12 +107,12 @@ def mined_labels(
         min_points: Points that a label needs inside.
     """
     rules, new = LevelRules.of(thresholds, store.classes), {}
-    for frame_id, own, known, levels in frame_levels(predictions, store, rules):
+    for frame_id, original, stored, levels in frame_levels(predictions, store, rules):
         if not (levels == Level.HIGH).any():
             continue
-        chosen = high_labels(levels, own.boxes, torch.from_numpy(load_points(frame_id)), known, min_points)
+        chosen = high_labels(levels, original.boxes, torch.from_numpy(load_points(frame_id)), stored, min_points)
         if chosen.any():
-            columns = (own.boxes, own.labels, own.s, own.r)
+            columns = (original.boxes, original.labels, original.s, original.r)
             new[frame_id] = label_rows(*(column[chosen].numpy() for column in columns))
     return new
 
@@ -132,8 +129,8 @@ def mid_labels(
         rules: Thresholds of this mining.
     """
     result = {}
-    for frame_id, own, _, levels in frame_levels(predictions, store, rules, mined):
-        mid, weights = step_labels(own, levels, rules)
+    for frame_id, original, _, levels in frame_levels(predictions, store, rules, mined):
+        mid, weights = step_labels(original, levels, rules)
         if len(weights):
             columns = (mid.boxes, mid.labels, mid.s, mid.r, weights)
             result[frame_id] = label_rows(*(column.numpy() for column in columns))
@@ -154,9 +151,9 @@ def labelled_precision(
     """
     rules, classes = LevelRules.of(thresholds, store.classes), len(store.classes)
     counts = torch.zeros(2, classes, dtype=torch.int64)
-    for frame_id, own, known, levels in frame_levels(predictions, store, rules, bought=True):
+    for frame_id, original, stored, levels in frame_levels(predictions, store, rules, bought=True):
         high, truth = levels == Level.HIGH, torch.from_numpy(store.labels_of(frame_id)['label'].astype(np.int64))
-        counts += torch.stack(count_right(own.boxes[high], own.labels[high], known, truth, classes))
+        counts += torch.stack(count_right(original.boxes[high], original.labels[high], stored, truth, classes))
     return counts[0], counts[1]
 
 
@@ -179,5 +176,5 @@ def label_counts(store: LabelStore, rows: NDArray[np.bool_]) -> dict[str, int]:
     return dict(zip(store.classes, found.tolist()))
 
 
-def _known(store: LabelStore, frame_id: str) -> Tensor:
+def _stored_boxes(store: LabelStore, frame_id: str) -> Tensor:
     return torch.from_numpy(np.array(store.labels_of(frame_id)['box'], dtype=np.float32).reshape(-1, 7))

@@ -1,7 +1,7 @@
-"""Shuffle augmentation of HSSDA: four patches of the ground plane change places before the 3D backbone and go back after.
+"""Shuffle augmentation of HSSDA: four patches of the ground change places before the 3D backbone, and back after it.
 
-The range is cut at its centre into places 0 (low x, low y), 1 (high x, low y), 2 (low x, high y) and 3 (high x, high y).
-``permutation[q]`` is the place to which the patch of place ``q`` moves.
+The range is cut at its centre into places 0 (low x, low y), 1 (high x, low y), 2 (low x, high y) and 3 (high x, high
+y). ``permutation[q]`` is the place to which the patch of place ``q`` moves.
 Source: HSSDA (Liu et al. 2023, arXiv 2304.01464), shuffle data augmentation.
 """
 

@@ -37,10 +37,10 @@ class HSSDAStage(TeacherStudentStage):
         paste_unlabelled: Whether objects are pasted into unlabelled frames, too, as released.
         ema: Options of `MeanTeacherHook`.
         min_batch: Fewest frames of a step of the optimiser: ``train_dataloader.batch_size`` times
-            ``optim_wrapper.accumulative_counts``. HSSDA is known to gain nothing from small batches; a lower number is for
-            trials.
-        lr_batch: Frames of a step that the learning rate of the schedule is meant for. With another number it is scaled by
-            the square root of the ratio, as suits Adam (Malladi et al. 2022, arXiv 2205.10287); None: never scaled.
+            ``optim_wrapper.accumulative_counts``. HSSDA is known to gain nothing from small batches; a lower number is
+            for trials.
+        lr_batch: Frames of a step that the learning rate of the schedule is meant for. With another number it is scaled
+            by the square root of the ratio, as suits Adam (Malladi et al. 2022, arXiv 2205.10287); None: never scaled.
         **kwargs: As for `SupervisedStage`; an epoch goes through all frames ``repeat`` times.
     """
 
@@ -158,9 +158,9 @@ class HSSDAStage(TeacherStudentStage):
         """Return the permanent labels, which were mined."""
         store = LabelStore(store_of(inputs))
         return {
-            name: (own['box'], own['label'])
+            name: (labels['box'], labels['label'])
             for name in store.frame_ids
-            if not store.is_bought(name) and len(own := store.labels_of(name))
+            if not store.is_bought(name) and len(labels := store.labels_of(name))
         }
 
 

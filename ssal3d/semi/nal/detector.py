@@ -70,13 +70,15 @@ class LoadAutoLabels(BaseTransform):
     @cached_property
     def labels(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Boxes (gravity-centred) and labels by frame id; read once in each loader process."""
-        found = read_predictions(self.predictions, ('num_points',))
-        tau = per_class(self.tau, found.classes, 'tau')
-        kept = auto_labels(found.scores, found.labels, found['num_points'], tau, self.min_points)
-        lookup = np.array([self.classes.index(name) for name in found.classes])
+        predictions = read_predictions(self.predictions, ('num_points',))
+        tau = per_class(self.tau, predictions.classes, 'tau')
+        taken = auto_labels(predictions.scores, predictions.labels, predictions['num_points'], tau, self.min_points)
+        lookup = np.array([self.classes.index(name) for name in predictions.classes])
         return {
-            str(frame_id): (found.boxes[own][kept[own]], lookup[found.labels[own][kept[own]]])
-            for frame_id, own in ((found.frame_ids[frame], found.boxes_of(frame)) for frame in range(len(found)))
+            str(frame_id): (predictions.boxes[rows][taken[rows]], lookup[predictions.labels[rows][taken[rows]]])
+            for frame_id, rows in (
+                (predictions.frame_ids[frame], predictions.boxes_of(frame)) for frame in range(len(predictions))
+            )
         }
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -159,10 +161,10 @@ class NAL3D(PseudoLabelMonitor):
     ) -> Losses:
         """Return the masked losses of auto-labelled frames and the consistency of all."""
         count = len(outputs) - (len(labelled) + len(outputs)) // 2
-        own, mirrored = [*labelled, *outputs[:count]], outputs[count:]
+        originals, mirrored = [*labelled, *outputs[:count]], outputs[count:]
         losses = mean_losses([output.losses for output in outputs[:count]], prefix='unlabelled_')
         losses = {name: value * self.unlabelled_weight for name, value in losses.items()}
-        scores, residuals = _maps(own)
+        scores, residuals = _maps(originals)
         mirrored_back = mirror_rpn_maps(*_maps(mirrored))
         distance = mirror_consistency(scores, residuals, *mirrored_back, threshold=self.threshold)
         losses['unlabelled_loss_mirror'] = nal_ramp(*progress()) * distance

@@ -29,7 +29,6 @@ class AutoLabelStage(TeacherStudentStage):
         UserError: If the method's options hold the first two.
     """
 
-    uses_predictions = True
     prediction_fields = ('num_points',)
 
     def __init__(self, tau: float | Mapping[str, float] = 0.9, min_points: int = 5, **kwargs: Any) -> None:

@@ -117,6 +117,20 @@ CLOUDCOMPARE = rows(
 )
 UPSIDE_DOWN = rows([('x', '>f4'), ('y', '>f4'), ('z', '>f4'), ('intensity', '>f4')], intensity=UNIT)
 
+
+def npy(description, data, shape, version=1, fortran=False):
+    """A NumPy file: magic, version, length of a header in Python's notation, padded so that the numbers begin at 64."""
+    head = f"{{'descr': {description}, 'fortran_order': {fortran}, 'shape': {shape}, }}"
+    start = 10 if version == 1 else 12
+    head += ' ' * (-(start + len(head) + 1) % 64) + '\n'
+    length = struct.pack('<H' if version == 1 else '<I', len(head))
+    return b'\x93NUMPY' + bytes((version, 0)) + length + head.encode() + data
+
+
+NAMED = rows(
+    [('x', '<f4'), ('y', '<f4'), ('z', '<f4'), ('intensity', '<f4'), ('ring', '<u2')], intensity=BRIGHT, ring=RING
+)
+
 # File, its content, intensities, further columns to ask for and their values, by whose files look so.
 LAYOUTS = {
     'KITTI, SemanticKITTI, ONCE: .bin of 4': ('000000.bin', floats(UNIT), UNIT, {}),
@@ -124,6 +138,19 @@ LAYOUTS = {
     'T4 (AWML): .pcd.bin of 5 without rings': ('00000.pcd.bin', floats(BRIGHT, np.full(COUNT, -1)), BRIGHT, {}),
     'MMDetection3D, Waymo: .bin of 6': ('1000000.bin', floats(UNIT, UNIT / 2, TIME), UNIT, {}),
     'three values: .bin': ('1.bin', floats(), np.zeros(COUNT), {}),
+    'NumPy, rows of four float32': ('rows.npy', npy("'<f4'", floats(UNIT), (COUNT, 4)), UNIT, {}),
+    'NumPy, version 2, columns one after the other, double precision': (
+        'columns.npy',
+        npy("'<f8'", np.column_stack((XYZ, UNIT)).T.astype('<f8').tobytes(), (COUNT, 4), version=2, fortran=True),
+        UNIT,
+        {},
+    ),
+    'NumPy, named columns, as ros_numpy and our recordings have them': (
+        'named.npy',
+        npy(str(NAMED.dtype.descr), NAMED.tobytes(), (COUNT,)),
+        BRIGHT,
+        {'r': RING},
+    ),
     'PCL from ROS, Ouster: padded binary .pcd': (
         'ouster.pcd',
         pcd(

@@ -25,8 +25,8 @@ from ssal3d.semi.affine import Affine3D
 from ssal3d.semi.hssda.dataset import collate_branches
 from ssal3d.semi.hssda.detector import PERMUTATION, Labels, TeacherViews, paste_candidates
 from ssal3d.semi.hssda.label_store import LabelStore
-from ssal3d.semi.hssda.levels import CUES, DEFAULTS, LevelRules, ScoredBoxes
-from ssal3d.semi.hssda.mining import FramePrediction, mid_labels
+from ssal3d.semi.hssda.levels import CUES, DEFAULTS, FramePrediction, LevelRules, ScoredBoxes
+from ssal3d.semi.hssda.mining import mid_labels
 from ssal3d.semi.hssda.shuffle import ShuffleSparseEncoder
 from ssal3d.stages.supervised import StageInputs
 from tests.helpers.paths import TINY

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from ssal3d.semi.hssda import gathering
-from ssal3d.semi.hssda.levels import ScoredBoxes
-from ssal3d.semi.hssda.mining import FramePrediction
+from ssal3d.semi.hssda.levels import FramePrediction, ScoredBoxes
 
 
 def view(count, seed):

@@ -182,7 +182,7 @@ def test_killed_at_every_step_of_publishing(store, tmp_path):
 
 
 def test_middle_level_is_replaced_by_every_mining(store, tmp_path):
-    """It belongs to a generation: frames without have none, and a run resumed from an older one sees the older labels."""
+    """It belongs to a generation: frames without have none; a run resumed from an older one sees the older labels."""
     assert not store.has_mid
     assert len(store.mid_of('0003')) == 0
     store.publish({'0003': rows(3, 1)}, 5, mid={'0003': rows(4, 2, s=0.8, r=0.5, weight=0.4), '0000': rows(5, 1)})

@@ -11,7 +11,7 @@ from ssal3d.ops import boxes as reference
 from ssal3d.ops.torch_boxes import best_bev_iou, overlap_3d
 from ssal3d.semi.hssda.levels import (
     DEFAULTS,
-    FrameViews,
+    FramePrediction,
     Level,
     LevelRules,
     ScoredBoxes,
@@ -84,7 +84,7 @@ class TestThresholds:
 class TestPools:
     def brute_force(self, frames, label, one_to_one):
         pools = {'s': [], 'r': [], 'view_iou': []}
-        for original, other, known in frames:
+        for (_, original, other), known in frames:
             chosen = []
             for view in (original, other):
                 support = reference.bev_iou(view.boxes.numpy(), known.numpy()).sum(1)
@@ -106,7 +106,7 @@ class TestPools:
         frames = []
         for known in (60, 0, 30):
             original, other = random_view(rng, 90), random_view(rng, 80)
-            frames.append(FrameViews(original, other, random_boxes(rng, known, 9.0)))
+            frames.append((FramePrediction('a', original, other), random_boxes(rng, known, 9.0)))
         pools = score_pools(iter(frames), CLASSES, one_to_one)
         for label, name in enumerate(CLASSES):
             for cue, values in self.brute_force(frames, label, one_to_one).items():
@@ -115,13 +115,13 @@ class TestPools:
 
     def test_nothing_known_gives_the_defaults(self):
         rng = np.random.default_rng(2)
-        pools = score_pools([FrameViews(random_view(rng, 5), random_view(rng, 0), NONE)], CLASSES)
+        pools = score_pools([(FramePrediction('a', random_view(rng, 5), random_view(rng, 0)), NONE)], CLASSES)
         assert estimate_thresholds(pools) == dict.fromkeys(CLASSES, DEFAULTS)
 
     def test_predictions_of_the_other_view_may_be_missing(self):
         rng = np.random.default_rng(3)
         view = random_view(rng, 5)
-        pools = score_pools([FrameViews(view, random_view(rng, 0), view.boxes)], CLASSES)
+        pools = score_pools([(FramePrediction('a', view, random_view(rng, 0)), view.boxes)], CLASSES)
         assert sum(len(pool['s']) for pool in pools.values()) == 5
         assert sum(len(pool['view_iou']) for pool in pools.values()) == 0
 

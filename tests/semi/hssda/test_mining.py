@@ -21,9 +21,8 @@ from ssal3d.registry import STAGES
 from ssal3d.semi import ema
 from ssal3d.semi.hssda.detector import HSSDA
 from ssal3d.semi.hssda.label_store import BOUGHT, LabelStore, label_rows
-from ssal3d.semi.hssda.levels import DEFAULTS, LevelRules, ScoredBoxes, step_labels, view_levels
+from ssal3d.semi.hssda.levels import DEFAULTS, FramePrediction, LevelRules, ScoredBoxes, step_labels, view_levels
 from ssal3d.semi.hssda.mining import (
-    FramePrediction,
     describe_labels,
     labelled_precision,
     mid_labels,

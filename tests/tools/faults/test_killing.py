@@ -15,6 +15,7 @@ from ssal3d.data.label_state import LabelState
 from ssal3d.fileio import write_json
 from tests.helpers.paths import ROOT
 from tools.faults import killing
+from tools.faults.same_end import differences
 
 # What a resumed run does: it writes what is missing, in order.
 WORK = """
@@ -72,22 +73,43 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(faulty, tmp_path):
     assert 'journal.json: cannot be written (Permission denied); change the permissions' in result.stderr
 
 
+def test_each_folder_is_closed_once_before_a_file_is_written(faulty, tmp_path):
+    written = []
+    for _ in range(4):
+        code = faulty('read-only', forbidden=str(tmp_path / 'forbidden')).returncode
+        if (tmp_path / 'forbidden').exists():
+            Path((tmp_path / 'forbidden').read_text()).chmod(0o755)
+            (tmp_path / 'forbidden').unlink()
+        written.append((code, sorted(path.name for path in faulty.work_dir.rglob('*.json'))))
+    names = ['journal.json', 'query.json', 'round_0.json']
+    assert written == [(2, []), (2, names[:1]), (2, [names[0], names[2]]), (0, names)]
+
+
+def test_one_fault_is_enough_for_files_whose_names_differ_by_a_number(faulty, tmp_path):
+    (tmp_path / 'work.py').write_text(WORK.replace('round_1/query.json', 'labels/round_1.json'))
+    assert [faulty('writes', thin=True).returncode for _ in range(5)] == [-signal.SIGKILL] * 4 + [0]
+
+
 def test_a_kill_after_a_time_is_a_kill(faulty):
     assert faulty('seconds', seconds=0.0).returncode == -signal.SIGKILL
     assert faulty('seconds', seconds=60).returncode == 0
 
 
 @pytest.mark.parametrize(
-    ('code', 'errors', 'problem'),
+    ('kind', 'code', 'errors', 'problem'),
     [
-        (2, 'error: x.json: cannot be written', ''),
-        (0, '', 'exit 0'),
-        (1, 'Traceback ...', 'exit 1'),
-        (2, 'x', 'no single'),
+        ('bank', 2, 'error: x.json: cannot be written', ''),
+        ('bank', 0, '', 'exit 0'),
+        ('bank', 0, 'no page was written', 'exit 0'),
+        ('bank', 1, 'Traceback ...', 'exit 1'),
+        ('bank', 2, 'x', 'no single'),
+        ('report', 0, 'no page was written (No space left on device)', ''),
+        ('report', 0, '', 'exit 0'),
+        ('report', 2, 'no page was written', 'exit 2'),
     ],
 )
-def test_how_a_refused_run_ends_is_judged(code, errors, problem):
-    found = killing.refused_badly(subprocess.CompletedProcess([], code, '', errors))
+def test_how_a_refused_run_ends_is_judged(kind, code, errors, problem):
+    found = killing.refused_badly(subprocess.CompletedProcess([], code, '', errors), kind)
     assert found.startswith(problem)
     assert bool(found) == bool(problem)
 
@@ -124,7 +146,7 @@ CHANGES = {
 
 @pytest.mark.parametrize('problem', CHANGES)
 def test_experiments_that_ended_differently_are_told_apart(two, problem):
-    assert killing.differences(*two) == []
+    assert differences(*two) == []
     CHANGES[problem](two[0])
-    (found,) = killing.differences(*two)
+    (found,) = differences(*two)
     assert problem in found
