@@ -1,6 +1,7 @@
 """Measure one part of the toolkit on this machine; the rows say what was timed and the figure to beat.
 
 Example:
+    python tools/bench.py all
     python tools/bench.py selection --frames 3612 --json selection.json
     python tools/bench.py selection --sampler crb
     python tools/bench.py selection --all
@@ -32,7 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('name', choices=NAMES)
     parser.add_argument(
-        'part', nargs='?', help='fuzz: the reader; kills: the kind of fault; mutants: room or module; or all'
+        'part',
+        nargs='?',
+        help='fuzz: the reader; kills: the kind of fault; mutants: room or module; or all; all: one part',
     )
     parser.add_argument('--frames', type=int, help='size of the synthetic pool (default: the size of the benchmark)')
     parser.add_argument('--inputs', type=int, help='fuzz: damaged inputs of each reader (default: 20000)')
@@ -48,6 +51,7 @@ def main() -> None:
     parser.add_argument('--folder', type=Path, help='large-selection: keep the pool here, or take it from here')
     parser.add_argument('--method', help='train-step: semi-supervised method to measure, e.g. threedioumatch')
     parser.add_argument('--all', action='store_true', help='selection, train-step: measure every sampler or method')
+    parser.add_argument('--record', action='store_true', help='all: make what is measured the baseline')
     parser.add_argument('--json', type=Path, help='also write the rows here')
     arguments = parser.parse_args()
     module = importlib.import_module(f'benchmarks.{arguments.name.replace("-", "_")}')

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.selection import COMMAND, CONFIGS, row, run_process
+from benchmarks.selection import COMMAND, CONFIGS, Process, row, run_process
 
 from ssal3d.active import Query
 from ssal3d.data.label_state import LabelState
@@ -36,12 +36,7 @@ def run(frames: int, alike: bool = False, folder: Path | None = None) -> list[di
         place = Path(where) if folder is None else folder
         if not (place / 'labels.json').exists():
             write_pool(place, frames, ALIKE if alike else NOISE)
-        query = [
-            *(str(COMMAND), str(CONFIGS / 'cal_kitti.py'), '--predictions', str(place / 'query_model')),
-            *('--reference-predictions', str(place / 'reference_model'), '--labels', str(place / 'labels.json')),
-            *('--budget', str(BUDGET), '--out', str(place / 'query.json'), '--force'),
-        ]
-        process = run_process(query)
+        process = measure(place)
         bytes_read = sum(path.stat().st_size for path in place.rglob('*.parquet'))
         goal = 15 if frames == 1_000_000 and not alike else None
         return [
@@ -51,6 +46,17 @@ def run(frames: int, alike: bool = False, folder: Path | None = None) -> list[di
             row('prediction files', bytes_read / 2**30, 'GB'),
             row('frames selected', len(Query.read(place / 'query.json').frames), 'frames'),
         ]
+
+
+def measure(folder: Path) -> Process:
+    """Run the query on a pool that was written."""
+    return run_process(
+        [
+            *(str(COMMAND), str(CONFIGS / 'cal_kitti.py'), '--predictions', str(folder / 'query_model')),
+            *('--reference-predictions', str(folder / 'reference_model'), '--labels', str(folder / 'labels.json')),
+            *('--budget', str(BUDGET), '--out', str(folder / 'query.json'), '--force'),
+        ]
+    )
 
 
 def write_pool(folder: Path, frames: int, noise: float) -> None:
