@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.data.waymo_frame import POINT_FEATURES, WaymoLabels, WaymoFrame
+from ssal3d.data.waymo_frame import POINT_FEATURES, WaymoFrame, WaymoLabels
 from ssal3d.simulation.drive import INTERVAL, build_drive, drive_step_of
 from ssal3d.simulation.mesh import Mesh
 from ssal3d.simulation.presets import sensor_preset
