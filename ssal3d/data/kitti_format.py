@@ -286,7 +286,7 @@ def _in_view(points: Array, matrix: Array, width: float, height: float, near: fl
         u = x * matrix[0, 0] + y * matrix[0, 1] + z * matrix[0, 2] + matrix[0, 3]
         v = x * matrix[1, 0] + y * matrix[1, 1] + z * matrix[1, 2] + matrix[1, 3]
         # no branches: which way they go cannot be foretold, and that costs more than the arithmetic
-        inside[i] = (near < depth) & (depth < far) & (0.0 < u) & (u < width * depth) & (0.0 < v) & (v < height * depth)
+        inside[i] = (depth > near) & (depth < far) & (u > 0.0) & (u < width * depth) & (v > 0.0) & (v < height * depth)
     return inside
 
 
