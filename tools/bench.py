@@ -1,9 +1,11 @@
 """Measure one part of the toolkit on this machine; the rows say what was timed and the figure to beat.
 
 Example:
+    python tools/bench.py all
     python tools/bench.py selection --frames 3612 --json selection.json
     python tools/bench.py selection --sampler crb
     python tools/bench.py selection --all
+    python tools/bench.py large-selection --frames 1000000
     python tools/bench.py train-step --method threedioumatch
     python tools/bench.py fuzz kitti-labels --inputs 1000
     python tools/bench.py kills writes --experiment people --thin --work-dir kills
@@ -31,7 +33,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('name', choices=NAMES)
     parser.add_argument(
-        'part', nargs='?', help='fuzz: the reader; kills: the kind of fault; mutants: room or module; or all'
+        'part',
+        nargs='?',
+        help='fuzz: the reader; kills: the kind of fault; mutants: room or module; or all; all: one part',
     )
     parser.add_argument('--frames', type=int, help='size of the synthetic pool (default: the size of the benchmark)')
     parser.add_argument('--inputs', type=int, help='fuzz: damaged inputs of each reader (default: 20000)')
@@ -43,8 +47,11 @@ def main() -> None:
     parser.add_argument('--thin', action='store_true', help='kills: one for each kind of file and place')
     parser.add_argument('--work-dir', type=Path, help='kills, mutants: keep the results here')
     parser.add_argument('--sampler', help='selection: sampler to measure, e.g. crb (default: cal)')
+    parser.add_argument('--alike', action='store_true', help='large-selection: frames that are much alike')
+    parser.add_argument('--folder', type=Path, help='large-selection: keep the pool here, or take it from here')
     parser.add_argument('--method', help='train-step: semi-supervised method to measure, e.g. threedioumatch')
     parser.add_argument('--all', action='store_true', help='selection, train-step: measure every sampler or method')
+    parser.add_argument('--record', action='store_true', help='all: make what is measured the baseline')
     parser.add_argument('--json', type=Path, help='also write the rows here')
     arguments = parser.parse_args()
     module = importlib.import_module(f'benchmarks.{arguments.name.replace("-", "_")}')

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from ssal3d.predictions import PoolPredictions
 from ssal3d.registry import options_of
 
+FRAMES = 2**15  # whose boxes are looked at together: bounds memory
+
 
 class Candidate(NamedTuple):
     """The frame to buy next, and why.
@@ -50,9 +52,15 @@ class Detections:
 
     def count(self, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return the number of boxes in ``mask`` (a ``(K,)`` selection) as ``(F, C)`` by frame and class."""
-        frames, classes = len(self.predictions), len(self.predictions.classes)
-        cell = self.predictions.frame_of_box[mask] * classes + self.predictions.labels[mask]
-        return np.bincount(cell, minlength=frames * classes).reshape(frames, classes)
+        classes, offsets = len(self.predictions.classes), self.predictions.offsets
+        counts = np.empty((len(self.predictions), classes), dtype=np.int64)
+        for low in range(0, len(counts), FRAMES):  # bounds memory
+            part = counts[low : low + FRAMES]
+            boxes = slice(int(offsets[low]), int(offsets[low + len(part)]))
+            frame = np.repeat(np.arange(len(part)), np.diff(offsets[low : low + len(part) + 1]))
+            cell = frame[mask[boxes]] * classes + self.predictions.labels[boxes][mask[boxes]]
+            part[...] = np.bincount(cell, minlength=part.size).reshape(part.shape)
+        return counts
 
     def take(self, frames: NDArray[np.integer]) -> 'Detections':
         """Return the detections of some frames, given by ascending positions."""
@@ -121,6 +129,7 @@ class ActiveSampler(ABC):
         labelled_fields: Columns it needs of the predictions for the labelled frames.
         optional_fields: Columns that it reads where they are: of ``labelled_fields`` those that it can do without,
             others of the pool.
+        stored_fields: Those of the pool's columns of which it reads the rows of some frames only; they stay on disk.
         uses_reference: Whether it looks at a reference model's predictions.
         needs_reference: Whether it cannot work without them.
         uses_labelled: Whether it looks at predictions for the labelled frames where they are at hand.
@@ -131,6 +140,7 @@ class ActiveSampler(ABC):
     reference_fields: tuple[str, ...] = ()
     labelled_fields: tuple[str, ...] = ()
     optional_fields: tuple[str, ...] = ()
+    stored_fields: tuple[str, ...] = ()
     uses_reference: bool = False
     needs_reference: bool = False
     uses_labelled: bool = False

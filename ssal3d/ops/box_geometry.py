@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 Indices = NDArray[np.int64]
 _ROUNDING = 1e-13  # of the squared sizes: a smaller overlap is what rounding leaves of none
-_PAIRS = 2**17  # pairs looked at together; their columns fit into the cache
+_FRAMES = 256  # frames whose boxes are looked at together; their tables fit into the cache
+_PAIRS = 2**15  # close pairs whose overlaps are computed together, at least, where there are as many
 
 
 def bev_corners(boxes: Array) -> Array:
@@ -48,11 +49,10 @@ def overlapping_pairs(
         Positions in ``boxes``, positions in ``others`` and BEV IoU > 0 of all overlapping pairs, ordered by position.
         Costs some nanoseconds for every pair of a frame and 0.2 microseconds for every pair of close boxes.
     """
-    boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 7)
-    others = np.asarray(others, dtype=np.float64).reshape(-1, 7)
+    boxes, others = np.asarray(boxes).reshape(-1, 7), np.asarray(others).reshape(-1, 7)
     found = [
         (first, second, paired_bev_iou(boxes[first], others[second]))
-        for first, second in _close_pairs(boxes, offsets, others, other_offsets)
+        for first, second in _joined(_close_pairs(boxes, offsets, others, other_offsets))
     ]
     first, second, iou = (np.concatenate(parts) for parts in zip(*found))
     overlap = iou > 0
@@ -78,26 +78,56 @@ def paired_bev_iou(boxes_a: Array, boxes_b: Array) -> NDArray[np.float64]:
 def _close_pairs(
     boxes: Array, offsets: Indices, others: Array, other_offsets: Indices
 ) -> Iterator[tuple[Indices, Indices]]:
-    """Yield the pairs of each frame whose circumcircles meet, a chunk of boxes at a time, at least one chunk."""
-    partners = np.repeat(np.diff(other_offsets), np.diff(offsets))
-    first_partner = np.repeat(other_offsets[:-1], np.diff(offsets))
-    ends = np.cumsum(partners)
-    x, y, reach = boxes[:, 0], boxes[:, 1], np.hypot(boxes[:, 3], boxes[:, 4]) / 2
-    other_x, other_y, other_reach = others[:, 0], others[:, 1], np.hypot(others[:, 3], others[:, 4]) / 2
-    start = 0
-    while True:
-        done = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, done + _PAIRS, side='right')))
-        counts = partners[start:stop]
-        first = np.repeat(np.arange(start, start + len(counts)), counts)
-        shift = first_partner[start:stop] - (np.cumsum(counts) - counts)
-        second = np.arange(len(first)) + np.repeat(shift, counts)
-        gap = np.square(x[first] - other_x[second]) + np.square(y[first] - other_y[second])
+    """Yield the pairs of each frame whose circumcircles meet, some frames at a time, at least once."""
+    frames = len(offsets) - 1
+    for low in range(0, max(frames, 1), _FRAMES):
+        high = min(low + _FRAMES, frames)
+        start, other_start = int(offsets[low]), int(other_offsets[low])
+        own = np.asarray(boxes[start : offsets[high], [0, 1, 3, 4]], dtype=np.float64)
+        their = np.asarray(others[other_start : other_offsets[high], [0, 1, 3, 4]], dtype=np.float64)
+        frame = np.repeat(np.arange(high - low), np.diff(offsets[low : high + 1]))
+        reach, other_reach = np.hypot(own[:, 2], own[:, 3]) / 2, np.hypot(their[:, 2], their[:, 3]) / 2
+        first, second = _near_in_x(
+            own[:, 0], reach, frame, their[:, 0], other_reach, other_offsets[low : high + 1] - other_start
+        )
+        gap = np.square(own[first, 0] - their[second, 0]) + np.square(own[first, 1] - their[second, 1])
         close = np.flatnonzero(gap < np.square(reach[first] + other_reach[second]))
-        yield first[close], second[close]
-        start = stop
-        if start >= len(boxes):
-            return
+        yield first[close] + start, second[close] + other_start
+
+
+def _near_in_x(
+    x: Array, reach: Array, frame: Indices, other_x: Array, other_reach: Array, other_offsets: Indices
+) -> tuple[Indices, Indices]:
+    """Return the pairs of each frame that may meet, judged by x alone: one comparison of float32 numbers a pair.
+
+    The tolerance is far above the rounding of float32, so that no pair is lost.
+    """
+    counts = np.diff(other_offsets)
+    width = int(counts.max(initial=0))
+    columns = np.arange(width)
+    there = columns < counts[:, None]
+    left, right = (np.full(there.shape, np.inf, dtype=np.float32) for _ in range(2))
+    slack = 1e-5 * (np.abs(other_x) + other_reach) + 1e-5
+    left[there], right[there] = other_x - other_reach - slack, -(other_x + other_reach + slack)
+    slack = 1e-5 * (np.abs(x) + reach)
+    begin, end = (x - reach - slack).astype(np.float32), (x + reach + slack).astype(np.float32)
+    near = left[frame] <= end[:, None]
+    near &= right[frame] <= -begin[:, None]
+    first, column = np.divmod(np.flatnonzero(near), max(width, 1))
+    return first, other_offsets[frame[first]] + column
+
+
+def _joined(pairs: Iterator[tuple[Indices, Indices]]) -> Iterator[tuple[Indices, Indices]]:
+    """Yield pairs in larger portions, the last one whatever its size."""
+    waiting, total = [], 0
+    for pair in pairs:
+        waiting.append(pair)
+        total += len(pair[0])
+        if total >= _PAIRS:
+            yield np.concatenate([first for first, _ in waiting]), np.concatenate([second for _, second in waiting])
+            waiting, total = [], 0
+    if waiting:
+        yield np.concatenate([first for first, _ in waiting]), np.concatenate([second for _, second in waiting])
 
 
 def _corners_seen_from(a: Array, b: Array) -> tuple[Array, Array]:

@@ -1,8 +1,7 @@
 """Reading pool predictions: all parts of a folder, validated, ordered by frame id."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -12,19 +11,17 @@ from numpy.typing import NDArray
 from ssal3d.data.label_state import pool_digest
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, parse_json
+from ssal3d.predictions.arrow_values import lists, numbers, one_chunk, readable, refuse_gaps, row_width, rows
 from ssal3d.predictions.places import ObjectPath, Place, at_once, opened, place, read_manifest
-from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Column, Layout, column
-from ssal3d.predictions.table import PoolPredictions, Ragged
+from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Layout, column
+from ssal3d.predictions.stored import RowGroups, StoredColumn, check_rows
+from ssal3d.predictions.table import PoolPredictions, Ragged, gathered
 from ssal3d.typed import check_value
 
-FLOATS = {
-    pa.float16(): np.float16,
-    pa.float32(): np.float32,
-    pa.float64(): np.float64,
-}  # other numbers have NumPy's names
 
-
-def read_predictions(folder: str | Place, fields: Sequence[str] = (), optional: Sequence[str] = ()) -> PoolPredictions:
+def read_predictions(
+    folder: str | Place, fields: Sequence[str] = (), optional: Sequence[str] = (), stored: Sequence[str] = ()
+) -> PoolPredictions:
     """Read a folder of ``part-*.parquet`` files, or a prefix of an object store.
 
     The result does not depend on the order of rows or parts. Only the named columns are read from disk.
@@ -33,6 +30,7 @@ def read_predictions(folder: str | Place, fields: Sequence[str] = (), optional: 
         folder: The folder, or a URL such as ``s3://bucket/prefix``.
         fields: Columns beyond boxes, scores and labels.
         optional: Those of them that are left out where the files do not have them.
+        stored: Those of them that stay on disk, as `ssal3d.predictions.stored.StoredColumn`, until rows are asked for.
 
     Raises:
         UserError: If there is no part, parts disagree, a column is missing, a frame appears twice, a pass over the pool
@@ -52,14 +50,19 @@ def read_predictions(folder: str | Place, fields: Sequence[str] = (), optional: 
     if optional:
         there = pq.read_schema(opened(parts[0])).names
         names = [name for name in names if name in there or name not in optional]
-    tables = at_once(lambda part: _read_part(part, names), parts)
-    for part, table in zip(parts, tables):
-        if table.schema != tables[0].schema:
+    whole = [name for name in names if name not in stored]
+    read = at_once(lambda part: _read_part(part, names, whole), parts)
+    for part, own in zip(parts, read):
+        if own.types != read[0].types:
             raise UserError(f'{part}: column types differ from those of {parts[0].name}; predict the pool again')
-    table = pa.concat_tables(tables).combine_chunks()
-    frame_ids = np.array(table['frame_id'].to_pylist(), dtype=np.str_)
-    order = np.argsort(frame_ids, kind='stable')
-    if (np.diff(order) < 0).any():
+    columns = _stored_columns(parts, read, [name for name in names if name in stored])
+    table = pa.concat_tables([own.table for own in read]).combine_chunks()
+    del read
+    pa.default_memory_pool().release_unused()  # what the parts took
+    frame_ids = _ids(table)
+    if (frame_ids[1:] < frame_ids[:-1]).any():
+        order = np.argsort(frame_ids, kind='stable')
+        columns = {name: values.take(_rows_of_frames(values, table, order)) for name, values in columns.items()}
         table, frame_ids = table.take(pa.array(order)).combine_chunks(), frame_ids[order]
     repeated = np.flatnonzero(frame_ids[1:] == frame_ids[:-1])
     if len(repeated):
@@ -67,15 +70,15 @@ def read_predictions(folder: str | Place, fields: Sequence[str] = (), optional: 
             f'{folder}: frame {frame_ids[repeated[0]]} appears twice; every frame needs one row, remove one of them'
         )
     _check_complete(folder, frame_ids, metadata)
-    lists, offsets = _per_box(table, names, frame_ids, str(folder))
+    per_box, offsets = _per_box(table, whole, frame_ids, str(folder))
     predictions = PoolPredictions(
         frame_ids=frame_ids,
         offsets=offsets,
-        boxes=lists.pop('bboxes_3d'),
-        scores=lists.pop('scores_3d'),
-        labels=lists.pop('labels_3d'),
+        boxes=per_box.pop('bboxes_3d'),
+        scores=per_box.pop('scores_3d'),
+        labels=per_box.pop('labels_3d'),
         classes=tuple(metadata['classes']),
-        fields={**lists, **_per_frame(table, names)},
+        fields={**per_box, **_per_frame(table, whole), **columns},
         metadata=metadata,
         source=str(folder),
     )
@@ -110,7 +113,7 @@ def read_metadata(part: Place) -> dict[str, Any]:
     Raises:
         UserError: If the file is not a Parquet file of this contract.
     """
-    with _readable(part):
+    with readable(part):
         raw = (pq.read_schema(opened(part)).metadata or {}).get(METADATA_KEY)
     if raw is None:
         raise UserError(
@@ -135,15 +138,6 @@ class _Metadata(TypedDict):
     checkpoint_sha256: str | None
 
 
-@contextmanager
-def _readable(part: Place) -> Iterator[None]:
-    """Turn whatever Arrow says about a damaged file into one line."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise UserError(f'{part}: not readable as Parquet ({error}); delete it and predict again') from None
-
-
 def _common_metadata(parts: list[Place]) -> dict[str, Any]:
     first, *others = at_once(read_metadata, parts)
     for part, other in zip(parts[1:], others):
@@ -156,26 +150,72 @@ def _common_metadata(parts: list[Place]) -> dict[str, Any]:
     return first
 
 
-def _read_part(part: Place, names: list[str]) -> pa.Table:
-    with _readable(part):
-        available = pq.read_schema(opened(part)).names
+class _Part(NamedTuple):
+    """What was read of a file.
+
+    Attributes:
+        table: The columns that are read at once.
+        types: The type of every wanted column.
+        frames: Frames of each row group.
+    """
+
+    table: pa.Table
+    types: dict[str, pa.DataType]
+    frames: list[int]
+
+
+def _read_part(part: Place, names: list[str], whole: list[str]) -> _Part:
+    with readable(part):
+        file = pq.ParquetFile(opened(part))  # pq.read_table would import pandas
+        schema, groups = file.schema_arrow, file.metadata
     for name in ('frame_id', *names):
-        if name not in available:
+        if name not in schema.names:
             raise UserError(
-                f"{part}: the field '{name}' is missing, found {', '.join(available)}; predict the pool again with it"
+                f"{part}: the field '{name}' is missing, found {', '.join(schema.names)}; predict the pool again with it"
             )
-    with _readable(part):
-        table = pq.ParquetFile(opened(part)).read(columns=['frame_id', *names])  # pq.read_table would import pandas
+    with readable(part):
+        table = file.read(columns=['frame_id', *whole])
         table.validate(full=True)  # offsets of lists that leave their values would be read as they are
     if not pa.types.is_string(table['frame_id'].type) or table['frame_id'].null_count:
         raise UserError(
             f'{part}: found frame ids of type {table["frame_id"].type}, expected text; predict the pool again'
         )
-    for name in names:
+    for name in whole:
         if table[name].null_count:
             row = table[name].is_null().to_pylist().index(True)
             raise UserError(f"{part}: frame {table['frame_id'][row]} has no value for '{name}'; predict it again")
-    return table.replace_schema_metadata(None)
+    return _Part(
+        table.replace_schema_metadata(None),
+        {name: schema.field(name).type for name in names},
+        [groups.row_group(number).num_rows for number in range(groups.num_row_groups)],
+    )
+
+
+def _stored_columns(parts: list[Place], read: list[_Part], names: list[str]) -> dict[str, StoredColumn]:
+    """Return the columns that stay on disk, in the order of the files."""
+    if not names:
+        return {}
+    offsets = [np.diff(lists(own.table['bboxes_3d'])[1]) for own in read]
+    groups = RowGroups(
+        parts=[part for part, own in zip(parts, read) for _ in own.frames],
+        numbers=[number for own in read for number in range(len(own.frames))],
+        first_frames=np.cumsum([0, *(count for own in read for count in own.frames)]),
+        frame_ids=np.concatenate([_ids(own.table) for own in read]),
+        offsets=np.cumsum(np.concatenate(([0], *offsets))),
+    )
+    return {
+        name: StoredColumn(column(name), row_width(read[0].types[name], column(name), str(parts[0])), groups)
+        for name in names
+    }
+
+
+def _rows_of_frames(values: StoredColumn, table: pa.Table, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows of a column for frames in another order."""
+    return gathered(lists(table['bboxes_3d'])[1], frames)[0] if values.per_box else frames
+
+
+def _ids(table: pa.Table) -> NDArray[np.str_]:
+    return np.array(table['frame_id'].to_pylist(), dtype=np.str_)
 
 
 def _per_box(
@@ -186,17 +226,11 @@ def _per_box(
         spec = column(name)
         if spec.layout is not Layout.BOX:
             continue
-        flat, own_offsets = _lists(table[name])
+        flat, own_offsets = lists(table[name])
         if name == 'bboxes_3d':
             offsets = own_offsets
-        different = np.flatnonzero(np.diff(own_offsets) != np.diff(offsets))
-        if len(different):
-            frame = different[0]
-            raise UserError(
-                f"{source}: frame {frame_ids[frame]} has {np.diff(own_offsets)[frame]} rows of '{name}', expected "
-                f'{np.diff(offsets)[frame]} as in bboxes_3d'
-            )
-        values[name] = _rows(flat, spec, source)
+        check_rows(np.diff(own_offsets), np.diff(offsets), frame_ids, name, source)
+        values[name] = rows(flat, spec, source)
     return values, offsets
 
 
@@ -205,52 +239,12 @@ def _per_frame(table: pa.Table, names: list[str]) -> dict[str, Any]:
     for name in names:
         spec = column(name)
         if spec.layout is Layout.FRAME:
-            values[name] = _rows(_one_chunk(table[name]), spec, name)
+            values[name] = rows(one_chunk(table[name]), spec, name)
         elif spec.layout is Layout.RAGGED:
-            flat, offsets = _lists(table[name])
-            _refuse_gaps(flat, spec, name)
-            values[name] = Ragged(_numbers(flat), offsets)
+            flat, offsets = lists(table[name])
+            refuse_gaps(flat, spec, name)
+            values[name] = Ragged(numbers(flat), offsets)
     return values
-
-
-def _one_chunk(chunked: pa.ChunkedArray) -> pa.Array:
-    return chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
-
-
-def _lists(chunked: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
-    lists = _one_chunk(chunked)
-    offsets = _numbers(lists.offsets).astype(np.int64)
-    return lists.flatten(), offsets - offsets[0]
-
-
-def _rows(array: pa.Array, spec: Column, source: str) -> np.ndarray:
-    """Turn an Arrow array of scalars or fixed-size lists into ``(N,)`` or ``(N, width)``."""
-    _refuse_gaps(array, spec, source)
-    if spec.width == 1:
-        return _numbers(array).astype(spec.dtype, copy=False)
-    if not pa.types.is_fixed_size_list(array.type):
-        raise UserError(f"{source}: '{spec.name}' has type {array.type}, expected a fixed-size list per row")
-    width = array.type.list_size
-    if spec.width and width != spec.width:
-        raise UserError(f"{source}: '{spec.name}' has {width} values per row, expected {spec.width}")
-    flat = array.flatten()
-    _refuse_gaps(flat, spec, source)
-    return _numbers(flat).reshape(-1, width)
-
-
-def _refuse_gaps(array: pa.Array, spec: Column, source: str) -> None:
-    """Refuse values that are missing inside a list: Arrow leaves such rows out without a word."""
-    if array.null_count:
-        raise UserError(f"{source}: {array.null_count} values of '{spec.name}' are missing; predict the pool again")
-
-
-def _numbers(array: pa.Array) -> np.ndarray:
-    """Return the values of an Arrow array, as a view if possible; Arrow's ``to_numpy`` would import pandas."""
-    buffer = array.buffers()[1]
-    if array.null_count or buffer is None or pa.types.is_boolean(array.type):
-        return array.to_numpy(zero_copy_only=False)
-    dtype = np.dtype(FLOATS.get(array.type) or str(array.type))  # ``to_pandas_dtype`` of old Arrows imports pandas, too
-    return np.frombuffer(buffer, dtype, count=len(array), offset=array.offset * dtype.itemsize)
 
 
 def check_values(predictions: PoolPredictions) -> None:

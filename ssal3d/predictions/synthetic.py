@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.predictions import PoolPredictions, PredictionWriter
+from ssal3d.predictions import PoolPredictions
+from ssal3d.predictions.places import Place, place, write_manifest
 from ssal3d.predictions.schema import COLUMNS, Layout
 from ssal3d.predictions.table import Ragged
+from ssal3d.predictions.writer import write_part
 
 CLASSES = ('Car', 'Pedestrian', 'Cyclist')
 SIZES = np.array([[3.9, 1.6, 1.56], [0.8, 0.6, 1.73], [1.76, 0.6, 1.73]])
@@ -31,6 +33,8 @@ def synthetic_pool(
     noise: float = 0.8,
     rois: int = 8,
     gradient_width: int = 64,
+    first: int = 0,
+    kinds: NDArray[np.floating] | None = None,
 ) -> PoolPredictions:
     """Return random predictions; most frames are alike in classes and features, some are empty.
 
@@ -44,6 +48,8 @@ def synthetic_pool(
         noise: Spread of a box's features around those of its class; the lower, the more alike frames are.
         rois: RoIs R per frame.
         gradient_width: Width G of gradient embeddings.
+        first: Number of the first frame, for a part of a larger pool.
+        kinds: ``(C, D)`` features around which those of a class lie, for parts that are alike; random by default.
     """
     rng = np.random.default_rng(seed)
     counts = rng.poisson(boxes_per_frame, frames)
@@ -55,7 +61,7 @@ def synthetic_pool(
     size = SIZES[labels % len(SIZES)] * rng.uniform(0.85, 1.15, (total, 3))
     boxes = np.concatenate((place, size, rng.uniform(-np.pi, np.pi, (total, 1))), 1)
     pool = PoolPredictions(
-        frame_ids=np.array([f'{number:06d}' for number in range(frames)], dtype=np.str_),
+        frame_ids=np.array([f'{number:06d}' for number in range(first, first + frames)], dtype=np.str_),
         offsets=offsets,
         boxes=boxes.astype(np.float32),
         scores=(0.1 + 0.9 * rng.beta(0.6, 0.7, total)).astype(np.float32),
@@ -65,7 +71,7 @@ def synthetic_pool(
         source='synthetic pool',
     )
     sizes = _Sizes(width, rois, gradient_width)
-    return replace(pool, fields={name: _column(name, pool, sizes, noise, rng) for name in fields})
+    return replace(pool, fields={name: _column(name, pool, sizes, noise, rng, kinds) for name in fields})
 
 
 def second_model(pool: PoolPredictions, seed: int = 1, fields: Sequence[str] = ()) -> PoolPredictions:
@@ -102,21 +108,36 @@ def annotated_boxes(pool: PoolPredictions, seed: int = 2, share: float = 0.39) -
     return {str(frame): dict(zip(pool.classes, row)) for frame, row in zip(pool.frame_ids.tolist(), counts)}
 
 
-def write_predictions(pool: PoolPredictions, folder: str | Path, frames_per_part: int = 1024) -> None:
-    """Write predictions as a folder of the contract."""
-    with PredictionWriter(
-        folder, pool.classes, tuple(pool.fields), metadata=pool.metadata, frames_per_part=frames_per_part
-    ) as writer:
-        for frame, frame_id in enumerate(pool.frame_ids.tolist()):
-            part = pool.boxes_of(frame)
-            more = {name: _of_frame(name, values, frame, part) for name, values in pool.fields.items()}
-            writer.add(
-                frame_id,
-                bboxes_3d=pool.boxes[part],
-                scores_3d=pool.scores[part],
-                labels_3d=pool.labels[part],
-                **more,
-            )
+def write_predictions(
+    pool: PoolPredictions, folder: str | Place, frames_per_part: int = 1024, first_part: int = 0
+) -> None:
+    """Write predictions as a folder of the contract.
+
+    Args:
+        pool: The predictions; as they are made here, they are not checked frame by frame.
+        folder: Where the parts go.
+        frames_per_part: Frames of a part.
+        first_part: Number of the first part, for a part of a larger pool.
+    """
+    folder, digests = place(folder), {}
+    metadata = {'classes': list(pool.classes), **pool.metadata}
+    for number, start in enumerate(range(0, len(pool), frames_per_part), first_part):
+        frames = range(start, min(start + frames_per_part, len(pool)))
+        rows = [(str(pool.frame_ids[frame]), _row(pool, frame)) for frame in frames]
+        part = folder / f'part-0-{number:05d}.parquet'
+        if (digest := write_part(part, rows, tuple(pool.fields), metadata)) is not None:
+            digests[part.name] = digest
+    write_manifest(folder, digests)
+
+
+def _row(pool: PoolPredictions, frame: int) -> dict[str, NDArray[Any]]:
+    boxes = pool.boxes_of(frame)
+    return {
+        'bboxes_3d': pool.boxes[boxes],
+        'scores_3d': pool.scores[boxes],
+        'labels_3d': pool.labels[boxes],
+        **{name: _of_frame(name, values, frame, boxes) for name, values in pool.fields.items()},
+    }
 
 
 def write_scans(pool: PoolPredictions, folder: str | Path, seed: int = 3, per_box: int = 20) -> None:
@@ -153,12 +174,19 @@ class _Sizes(NamedTuple):
     gradient: int
 
 
-def _column(name: str, pool: PoolPredictions, sizes: _Sizes, noise: float, rng: np.random.Generator) -> Any:
+def _column(
+    name: str,
+    pool: PoolPredictions,
+    sizes: _Sizes,
+    noise: float,
+    rng: np.random.Generator,
+    kinds: NDArray[np.floating] | None = None,
+) -> Any:
     total, frames, classes = len(pool.scores), len(pool), len(pool.classes)
     width, rois, gradient = sizes
     if name == 'box_features':
-        prototypes = rng.normal(0, 1, (classes, width)).astype(np.float32)
-        features = prototypes[pool.labels]
+        prototypes = rng.normal(0, 1, (classes, width)) if kinds is None else kinds
+        features = prototypes.astype(np.float32)[pool.labels]
         features += noise * rng.standard_normal((total, width), dtype=np.float32)
         return np.maximum(features, 0, out=features).astype(np.float16)
     if name == 'lidar2img':  # KITTI's left colour camera, looking along x

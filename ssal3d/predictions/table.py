@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.errors import UserError
+from ssal3d.predictions.stored import StoredColumn
 
 
 class Ragged(NamedTuple):
@@ -70,19 +71,33 @@ class PoolPredictions:
         """Return the position of every frame id."""
         return {str(frame_id): position for position, frame_id in enumerate(self.frame_ids)}
 
+    def between(self, low: int, high: int) -> 'PoolPredictions':
+        """Return boxes, scores and labels of consecutive frames as views, without further columns."""
+        boxes = slice(int(self.offsets[low]), int(self.offsets[min(high, len(self))]))
+        return PoolPredictions(
+            self.frame_ids[low:high],
+            self.offsets[low : min(high, len(self)) + 1] - boxes.start,
+            self.boxes[boxes],
+            self.scores[boxes],
+            self.labels[boxes],
+            self.classes,
+            source=self.source,
+        )
+
     def take(self, frames: NDArray[np.integer]) -> 'PoolPredictions':
         """Return the predictions of some frames, given by ascending positions."""
         positions = np.asarray(frames, dtype=np.int64)
         if len(positions) == len(self):
             return self
-        boxes, offsets = _gather(self.offsets, positions)
+        boxes, offsets = gathered(self.offsets, positions)
         fields: dict[str, Any] = {}
         for name, values in self.fields.items():
             if isinstance(values, Ragged):
-                rows, ragged_offsets = _gather(values.offsets, positions)
-                fields[name] = Ragged(values.values[rows], ragged_offsets)
+                entries, ragged_offsets = gathered(values.offsets, positions)
+                fields[name] = Ragged(values.values[entries], ragged_offsets)
             else:
-                fields[name] = values[boxes] if _is_per_box(name) else values[positions]
+                rows = boxes if _is_per_box(name) else positions
+                fields[name] = values.take(rows) if isinstance(values, StoredColumn) else values[rows]
         return PoolPredictions(
             self.frame_ids[positions],
             offsets,
@@ -102,8 +117,8 @@ def _is_per_box(name: str) -> bool:
     return column(name).layout is Layout.BOX
 
 
-def _gather(offsets: NDArray[np.int64], frames: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the flat rows of some frames and their new offsets."""
+def gathered(offsets: NDArray[np.int64], frames: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the flat rows of some frames, given by position, and their new offsets."""
     counts = np.diff(offsets)[frames]
     new_offsets = np.concatenate(([0], np.cumsum(counts)))
     rows = np.arange(new_offsets[-1]) + np.repeat(offsets[frames] - new_offsets[:-1], counts)

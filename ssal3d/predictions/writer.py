@@ -16,6 +16,8 @@ from ssal3d.predictions.places import ObjectPath, Place, at_once, opened, place
 from ssal3d.predictions.row import checked_row
 from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Column, Layout, column
 
+GROUP = 2**18  # bytes of a row group's widest column: a few frames can be read without reading all
+
 
 class PredictionWriter:
     """Collects frames and writes a part whenever ``frames_per_part`` are there.
@@ -140,15 +142,26 @@ def write_part(
     schema = pa.schema([('frame_id', pa.string()), *((c.name, a.type) for c, a in zip(columns, arrays))])
     schema = schema.with_metadata({METADATA_KEY: json.dumps(metadata)})
     table = pa.table([ids, *arrays], schema=schema)
+    options = {
+        'use_dictionary': ['frame_id'],
+        'compression': 'lz4',  # read in half the time of Arrow's usual one
+        'row_group_size': _frames_per_group(arrays, len(rows)),
+    }
     if isinstance(path, ObjectPath):
         buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, use_dictionary=['frame_id'])
+        pq.write_table(table, buffer, **options)
         content = buffer.getvalue()
         path.write_bytes(content)
         return sha256(content).hexdigest()
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, use_dictionary=['frame_id'])
+        pq.write_table(table, temporary, **options)
     return None
+
+
+def _frames_per_group(arrays: Sequence[pa.Array], frames: int) -> int:
+    """Return how many frames a row group, the least that can be read, holds: `GROUP` bytes of the widest column."""
+    widest = max(array.nbytes for array in arrays)
+    return max(1, min(frames, GROUP * frames // max(widest, 1)))
 
 
 def _to_arrow(values: list[np.ndarray], spec: Column) -> pa.Array:

@@ -6,12 +6,12 @@ converted and is shown apart.
 """
 
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks._clock import fastest
 from benchmarks._cpsp_pool import CLASSES, SyntheticPool
 
 from ssal3d.bank.box_bank import BoxBank
@@ -25,12 +25,11 @@ from ssal3d.cpsp.shard import Shard, pool_shard
 from ssal3d.data.kitti_format import Calibration, in_camera_view
 
 DEFAULT_FRAMES = 1000
-REPEATS = 5
 RAW_POINTS = 115_000
 
 
 def run(frames: int) -> list[dict[str, Any]]:
-    """Measure every part; times are the fastest of five."""
+    """Measure every part; CPU times are the least of five."""
     with tempfile.TemporaryDirectory() as folder:
         pool, settings = SyntheticPool(Path(folder), frames), cpsp_settings()
         first, second = pool.predict(1), pool.predict(2)
@@ -46,12 +45,12 @@ def run(frames: int) -> list[dict[str, Any]]:
         shard, clouds = plan(), {i: pool.load_points(i) for i in pool.frame_ids[: len(pool.boxes)]}
         ids = list(clouds)
         parts = [
-            ('checks and thresholds', _fastest(plan), frames),
-            ('refine', _fastest(lambda: [_refine(shard, row) for row in range(len(ids))]), len(ids)),
-            ('refine, cut and mask', _fastest(lambda: [_update(shard, clouds, i) for i in range(len(ids))]), len(ids)),
-            ('read scan', _fastest(lambda: [pool.load_points(i) for i in ids]), len(ids)),
-            ('refresh without writing', _fastest(next_generation), frames),
-            ('write', _fastest(lambda: _publish(Path(folder), everything)), frames),
+            ('checks and thresholds', fastest(plan), frames),
+            ('refine', fastest(lambda: [_refine(shard, row) for row in range(len(ids))]), len(ids)),
+            ('refine, cut and mask', fastest(lambda: [_update(shard, clouds, i) for i in range(len(ids))]), len(ids)),
+            ('read scan', fastest(lambda: [pool.load_points(i) for i in ids]), len(ids)),
+            ('refresh without writing', fastest(next_generation), frames),
+            ('write', fastest(lambda: _publish(Path(folder), everything)), frames),
         ]
         rows = [{'part': name, 'value': 1e3 * seconds / count, 'unit': 'ms/frame'} for name, seconds, count in parts]
         total = rows[-2]['value'] + rows[-1]['value']
@@ -62,17 +61,8 @@ def run(frames: int) -> list[dict[str, Any]]:
             {'part': 'total, without inference', 'value': total, 'unit': 'ms/frame', 'target': 3.0},
             {'part': 'written, without object points', 'value': size / frames / 1e3, 'unit': 'kB/frame', 'target': 5.0},
             {'part': 'files', 'value': len(list(written.iterdir())), 'unit': 'per generation', 'target': 9},
-            {'part': 'crop of a raw scan (not in the total)', 'value': 1e3 * _fastest(_crop()), 'unit': 'ms/frame'},
+            {'part': 'crop of a raw scan (not in the total)', 'value': 1e3 * fastest(_crop()), 'unit': 'ms/frame'},
         ]
-
-
-def _fastest(function: Callable[[], Any]) -> float:
-    seconds = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
 
 
 def _refine(shard: Shard, row: int) -> None:

@@ -7,20 +7,19 @@ With `SSAL3D_TEST_DATA` set, the files are the official val labels and 16,057 re
 import os
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks._clock import fastest
 
 from ssal3d.data.kitti_format import read_split
 from ssal3d.data.kitti_objects import KittiFrames, KittiObjects, format_objects, read_frames
 from ssal3d.evaluation.kitti_ap import evaluate_kitti
 
 DEFAULT_FRAMES = 3769
-REPEATS = 5
 CLASSES = ('Car', 'Pedestrian', 'Cyclist')
 SHARES = (0.8, 0.12, 0.08)
 SIZES = np.array([[1.5, 1.6, 3.9], [1.7, 0.6, 0.8], [1.7, 0.6, 1.8]])  # height, width, length
@@ -29,36 +28,25 @@ SECONDS_AT_MOST = 3.0
 
 
 def run(frames: int) -> list[dict[str, Any]]:
-    """Measure every part; times are the fastest of five, after one call that compiles."""
+    """Measure every part; CPU times are the least of five, after one call that compiles."""
     with tempfile.TemporaryDirectory() as folder:
         root = os.environ.get('SSAL3D_TEST_DATA')
         labels, detections, ids = _real(Path(root), Path(folder), frames) if root else _synthetic(Path(folder), frames)
         truth, found = read_frames(labels, ids), read_frames(detections, ids, detections=True)
         kind = 'real' if root else 'synthetic'
-        start = time.perf_counter()
-        evaluate_kitti(truth, found, ['Car'])
-        first = time.perf_counter() - start
+        first = fastest(lambda: evaluate_kitti(truth, found, ['Car']), repeats=1)
         parts: dict[str, Callable[[], object]] = {
             f'load {2 * len(ids)} files': lambda: (read_frames(labels, ids), read_frames(detections, ids)),
             'evaluate Car': lambda: evaluate_kitti(truth, found, ['Car']),
             'evaluate 3 classes': lambda: evaluate_kitti(truth, found, CLASSES),
         }
         rows = [{'part': 'first call, compiling or reading compiled code', 'value': first, 'unit': 's'}]
-        rows += [{'part': part, 'value': _fastest(call), 'unit': 's'} for part, call in parts.items()]
+        rows += [{'part': part, 'value': fastest(call), 'unit': 's'} for part, call in parts.items()]
     for row in rows:
         row['part'] = f'{row["part"]} ({kind}, {len(ids)} frames)'
         if 'evaluate' in row['part']:
             row['target'] = SECONDS_AT_MOST
     return rows
-
-
-def _fastest(call: Callable[[], object]) -> float:
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def _real(root: Path, folder: Path, frames: int) -> tuple[Path, Path, list[str]]:

@@ -24,7 +24,7 @@ SETTINGS = PasteSettings({'Car': 15, 'Pedestrian': 10, 'Cyclist': 10}, dict.from
 
 
 def run(frames: int) -> list[dict[str, Any]]:
-    """Assemble 600 scenes; times are medians over scenes, of the fastest of three runs."""
+    """Assemble 600 scenes; CPU times are medians over scenes, of the fastest of three runs."""
     with tempfile.TemporaryDirectory() as folder:
         pool = SyntheticPool(Path(folder), frames)
         generation = refresh(pool.load_points, CLASSES, cpsp_settings(), predictions=pool.predict(1))
@@ -43,11 +43,11 @@ def run(frames: int) -> list[dict[str, Any]]:
 
 
 def _assemble(pool: SyntheticPool, bank: BoxBank, index: int) -> tuple[float, float, int, int]:
-    """Return seconds to read and to paste, and the scene's boxes and points."""
+    """Return CPU seconds to read and to paste, and the scene's boxes and points."""
     frame_id = pool.frame_ids[index % len(pool.frame_ids)]
-    start = time.perf_counter()
+    start = time.process_time()
     generation = bank.open()
     background = generation.background(frame_id, pool.load_points(frame_id))
-    middle = time.perf_counter()
+    middle = time.process_time()
     scene = paste_objects(Scene(background), generation, SETTINGS, np.random.default_rng(index), PLANE)
-    return middle - start, time.perf_counter() - middle, len(scene.boxes), len(scene.points)
+    return middle - start, time.process_time() - middle, len(scene.boxes), len(scene.points)

@@ -4,19 +4,19 @@ By default CAL with two models: up to 5,000 frames KITTI's budget of 150 boxes w
 budget of 5,000; above 50,000 frames with 64 features. With ``--sampler`` 468 boxes, about 100 frames, are bought up to
 5,000 frames, as the frame-native methods do it: 100 frames are labelled, a frame has 128 RoIs with 256 features and
 gradients as long as the published ones. Frames hold 12 predicted and about 5 annotated boxes. Times are the best of
-three; those of a process start with it. ``--all`` measures every sampler.
+three: of the parts CPU time, of a process that on the clock from its start. ``--all`` measures every sampler.
 """
 
-import os
+import json
+import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from benchmarks._clock import timed
 from mmengine.config import Config
 
 from ssal3d.active import ActiveSampler, QuerySettings, select
@@ -34,6 +34,15 @@ COMMAND = Path(__file__).resolve().parents[1] / 'al_select.py'
 CONFIGS = COMMAND.parents[1] / 'configs' / 'active'
 LIMITS = {'crb': 8.0, 'kecor': 3.0, 'coreset': 4.0, 'badge': 4.0}  # s of selection at KITTI's size; others: 1
 GRADIENTS = {'crb': 65_536, 'badge': 9_216}  # of the second shared layer and of the RPN's classification layer
+
+STARTER = """
+import json, os, sys, time
+start = time.perf_counter()
+quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=quiet)
+_, status, usage = os.wait4(process, 0)
+print(json.dumps([status, time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20]))
+"""
 
 
 class Process(NamedTuple):
@@ -90,10 +99,7 @@ def run(frames: int, sampler: str | None = None, all: bool = False) -> list[dict
     with tempfile.TemporaryDirectory() as where:
         folder = Path(where)
         inputs = write_inputs(folder, frames, instance, scale)
-        query = [
-            *(str(COMMAND), str(CONFIGS / f'{name}_kitti.py'), *inputs, '--budget', str(scale.budget)),
-            *('--out', str(folder / 'query.json'), '--force'),
-        ]
+        query = _words(folder, name, inputs, scale)
         whole = [run_process(query) for _ in range(REPEATS)]
         start_up = min(run_process([str(COMMAND), '--help']).seconds for _ in range(REPEATS))
         return [
@@ -107,6 +113,19 @@ def run(frames: int, sampler: str | None = None, all: bool = False) -> list[dict
             ),
             row('peak memory', max(process.gigabytes for process in whole), 'GB', at_most=3),
         ]
+
+
+def command(folder: Path, name: str, frames: int, scale: Scale) -> list[str]:
+    """Write the inputs of a sampler and return the command that reads them."""
+    instance = ACTIVE_SAMPLERS.build(Config.fromfile(CONFIGS / f'{name}_kitti.py').active_sampler.to_dict())
+    return _words(folder, name, write_inputs(folder, frames, instance, scale), scale)
+
+
+def _words(folder: Path, name: str, inputs: list[str], scale: Scale) -> list[str]:
+    return [
+        *(str(COMMAND), str(CONFIGS / f'{name}_kitti.py'), *inputs, '--budget', str(scale.budget)),
+        *('--out', str(folder / 'query.json'), '--force'),
+    ]
 
 
 def names() -> list[str]:
@@ -185,11 +204,11 @@ def time_parts(folder: Path, sampler: ActiveSampler, budget: int, limit: float |
             read_predictions(labelled, sampler.labelled_fields, sampler.optional_fields) if labelled.exists() else None,
         )
 
-    reading, (pool, reference, labelled) = best(read)
+    reading, (pool, reference, labelled) = timed(read, REPEATS)
     counts = read_json(folder / 'counts.json', schema=False)
     labels = LabelState.read(folder / 'labels.json')
-    merging = best(lambda: sampler.detections(pool, reference))[0] if reference is not None else 0.0
-    both, query = best(
+    merging = timed(lambda: sampler.detections(pool, reference), REPEATS)[0] if reference is not None else 0.0
+    both, query = timed(
         lambda: select(
             sampler,
             pool,
@@ -198,7 +217,8 @@ def time_parts(folder: Path, sampler: ActiveSampler, budget: int, limit: float |
             reference=reference,
             labelled=labelled,
             annotate=counts.__getitem__,
-        )
+        ),
+        REPEATS,
     )
     return [
         row('reading', reading),
@@ -208,27 +228,14 @@ def time_parts(folder: Path, sampler: ActiveSampler, budget: int, limit: float |
     ]
 
 
-def best(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the shortest time of three calls and the last result."""
-    seconds = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        result = call()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds), result
-
-
 def run_process(arguments: list[str]) -> Process:
-    """Run Python with arguments and measure the process from start to exit."""
-    start = time.perf_counter()
-    process = os.posix_spawn(
-        sys.executable,
-        [sys.executable, *arguments],
-        os.environ,
-        file_actions=[(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)],
-    )
-    _, status, usage = os.wait4(process, 0)
+    """Run Python with arguments and measure the process from start to exit.
+
+    A small process starts it: the memory of the one that starts a process counts as its own until it runs.
+    """
+    words = [sys.executable, '-c', STARTER, sys.executable, *arguments]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+    status, *values = json.loads(done.stdout) if done.stdout else [done.returncode]
     if status:
         raise UserError(f'{arguments[0]} ended with status {status}; run it by hand to see why')
-    seconds = time.perf_counter() - start
-    return Process(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20)
+    return Process(*values)

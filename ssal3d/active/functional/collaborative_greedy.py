@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ssal3d.active.functional.diversity import Similarity
 from ssal3d.active.functional.uncertainty import frame_mean
-from ssal3d.active.sampler import Candidate, Detections
+from ssal3d.active.sampler import FRAMES, Candidate, Detections
 
 RELAXABLE = ('s_obj', 'classes', 't_sim')  # in the order in which they are relaxed
 STEPS = 10  # in which a limit changes by a tenth each
@@ -157,25 +157,36 @@ def collaborative_greedy(
         waiting, rescan = remaining.copy(), True
         while rescan:
             rescan = False
-            utility = frame_mean(np.where(counters.full, limits.w_full, 1.0)[labels] * base, offsets)
+            utility = _mean_uncertainty(base, labels, offsets, np.where(counters.full, limits.w_full, 1.0))
             eligible = waiting & (objects[:, ~counters.full].any(axis=1) | any_class)
-            for frame, sim in similarity.visit(_by_utility(utility, eligible), t_sim):
-                waiting[frame] = False
-                if sim >= t_sim:
-                    continue
+            order = _by_utility(utility, eligible)
+            for frame, sim in similarity.visit(order, t_sim):
                 remaining[frame] = False
                 counters.offer(frame, objects[frame])
                 yield Candidate(frame, float(utility[frame]), sim, level)
                 similarity.add(frame)
                 if counters.settle():
+                    waiting[order[: int(np.flatnonzero(order == frame)[0]) + 1]] = False
                     rescan = True
                     break
 
 
-def _by_utility(utility: NDArray[np.float64], eligible: NDArray[np.bool_]) -> list[int]:
+def _mean_uncertainty(
+    base: NDArray[np.floating], labels: NDArray[np.integer], offsets: NDArray[np.int64], weights: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return the mean uncertainty of every frame's boxes, each weighted by its class."""
+    means = np.empty(len(offsets) - 1)
+    for low in range(0, len(means), FRAMES):  # bounds memory
+        part = offsets[low : low + FRAMES + 1]
+        boxes = slice(int(part[0]), int(part[-1]))
+        means[low : low + FRAMES] = frame_mean(weights[labels[boxes]] * base[boxes], part - part[0])
+    return means
+
+
+def _by_utility(utility: NDArray[np.float64], eligible: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the eligible frames by descending utility; equal ones in the order of the pool."""
     frames = np.flatnonzero(eligible)
-    return frames[np.argsort(-utility[frames], kind='stable')].tolist()
+    return frames[np.argsort(-utility[frames], kind='stable')]
 
 
 def manual_caps(weights: NDArray[np.floating], budget: int) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.functional.checks import check_box_features
+from ssal3d.predictions.stored import ReadAhead, StoredColumn
 
 Features = NDArray[np.float32]
 BLOCK = 1024  # features that a candidate is compared with at a time; rejected ones rarely need all of them
@@ -22,7 +23,7 @@ class Similarity:
     """Similarity of every frame of a pool to a growing selection.
 
     Args:
-        features: ``(K, D)`` features of all boxes of the pool.
+        features: ``(K, D)`` features of all boxes of the pool; stored ones are read for the frames that are compared.
         offsets: ``(F + 1,)`` position of each frame's first box.
         frame_ids: ``(F,)`` names for error messages.
         div: ``'union'``: the highest cosine over all selected features (Eq. 5); ``'per_frame'``: the highest
@@ -32,33 +33,42 @@ class Similarity:
 
     def __init__(
         self,
-        features: NDArray[np.floating],
+        features: NDArray[np.floating] | StoredColumn,
         offsets: NDArray[np.int64],
         frame_ids: Sequence[str] | NDArray[np.str_],
         div: str = 'union',
         cluster: int | None = None,
     ) -> None:
         self._features, self._offsets, self._frame_ids = features, offsets, frame_ids
+        self._ahead = ReadAhead(features, offsets)
         self._union = div == 'union'
         self._selected = SelectedFeatures(features.shape[1], cluster)
         self._scenes: list[int] = []  # first feature of each selected frame
         self._seen = np.zeros(len(frame_ids), dtype=np.int64)
         self._similarity = np.zeros(len(frame_ids), dtype=np.float64)
         self._best = np.zeros(len(features), dtype=np.float32)  # per box, with 'union' only
+        self._visited: tuple[int, Features] | None = None  # the frame visited last and its unit features
 
-    def visit(self, frames: Sequence[int], t_sim: float) -> Iterator[tuple[int, float]]:
-        """Yield frames with their similarity to what is selected at that moment.
+    def visit(self, frames: Sequence[int] | NDArray[np.integer], t_sim: float) -> Iterator[tuple[int, float]]:
+        """Yield the frames that are less similar to what is selected at that moment, with their similarity.
 
         Args:
             frames: Frames in the order of the visit; frames may be added to the selection between two of them.
-            t_sim: Comparing stops when a similarity reaches this, so values above it are lower bounds.
+            t_sim: Similarity from which on a frame is passed over; comparing stops there.
         """
-        for start in range(0, len(frames), LOOK_AHEAD):
-            rows = self._unit_rows(frames[start : start + LOOK_AHEAD])
+        order = np.asarray(frames, dtype=np.int64)
+        places = np.flatnonzero(self._below(order, t_sim))  # similarities only grow: the others need no look
+        if not len(places):
+            return
+        windows = np.split(order[places], np.flatnonzero(np.diff(places // LOOK_AHEAD)) + 1)
+        for window, raw in zip(windows, self._ahead.rows_of(windows)):
+            rows = self._split(window, raw)
             self._compare(rows, t_sim)
-            for frame in rows:
+            for frame in window[self._below(window, t_sim)].tolist():
                 self._compare({frame: rows[frame]}, t_sim)  # with what was selected since the line above
-                yield frame, self._value(frame)
+                if (found := self._value(frame)) < t_sim:
+                    self._visited = frame, rows[frame]
+                    yield frame, found
 
     def of(self, frame: int) -> float:
         """Return the similarity of a frame in [0, 1]; 0 without boxes and while nothing is selected."""
@@ -67,7 +77,8 @@ class Similarity:
 
     def add(self, frame: int) -> None:
         """Add the features of a frame of the pool to the selection."""
-        self.add_scene(self._unit_rows([frame])[frame])
+        visited, rows = self._visited or (None, None)
+        self.add_scene(self._unit_rows([frame])[frame] if rows is None or visited != frame else rows)
 
     def add_scene(self, rows: Features) -> None:
         """Add the ``(N, D)`` unit features of a frame that need not be in the pool to the selection."""
@@ -79,25 +90,38 @@ class Similarity:
         """Return the similarity, rounded to the accuracy of float32 cosines so that last bits decide nothing."""
         return round(float(self._similarity[frame]), 6)
 
+    def _below(self, frames: NDArray[np.int64], t_sim: float) -> NDArray[np.bool_]:
+        """Return which frames have a `_value` below ``t_sim`` as far as they were compared."""
+        found = self._similarity[frames]
+        below = found < t_sim
+        for near in np.flatnonzero(np.abs(found - t_sim) < 1e-6):  # where rounding decides
+            below[near] = self._value(int(frames[near])) < t_sim
+        return below
+
     def _compare(self, rows: Mapping[int, Features], t_sim: float) -> None:
         """Bring frames, given with their features, up to date: together if equally far, each until ``t_sim``."""
-        pending = [frame for frame in rows if len(rows[frame])]
-        while pending := [f for f in pending if self._seen[f] < self._selected.total and self._value(f) < t_sim]:
-            seen = min(self._seen[frame] for frame in pending)
-            group = [frame for frame in pending if self._seen[frame] == seen]
+        pending = np.array([frame for frame in rows if len(rows[frame])], dtype=np.int64)
+        while True:
+            pending = pending[self._seen[pending] < self._selected.total]
+            pending = pending[self._below(pending, t_sim)]
+            if not len(pending):
+                return
+            seen = int(self._seen[pending].min())
+            group = pending[self._seen[pending] == seen]
             block, now_seen = self._selected.block(seen)
-            cosines = np.concatenate([rows[frame] for frame in group]) @ block.T
+            members = [rows[frame] for frame in group.tolist()]
+            cosines = (np.concatenate(members) if len(members) > 1 else members[0]) @ block.T
             update = self._update_union if self._union else self._update_per_frame
             update(group, cosines, seen)
             self._seen[group] = now_seen
 
-    def _update_union(self, frames: list[int], cosines: Features, seen: int) -> None:
+    def _update_union(self, frames: NDArray[np.int64], cosines: Features, seen: int) -> None:
         """Raise the running maximum of every box of some frames, then the frames' means."""
         boxes, starts, sizes = self._boxes(frames)
         self._best[boxes] = np.maximum(self._best[boxes], cosines.max(axis=1))
         self._similarity[frames] = np.add.reduceat(self._best[boxes].astype(np.float64), starts) / sizes
 
-    def _update_per_frame(self, frames: list[int], cosines: Features, seen: int) -> None:
+    def _update_per_frame(self, frames: NDArray[np.int64], cosines: Features, seen: int) -> None:
         """Raise the similarity of some frames to the most similar of the selected frames behind ``seen``."""
         _, starts, sizes = self._boxes(frames)
         scenes = [scene - seen for scene in self._scenes if seen <= scene < seen + cosines.shape[1]]
@@ -105,19 +129,25 @@ class Similarity:
         means = np.add.reduceat(per_scene, starts, axis=0) / sizes[:, None]
         self._similarity[frames] = np.maximum(self._similarity[frames], means.max(axis=1))
 
-    def _boxes(self, frames: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def _boxes(self, frames: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return the positions of some frames' boxes, where each frame starts among them, and how many it has."""
         first = self._offsets[frames]
-        sizes = self._offsets[1:][frames] - first
+        sizes = self._offsets[frames + 1] - first
         starts = np.cumsum(sizes) - sizes
         return np.arange(sizes.sum()) + np.repeat(first - starts, sizes), starts, sizes
 
     def _unit_rows(self, frames: Sequence[int]) -> dict[int, Features]:
         """Return the unit features of each frame's boxes."""
-        boxes, starts, sizes = self._boxes(frames)
-        rows = unit_rows(self._features[boxes])
+        chosen = np.asarray(frames, dtype=np.int64)
+        return self._split(chosen, self._features[self._boxes(chosen)[0]])
+
+    def _split(self, frames: NDArray[np.int64], features: NDArray[np.floating]) -> dict[int, Features]:
+        """Return the unit features of each frame's boxes, given all of them one after another."""
+        sizes = self._offsets[frames + 1] - self._offsets[frames]
+        rows = unit_rows(features)
         check_box_features(rows, np.repeat(frames, sizes), self._frame_ids)
-        return dict(zip(frames, np.split(rows, starts[1:])))
+        ends = np.cumsum(sizes).tolist()
+        return {frame: rows[end - size : end] for frame, size, end in zip(frames.tolist(), sizes.tolist(), ends)}
 
 
 def unit_rows(features: NDArray[np.floating]) -> Features:

@@ -5,8 +5,9 @@ As in its released code, a reference box replaces a query box above one score an
 there, no box of a frame is reliable if the reference model predicts nothing in it (docs/deviations.md#cal).
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from ssal3d.active.sampler import Detections
 from ssal3d.ops.box_geometry import overlapping_pairs
 from ssal3d.predictions import PoolPredictions
+
+FRAMES = 4096  # merged at a time: bounds memory
 
 
 def merge_predictions(
@@ -44,86 +47,121 @@ def merge_predictions(
     Returns:
         The merged boxes with their reliable mask. ``class_logits`` are merged alike if both models have them.
     """
-    s_add = np.broadcast_to(s_add, len(query.classes)).astype(np.float32)
-    pairs = overlapping_pairs(query.boxes, query.offsets, reference.boxes, reference.offsets)
-    source, offsets = _merge(query, reference, pairs, np.float32(s_rep), s_add, iou_ens)  # scores are float32, too
-    merged = _gathered(query, reference, source, offsets)
-    if nms is not None:
-        kept = _survivors(merged, nms)
-        source, offsets = source[kept], np.concatenate(([0], np.cumsum(kept)))[offsets]
-        merged = _gathered(query, reference, source, offsets)
-    box, _, iou = pairs
-    seen_twice = np.bincount(box[iou > iou_rel], minlength=len(query.scores)) > 0
-    itself = (reference.boxes[:, 3] * reference.boxes[:, 4] > 0) & (iou_rel < 1)
-    return Detections(merged, np.concatenate((seen_twice, itself))[source])
-
-
-def _gathered(
-    query: PoolPredictions, reference: PoolPredictions, source: NDArray[np.int64], offsets: NDArray[np.int64]
-) -> PoolPredictions:
-    """Pick boxes from the query's boxes followed by the reference's."""
-
-    def pick(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
-        return np.concatenate((first, second))[source]
-
+    rules = _Rules(
+        np.float32(s_rep), np.broadcast_to(s_add, len(query.classes)).astype(np.float32), iou_ens, iou_rel, nms
+    )  # scores are float32, too
+    parts = [
+        _merge(query.between(low, low + FRAMES), reference.between(low, low + FRAMES), rules)
+        for low in range(0, max(len(query), 1), FRAMES)
+    ]
+    offsets = np.cumsum(np.concatenate([np.zeros(1, dtype=np.int64), *(part.counts for part in parts)]))
     name = 'class_logits'
     both = name in query.fields and name in reference.fields
-    return replace(
+    merged = replace(
         query,
         offsets=offsets,
-        boxes=pick(query.boxes, reference.boxes),
-        scores=pick(query.scores, reference.scores),
-        labels=pick(query.labels, reference.labels),
-        fields={name: pick(query[name], reference[name])} if both else {},
+        boxes=_picked(query, reference, query.boxes, reference.boxes, parts),
+        scores=_picked(query, reference, query.scores, reference.scores, parts),
+        labels=_picked(query, reference, query.labels, reference.labels, parts),
+        fields={name: _picked(query, reference, query[name], reference[name], parts)} if both else {},
     )
+    return Detections(merged, np.concatenate([part.reliable for part in parts]))
 
 
-def _merge(
-    query: PoolPredictions,
-    reference: PoolPredictions,
-    pairs: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]],
-    s_rep: np.float32,
-    s_add: NDArray[np.float32],
-    iou_ens: float,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where each merged box comes from (query boxes first, then reference boxes) and the merged offsets."""
+class _Rules(NamedTuple):
+    """The rules of a merge, see `merge_predictions`."""
+
+    s_rep: np.float32
+    s_add: NDArray[np.float32]
+    iou_ens: float
+    iou_rel: float
+    nms: float | None
+
+
+class _Part(NamedTuple):
+    """Some frames, merged.
+
+    Attributes:
+        source: ``(N,)`` where each merged box comes from: their query boxes first, then their reference boxes.
+        counts: ``(F,)`` merged boxes of each frame.
+        reliable: ``(N,)`` which of them are reliable.
+    """
+
+    source: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    reliable: NDArray[np.bool_]
+
+
+def _merge(query: PoolPredictions, reference: PoolPredictions, rules: _Rules) -> _Part:
+    """Merge the predictions of some frames."""
     own = len(query.scores)
-    box, other, iou = pairs
-    best = _first_of_each(other, -iou, box)
-    same = best[iou[best] > iou_ens]  # each confident box meets the box that it overlaps most
-    confident = (reference.scores > s_rep) & (np.diff(query.offsets) > 0)[reference.frame_of_box]
+    box, other, iou = overlapping_pairs(query.boxes, query.offsets, reference.boxes, reference.offsets)
+    best = _first_highest(other, iou, len(reference.scores))
+    same = best[iou[best] > rules.iou_ens]  # each confident box meets the box that it overlaps most
+    confident = (reference.scores > rules.s_rep) & (np.diff(query.offsets) > 0)[reference.frame_of_box]
     source = np.arange(own)
     rivals = same[confident[other[same]] & (reference.scores[other[same]] > query.scores[box[same]])]
     # Compared one after another with what stands there, the highest score wins, and the first of equal ones.
-    winners = rivals[_first_of_each(box[rivals], -reference.scores[other[rivals]], other[rivals])]
+    winners = rivals[_first_highest(box[rivals], reference.scores[other[rivals]], own)]
     source[box[winners]] = own + other[winners]
-    appended = confident & (reference.scores > s_add[reference.labels])
+    appended = confident & (reference.scores > rules.s_add[reference.labels])
     appended[other[same]] = False
     frame = np.concatenate((query.frame_of_box, reference.frame_of_box[appended]))
     source = np.concatenate((source, own + np.flatnonzero(appended)))[np.argsort(frame, kind='stable')]
-    return source, np.concatenate(([0], np.cumsum(np.bincount(frame, minlength=len(query)))))
+    counts = np.bincount(frame, minlength=len(query))
+    if rules.nms is not None:
+        boxes, scores = (
+            np.concatenate(pair)[source] for pair in ((query.boxes, reference.boxes), (query.scores, reference.scores))
+        )
+        kept = _survivors(boxes, scores, np.concatenate(([0], np.cumsum(counts))), rules.nms)
+        source, counts = source[kept], np.bincount(np.sort(frame)[kept], minlength=len(query))
+    seen_twice = np.bincount(box[iou > rules.iou_rel], minlength=own) > 0
+    itself = (reference.boxes[:, 3] * reference.boxes[:, 4] > 0) & (rules.iou_rel < 1)
+    return _Part(source.astype(np.int32), counts, np.concatenate((seen_twice, itself))[source])
 
 
-def _first_of_each(group: NDArray[np.integer], *by: NDArray[Any]) -> NDArray[np.int64]:
-    """Return the position of the first member of each group, in the order of the groups.
+def _first_highest(group: NDArray[np.integer], value: NDArray[np.floating], groups: int) -> NDArray[np.int64]:
+    """Return the position of the highest member of each group that has one, the first of equal ones, by group.
 
-    Args:
-        group: ``(N,)`` group of each entry.
-        *by: ``(N,)`` what members are ordered by, ascending; the first counts most.
-
-    >>> _first_of_each(np.array([7, 3, 7, 7]), np.array([2, 0, 1, 1]), np.array([0, 0, 9, 8])).tolist()
-    [1, 3]
+    >>> _first_highest(np.array([7, 3, 7, 7]), np.array([1.0, 0.5, 2.0, 2.0]), 8).tolist()
+    [1, 2]
     """
-    order = np.lexsort((*by[::-1], group))
-    ordered = group[order]
-    return order[np.flatnonzero(np.diff(ordered, prepend=-1))]
+    highest = np.full(groups, -np.inf, dtype=value.dtype)
+    np.maximum.at(highest, group, value)
+    reached = np.flatnonzero(value == highest[group])
+    position = np.full(groups, -1)
+    position[group[reached[::-1]]] = reached[::-1]  # the last one written stays
+    return position[position >= 0]
 
 
-def _survivors(merged: PoolPredictions, threshold: float) -> NDArray[np.bool_]:
+def _picked(
+    query: PoolPredictions,
+    reference: PoolPredictions,
+    first: NDArray[Any],
+    second: NDArray[Any],
+    parts: Sequence[_Part],
+) -> NDArray[Any]:
+    """Return a column of the merged boxes from that of the query's boxes and that of the reference's."""
+    picked = np.empty((sum(len(part.source) for part in parts), *first.shape[1:]), np.result_type(first, second))
+    start = 0
+    for number, part in enumerate(parts):
+        low, high = number * FRAMES, min((number + 1) * FRAMES, len(query))
+        both = (
+            first[query.offsets[low] : query.offsets[high]],
+            second[reference.offsets[low] : reference.offsets[high]],
+        )
+        picked[start : start + len(part.source)] = np.concatenate(both)[part.source]
+        start += len(part.source)
+    return picked
+
+
+def _survivors(
+    boxes: NDArray[np.floating], scores: NDArray[np.floating], offsets: NDArray[np.int64], threshold: float
+) -> NDArray[np.bool_]:
     """Return which boxes survive a class-agnostic suppression within each frame, the highest score first."""
-    box, other, iou = overlapping_pairs(merged.boxes, merged.offsets, merged.boxes, merged.offsets)
-    rank = np.empty(len(merged.scores), dtype=np.int64)
-    rank[np.lexsort((-merged.scores, merged.frame_of_box))] = np.arange(len(rank))
+    box, other, iou = overlapping_pairs(boxes, offsets, boxes, offsets)
+    rank = np.empty(len(scores), dtype=np.int64)
+    rank[np.lexsort((-scores, np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))))] = np.arange(len(rank))
     close = np.flatnonzero((iou > threshold) & (rank[box] < rank[other]))
     close = close[np.argsort(rank[box[close]], kind='stable')]
     kept = np.ones(len(rank), dtype=bool)

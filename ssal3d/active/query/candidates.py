@@ -51,14 +51,17 @@ def unlabelled_part(pool: PoolPredictions, labels: LabelState, warn: Warn) -> Po
     """
     ids = pool.frame_ids
     names = ids.tolist()
-    if not pool.metadata.get('ids_only') and names != sorted(set(names)):
+    if not pool.metadata.get('ids_only') and (ids[1:] <= ids[:-1]).any():
         raise UserError(f'{pool.source}: frames are not ascending by id; order them as read_predictions does')
     check_spelling(names, labels, pool.source)
     labelled = np.isin(ids, np.array(labels.frame_ids, dtype=np.str_)) if labels.frames else np.zeros(len(ids), bool)
     if labelled.any():
         warn(f'{labelled.sum()} frames of the predictions are labelled already; they were skipped')
-    known = set(names) | set(labels.frame_ids)
-    if len(known) != labels.pool_size or pool_digest(known) != labels.pool_sha256:
+    known = set(names).union(labels.frame_ids)
+    if (
+        len(known) != labels.pool_size
+        or pool_digest(names if len(known) == len(names) else known) != labels.pool_sha256
+    ):
         warn(
             f'predictions and labels cover {len(known)} frames, other than the {labels.pool_size} of the pool '
             f"'{labels.pool_name}' that the label state was made for"
@@ -196,6 +199,8 @@ def known_detections(
 
 def _rows_of(predictions: PoolPredictions, frame_ids: list[str], remedy: str) -> PoolPredictions:
     """Return the rows of some frames, given by ascending ids."""
+    if predictions.frame_ids.tolist() == frame_ids:
+        return predictions
     position = predictions.index()
     missing = [frame_id for frame_id in frame_ids if frame_id not in position]
     if missing:

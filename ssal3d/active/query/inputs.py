@@ -21,7 +21,7 @@ def read_pool(
 
     Args:
         folder: Folder of the predictions.
-        sampler: Its required columns must be there, its optional ones may be.
+        sampler: Its required columns must be there, its optional ones may be; its stored ones stay on disk.
         settings: Of the query; its DontCare rule may need columns.
         with_dontcare: Whether there are DontCare regions; without them the rule is off.
 
@@ -30,7 +30,8 @@ def read_pool(
     """
     optional = tuple(name for name in sampler.optional_fields if name not in sampler.labelled_fields)
     projection = settings.projection_fields if with_dontcare else ()
-    return read_predictions(folder, (*sampler.required_fields, *projection, *optional), optional)
+    fields = (*sampler.required_fields, *projection, *optional)
+    return read_predictions(folder, fields, optional, stored=sampler.stored_fields)
 
 
 def read_reference(folder: str | Path, sampler: ActiveSampler) -> PoolPredictions:

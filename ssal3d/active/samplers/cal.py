@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.functional.checks import check_width
+from ssal3d.active.functional.chunks import map_chunks
 from ssal3d.active.functional.collaborative_greedy import (
     RELAXABLE,
     ClassCounters,
@@ -79,6 +80,7 @@ class CALSampler(ActiveSampler):
     """
 
     required_fields: tuple[str, ...] = ('box_features',)
+    stored_fields = ('box_features',)
     uses_reference = True
     uses_labelled = True
 
@@ -169,7 +171,8 @@ class CALSampler(ActiveSampler):
         if self.entropy == 'none':
             return np.array([context.rng.random() for _ in range(len(merged))])[merged.frame_of_box]
         if self.entropy == 'binary_score':
-            return binary_entropy(merged.scores)
+            size = 2**18  # boxes at a time: bounds memory
+            return np.concatenate(map_chunks(lambda a, b: binary_entropy(merged.scores[a:b]), len(merged.scores), size))
         return softmax_entropy(merged['class_logits']) / (np.log(2) * len(merged.classes))  # Eq. 4, in bits
 
     def _caps(self, context: QueryContext) -> NDArray[np.float64]:
@@ -196,7 +199,7 @@ class CALSampler(ActiveSampler):
         features = pool['box_features']
         similarity = Similarity(features, pool.offsets, pool.frame_ids, self.div, self.cluster)
         if self.needs_labelled and labelled is not None:
-            known = labelled['box_features']
+            known = np.asarray(labelled['box_features'])
             check_width(known, features, 'box_features have {} values', labelled, pool)
             for frame in range(len(labelled)):
                 similarity.add_scene(unit_rows(known[labelled.boxes_of(frame)]))

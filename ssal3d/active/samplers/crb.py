@@ -52,6 +52,7 @@ class CRBSampler(ActiveSampler):
     """
 
     required_fields = ('gradient', 'num_points')
+    stored_fields = ('gradient',)
 
     def __init__(
         self,
