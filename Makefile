@@ -31,6 +31,7 @@ KERNELS = bank/test_cutting bank/test_paste cpsp/test_refine evaluation/test_kit
 coverage: setup  ## lines of the rooms of pure functions that their tests reach
 	@$(THREADS) $(RUN) -m coverage run -m pytest -m 'not slow' $(PURE:%=tests/%) $(PURE:%=ssal3d/%) tests/properties
 	@env -u SSAL3D_TEST_DATA $(THREADS) NUMBA_DISABLE_JIT=1 $(RUN) -m coverage run --append -m pytest $(KERNELS:%=tests/%.py)
+	@$(THREADS) $(RUN) -m coverage run --append tools/faults/whole_experiment.py
 	@$(RUN) -m coverage report --skip-covered
 
 setup:  ## .venv with everything in it; can be interrupted and run again

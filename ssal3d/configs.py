@@ -104,10 +104,10 @@ def _read_samplers(config: 'Config') -> None:
     for settings, key in places:
         name = settings.get(key)
         if isinstance(name, str):
-            found = load_file(find_config(name))
-            if 'active_sampler' not in found:
+            content = load_file(find_config(name))
+            if 'active_sampler' not in content:
                 raise UserError(f'{key}: {name} has no active_sampler; give a config like those in configs/active')
-            settings[key] = found['active_sampler'].to_dict()
+            settings[key] = content['active_sampler'].to_dict()
 
 
 def _let_bases_name_shipped_configs(kind: type['Config']) -> None:

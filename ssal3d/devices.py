@@ -60,8 +60,8 @@ def _first_use() -> str | None:
 
     device = torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count())
     try:
-        found = points_in_boxes_all(torch.zeros(1, 1, 3, device=device), torch.ones(1, 1, 7, device=device))
-        found.cpu()
+        inside = points_in_boxes_all(torch.zeros(1, 1, 3, device=device), torch.ones(1, 1, 7, device=device))
+        inside.cpu()
     except RuntimeError as error:
         major, minor = torch.cuda.get_device_capability(device)
         return (

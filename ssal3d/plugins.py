@@ -23,8 +23,8 @@ def load_plugins() -> tuple[str, ...]:
     Raises:
         UserError: If one of them cannot be imported; names its package.
     """
-    found = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
-    for point in found:
+    plugins = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
+    for point in plugins:
         try:
             point.load()
         except ModuleNotFoundError as error:
@@ -33,7 +33,7 @@ def load_plugins() -> tuple[str, ...]:
             raise  # of another package, which the error handling of commands may know
         except Exception as error:
             raise _broken(point, error) from error
-    return tuple(point.name for point in found)
+    return tuple(point.name for point in plugins)
 
 
 def _broken(point: Any, error: Exception) -> UserError:

@@ -24,8 +24,8 @@ def meant(frame_id: str, known: Iterable[str]) -> str:
     ("; did you mean '000007'?", '')
     """
     spelt = canonical(frame_id)
-    found = next((name for name in known if canonical(name) == spelt), None)
-    return f"; did you mean '{found}'?" if found is not None else ''
+    twin = next((name for name in known if canonical(name) == spelt), None)
+    return f"; did you mean '{twin}'?" if twin is not None else ''
 
 
 def meant_file(path: Path) -> str:
@@ -36,5 +36,5 @@ def meant_file(path: Path) -> str:
     """
     spelt = canonical(path.stem)
     names = sorted(other.name for other in path.parent.glob('*')) if path.parent.is_dir() else []
-    found = next((name for name in names if not name.startswith('.') and canonical(name) == spelt), None)
-    return f'; did you mean {found}?' if found is not None else ''
+    twin = next((name for name in names if not name.startswith('.') and canonical(name) == spelt), None)
+    return f'; did you mean {twin}?' if twin is not None else ''

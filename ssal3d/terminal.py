@@ -7,6 +7,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 T = TypeVar('T')
 PAUSE = 10  # seconds between two lines of progress in a log file
@@ -71,12 +72,13 @@ def _track_in_log(
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; numbers are right-aligned."""
     cells = [[_cell(value) for value in row] for row in rows]
-    table = Table(title=title, title_justify='left', title_style='bold')
+    table = Table()
     for column, name in enumerate(header):
         numeric = all(row[column].replace('.', '').replace('-', '').isdigit() or not row[column] for row in cells)
         table.add_column(name, justify='right' if numeric and cells else 'left', no_wrap=True)
     for row in cells:
         table.add_row(*row)
+    console.print(Text(title, style='bold'), soft_wrap=True)  # as a title of the table it would be wrapped to its width
     console.print(table)
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tarfile
@@ -175,6 +176,24 @@ def test_a_journal_names_files_of_its_folder_only(tmp_path, name):
     (tmp_path / 'journal.json').write_text(json.dumps({'schema': 1, 'steps': [step]}))
     with pytest.raises(UserError, match='expected files of its folder'):
         Journal(tmp_path)
+
+
+UNSAFE = {  # what runs what a file says, or writes where it says, and the one module that may
+    r'pickle\.loads?\(|marshal\.|joblib|dill': None,
+    r'weights_only\s*=\s*False|allow_pickle\s*=\s*True': None,
+    r'(?<![.\w])(eval|exec)\(': None,
+    r'yaml\.(load|unsafe_load|full_load)\(|shell\s*=\s*True|os\.system\(|mktemp\(': None,
+    r'pickle\.Unpickler': 'plain_pickle.py',
+    r'\.extractall\(': 'annotation/archives.py',
+    r'np\.load\(': 'arrays.py',
+}
+
+
+@pytest.mark.parametrize('pattern', UNSAFE)
+def test_what_can_run_files_stands_in_one_place_or_nowhere(pattern):
+    package = ROOT / 'ssal3d'
+    found = {str(path.relative_to(package)) for path in package.rglob('*.py') if re.search(pattern, path.read_text())}
+    assert found == ({UNSAFE[pattern]} if UNSAFE[pattern] else set())
 
 
 def test_messages_cannot_drive_a_terminal():

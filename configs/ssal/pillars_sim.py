@@ -39,7 +39,8 @@ active_sampler = dict(
 )
 # A young detector gives many true pedestrians and cyclists scores below 0.2: fewer of its doubts are pasted as false
 # positives, and only low ones. With few predictions per class, fewer clusters of scores.
-young = dict(k_first=10, k_next=5, tau_low=0.15)
+# Classes whose most confident boxes are wrong on one labelled frame in ten are pasted from labels alone.
+young = dict(k_first=10, k_next=5, tau_low=0.15, min_precision=0.9)
 stages = dict(
     normal=dict(epochs=8, repeat=10),
     cpsp=dict(epochs=6, repeat=10, interval=2, false_positives=dict(Car=1, Pedestrian=1, Cyclist=1), bank=young),

@@ -134,13 +134,13 @@ def _read_back(form: AnnotationFormat, frames: Sequence[LabelFrame], folder: Pat
     reading = form.read(folder)
     if reading.problems:
         raise RuntimeError(f'{type(form).__name__} cannot read what it wrote: {reading.problems[0].text}')
-    found = {frame.frame_id: frame for frame in reading.frames}
+    frames_back = {frame.frame_id: frame for frame in reading.frames}
     digests: dict[str, str] = {}
     cache: dict[Path, str] = {}
     for frame in frames:
-        if frame.frame_id not in found:
+        if frame.frame_id not in frames_back:
             continue  # a format may have no place for frames without boxes; it says so in its notes
-        back = found[frame.frame_id]
+        back = frames_back[frame.frame_id]
         counts = compare(frame.cuboids, back.cuboids, form.tolerance).counts
         if counts['accepted'] != len(frame.cuboids) or len(back.cuboids) != len(frame.cuboids):
             raise RuntimeError(f'{type(form).__name__} changes the boxes of frame {frame.frame_id}: {dict(counts)}')

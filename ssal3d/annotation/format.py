@@ -126,14 +126,14 @@ class AnnotationFormat(ABC):
         problems: list[Problem] = []
         for path in self.label_files(folder):
             try:
-                found = self.parse_file(path)
-                for frame in found:
+                read = self.parse_file(path)
+                for frame in read:
                     if not is_file_name(frame.frame_id):
                         raise UserError(f'{path}: found the frame id {frame.frame_id!r}, expected a file name')
             except UserError as error:
                 problems.append(Problem(self.frame_of_file(path), one_line(error)))
             else:
-                frames.extend(found)
+                frames.extend(read)
         return Reading(tuple(frames), tuple(problems))
 
 

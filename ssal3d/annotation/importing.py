@@ -81,8 +81,8 @@ class Labels:
         """Return frame ids with their boxes by class, as `LabelState.buy` takes them."""
         result = []
         for frame in self.frames:
-            found = Counter(cuboid.class_name for cuboid in frame.cuboids)
-            result.append((frame.frame_id, {name: found[name] for name in classes}))
+            counts = Counter(cuboid.class_name for cuboid in frame.cuboids)
+            result.append((frame.frame_id, {name: counts[name] for name in classes}))
         return result
 
 

@@ -93,8 +93,8 @@ def matched(overlap: Array, lowest: float) -> tuple[NDArray[np.int64], NDArray[n
         if free_rows[row] and free_columns[column]:
             free_rows[row] = free_columns[column] = False
             pairs.append((row, column))
-    found = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
-    return found[:, 0], found[:, 1]
+    matches = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2)
+    return matches[:, 0], matches[:, 1]
 
 
 def _by_class(thresholds: Mapping[str, float] | float, classes: Sequence[str]) -> Array:

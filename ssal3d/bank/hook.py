@@ -51,6 +51,11 @@ def describe(generation: Generation) -> str:
     parts = []
     for name, sources in generation.meta['objects'].items():
         counts = ', '.join(f'{count} {source.replace("_", " ")}' for source, count in sources.items() if count)
-        tau = generation.meta['tau'][name]
-        parts.append(f'{name}: {counts or "none"}' + ('' if tau is None else f' (confident from {tau:.2f})'))
+        tau, checked = generation.meta['tau'][name], generation.meta.get('checked', {}).get(name, {})
+        note = '' if tau is None else f' (confident from {tau:.2f})'
+        if tau is None and checked.get('total'):
+            note = (
+                f' (nothing new: of {checked["total"]} confident boxes on labelled frames {checked["right"]} are right)'
+            )
+        parts.append(f'{name}: {counts or "none"}{note}')
     return '; '.join(parts)

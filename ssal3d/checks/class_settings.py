@@ -17,6 +17,7 @@ COMPLETE = (
     'tau_low',
     'k_first',
     'k_next',
+    'min_precision',
     'class_weights',
     's_add',
     's_obj',

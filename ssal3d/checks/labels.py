@@ -32,10 +32,10 @@ def check_labels(config: Config, labels: str | Path) -> Checked:
     Raises:
         UserError: If the data is missing or does not belong to the labels.
     """
-    found = anchors_by_class(Subject(config.to_dict()))
-    if found is None:
+    anchors = anchors_by_class(Subject(config.to_dict()))
+    if anchors is None:
         return Checked('labelled boxes', 'no anchors to compare them with')
-    rows, wrong = compare_with_boxes(found, labelled_boxes(config, labels))
+    rows, wrong = compare_with_boxes(anchors, labelled_boxes(config, labels))
     counted = ', '.join(f'{learnt} of {inside} {name}' for name, _, inside, learnt in rows)
     return Checked('labelled boxes', f'with an anchor: {counted}', tuple(wrong))
 

@@ -58,8 +58,8 @@ def check_names(subject: Subject) -> Checked:
 
 def _referred_to(files: tuple[Mapping[str, Any], ...]) -> Iterator[str]:
     """Yield the names that references of the files (``'${name}'``) read, or what is derived from them."""
-    found = {name.partition('.')[0] for content in files for name in REFERENCE.findall(repr(content))}
-    for name in found:
+    references = {name.partition('.')[0] for content in files for name in REFERENCE.findall(repr(content))}
+    for name in references:
         yield from inspect.signature(DERIVED[name]).parameters if name in DERIVED else (name,)
     yield from CLASS_TABLES
     yield 'class_names'

@@ -178,9 +178,9 @@ def settings_read_by(kind: type) -> frozenset[str]:
 
 @cache
 def _sources(kind: type) -> tuple[str, ...]:
-    found = []
+    keys = []
     for base in kind.__mro__:
         if base.__module__.startswith(('mmdet', 'ssal3d', 'mmcv', 'mmengine')):
             with suppress(OSError, TypeError):
-                found.append(inspect.getsource(base))
-    return tuple(found)
+                keys.append(inspect.getsource(base))
+    return tuple(keys)

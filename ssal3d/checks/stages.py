@@ -39,12 +39,12 @@ def check_stages(subject: Subject) -> Checked:
     """Build every stage of the plan, and let stages and samplers say what the detector lacks."""
     if not subject.is_experiment:
         return Checked('stages', 'one run')
-    found = list(_without_type(subject.config.get('stages') or {}))
+    nameless = list(_without_type(subject.config.get('stages') or {}))
     try:
-        found += _build(subject)
+        nameless += _build(subject)
     except UserError as error:
-        found.append(Finding('train_cfg', one_line(error), 'stages that can be trained'))
-    return Checked('stages', ', '.join(subject.used_stages) or 'none', tuple(found))
+        nameless.append(Finding('train_cfg', one_line(error), 'stages that can be trained'))
+    return Checked('stages', ', '.join(subject.used_stages) or 'none', tuple(nameless))
 
 
 def _without_type(stages: Mapping[str, Any]) -> Iterator[Finding]:

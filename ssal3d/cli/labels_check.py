@@ -77,16 +77,16 @@ def _check(
     if predictions is not None:
         reference = read_predictions(reference_predictions) if reference_predictions else None
         seen = prelabels(list(labelled), read_predictions(predictions), reference, thresholds_of(threshold), iou)
-    found = suspicions(list(labelled.values()), classes, points, seen)
+    ranked = suspicions(list(labelled.values()), classes, points, seen)
     if out is not None:
         alone = out.suffix == '.json'
-        write_json(out if alone else out / 'check.json', {'schema': SCHEMA, 'suspicions': as_json(found)})
+        write_json(out if alone else out / 'check.json', {'schema': SCHEMA, 'suspicions': as_json(ranked)})
         if not alone:
-            _draw(found[:pictures], out, labelled, points, seen or {})
+            _draw(ranked[:pictures], out, labelled, points, seen or {})
     print_table(
-        f'{len(found)} suspicions in {len(labelled)} frames',
+        f'{len(ranked)} suspicions in {len(labelled)} frames',
         ('rank', 'suspicion', 'kind', 'what'),
-        [(rank, entry.suspicion, entry.kind, entry.text) for rank, entry in enumerate(found[:top])],
+        [(rank, entry.suspicion, entry.kind, entry.text) for rank, entry in enumerate(ranked[:top])],
     )
 
 

@@ -103,8 +103,8 @@ def _show(arguments: argparse.Namespace) -> None:
     rows, experiments = read_rows(arguments.table, arguments.rows), _experiments(arguments)
     name, data = rows[0].table, _data_set(arguments)
     metrics = metrics_of(name, data)
-    found = merge(_results(arguments), collect(data.name, experiments))
-    shown = table.lines(rows, found, data.name, metrics)
+    results = merge(_results(arguments), collect(data.name, experiments))
+    shown = table.lines(rows, results, data.name, metrics)
     title = f'{TITLES[name]}: {unit_of(name, data)}, mean ± half the 95 % interval over seeds'
     print_table(title, table.header(metrics), table.body(shown, metrics))
     if data.about:

@@ -46,8 +46,8 @@ def _ball_query(centres: Tensor, points: Tensor, result: Tensor, **sizes: Any) -
 def _stack_ball_query(
     centres: Tensor, centre_counts: Tensor, points: Tensor, point_counts: Tensor, result: Tensor, **sizes: Any
 ) -> None:
-    found = stacked_ball_query(sizes['max_radius'], sizes['nsample'], points, point_counts, centres, centre_counts)
-    result.copy_(found)
+    neighbours = stacked_ball_query(sizes['max_radius'], sizes['nsample'], points, point_counts, centres, centre_counts)
+    result.copy_(neighbours)
 
 
 def _group_points(features: Tensor, indices: Tensor, result: Tensor, **sizes: Any) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ssal3d.bank.cutting import FrameCut, cut_frame, new_objects, pasted_annotations
 from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT
-from ssal3d.cpsp.confidence import uncertainty
+from ssal3d.cpsp.confidence import Checked, uncertainty
 from ssal3d.cpsp.refine import Refinement, UncertainBoxes, refine
 from ssal3d.cpsp.settings import CPSPSettings
 from ssal3d.ops.boxes import bev_iou
@@ -24,12 +24,14 @@ class Rules(NamedTuple):
         tau: ``(C,)`` confident thresholds in the order of the bank's classes.
         tau_low: ``(C,)`` low thresholds, float32 like the scores: a score of 0.2 is not above a threshold of 0.2.
         number: Number of the generation.
+        checked: What is confident on the labelled frames, and right.
     """
 
     settings: CPSPSettings
     tau: NDArray[np.float64]
     tau_low: NDArray[np.float32]
     number: int
+    checked: Checked
 
 
 class FrameUpdate(NamedTuple):

@@ -5,6 +5,7 @@ Source: the filtering step of CPSP, S-SSAL (Wang et al. 2025, arXiv 2501.15449);
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from threadpoolctl import threadpool_limits
 
 from ssal3d.active.functional.uncertainty import binary_entropy
 from ssal3d.cpsp.settings import CPSPSettings
+from ssal3d.ops.boxes import overlaps_any
+from ssal3d.predictions.table import Ragged
 
 
 def thresholds(
@@ -41,6 +44,36 @@ def thresholds(
         value = class_threshold(scores[of_class], clusters, settings)
         tau[name] = value if value is not None else (previous or {}).get(name, math.inf)
     return tau
+
+
+class Checked(NamedTuple):
+    """Confident predictions of labelled frames, by class.
+
+    Attributes:
+        right: ``(C,)`` how many overlap an annotated box of their class.
+        total: ``(C,)`` how many there are.
+    """
+
+    right: NDArray[np.int64]
+    total: NDArray[np.int64]
+
+
+def checked_on_labels(tau: NDArray[np.floating], preds: Ragged, annotations: Ragged, iou: float) -> Checked:
+    """Compare the confident predictions of labelled frames with the annotations, class by class.
+
+    Args:
+        tau: ``(C,)`` confident thresholds.
+        preds: Predictions of the labelled frames, of `ssal3d.bank.generation.PREDICTION`.
+        annotations: Annotated boxes of the same frames, of `ssal3d.bank.annotations.ANNOTATION`.
+        iou: BEV IoU above which a prediction is right.
+    """
+    right, total = np.zeros((2, len(tau)), np.int64)
+    for label, threshold in enumerate(tau):
+        confident = preds.where((preds.values['label'] == label) & (preds.values['score'] >= threshold))
+        true = annotations.where(annotations.values['label'] == label)
+        hit = overlaps_any(confident.values['box'], confident.offsets, true.values['box'], true.offsets, iou)
+        right[label], total[label] = hit.sum(), len(hit)
+    return Checked(right, total)
 
 
 def class_threshold(scores: NDArray[np.floating], clusters: int, settings: CPSPSettings) -> float | None:

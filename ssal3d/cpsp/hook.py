@@ -87,7 +87,7 @@ class CPSPHook(Hook):
             )
         if is_main_process():
             self.bank.publish(self.bank.open(number))
-        barrier()
+        barrier(WORK_LIMIT)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Build the epoch's generation if it is the first of one."""
@@ -133,8 +133,8 @@ class CPSPHook(Hook):
         return self._predict_view(runner, self.unlabelled, f'gen-{number:06d}-{weights[:12]}', weights), True
 
     def _predict_labelled(self, runner: Runner, number: int, weights: str) -> Path | None:
-        """Return the folder with predictions on the labelled frames, if false positives come from there."""
-        if self.settings.fp_source != 'labelled':
+        """Return the folder with predictions on the labelled frames, if the settings look at them."""
+        if not self.settings.looks_at_labelled_frames:
             return None
         return self._predict_view(runner, self.labelled_pool, f'labelled-{number:06d}-{weights[:12]}', weights)
 

@@ -45,8 +45,8 @@ def refresh(
         settings: Settings.
         predictions: All predictions (after NMS) of the unlabelled frames, of any score.
         labelled: Annotated objects of the labelled frames.
-        labelled_predictions: Predictions on labelled frames, for ``fp_source='labelled'`` and the share of true false
-            positives; others are ignored.
+        labelled_predictions: Predictions on labelled frames, for ``fp_source='labelled'``, ``min_precision`` and the
+            share of true false positives; others are ignored.
         previous: The generation before, None at the first build.
         provenance: More facts for the meta data as JSON values, e.g. ``checkpoint_sha256``; no times, to keep equal
             runs equal.
@@ -117,6 +117,9 @@ def _refresh_meta(pool: Shard, changes: NDArray[np.int64]) -> dict[str, Any]:
     return {
         'tau': {name: tau if math.isfinite(tau) else None for name, tau in zip(pool.classes, rules.tau.tolist())},
         'tau_low': dict(zip(pool.classes, map(float, map(str, rules.tau_low)))),
+        'checked': {
+            name: dict(zip(('right', 'total'), map(int, pair))) for name, *pair in zip(pool.classes, *rules.checked)
+        },
         'changes': dict(zip(pool.classes, by_class)),
         'fp_precision': dict(zip(pool.classes, precision)),
         'settings': settings,

@@ -51,6 +51,12 @@ class CPSPSettings:
         fp_min_points: Points that a false positive needs.
         fp_min_score: Score above which a false positive on a labelled frame is stored.
         fp_clear_of_bank: Whether false positives must not touch a bank object.
+        min_precision: Share of a class's confident predictions on the labelled frames that must overlap an annotated
+            box of the class (BEV IoU above ``match_iou``), in [0, 1]. Below it nothing of the class is confident until
+            the next refresh. With fewer than ``checked_from`` such predictions the share is unknown and the class
+            passes. The model has learnt from these frames, so on others the share is lower. 0: not checked, as in the
+            paper.
+        checked_from: Confident predictions on labelled frames from which on their share means something.
     """
 
     k_first: int | Mapping[str, int] = 30
@@ -75,6 +81,8 @@ class CPSPSettings:
     fp_min_points: int = 5
     fp_min_score: float = 0.2
     fp_clear_of_bank: bool = True
+    min_precision: float | Mapping[str, float] = 0.0
+    checked_from: int = 5
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -84,6 +92,12 @@ class CPSPSettings:
             raise UserError(f'found del_after {self.del_after}, expected 1 to 255')
         if self.tau_low_quantile is not None and not 0 <= self.tau_low_quantile <= 1:
             raise UserError(f'found tau_low_quantile {self.tau_low_quantile}, expected a share in [0, 1]')
+
+    @property
+    def looks_at_labelled_frames(self) -> bool:
+        """Whether the model must predict the labelled frames, too."""
+        shares = self.min_precision.values() if isinstance(self.min_precision, Mapping) else [self.min_precision]
+        return self.fp_source == 'labelled' or any(share > 0 for share in shares)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""

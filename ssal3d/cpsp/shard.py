@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from ssal3d.bank.annotations import ANNOTATION, LabelledObjects
 from ssal3d.bank.generation import CONFIDENT, OBJECT, PREDICTION, Generation
+from ssal3d.class_names import per_class
 from ssal3d.cpsp.background import Rules
-from ssal3d.cpsp.confidence import thresholds
+from ssal3d.cpsp.confidence import checked_on_labels, thresholds
 from ssal3d.cpsp.settings import CPSPSettings, low_thresholds
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.ops.boxes import overlaps_any
@@ -88,16 +89,18 @@ def pool_shard(
         is_known = np.isin(labelled_predictions.frame_ids, known_ids)
         labelled_predictions = labelled_predictions.take(np.flatnonzero(is_known))
     preds = _prediction_table(predictions, classes, frame_ids)
+    labelled_preds = _prediction_table(labelled_predictions, classes, frame_ids)
+    annotations = _annotation_table(labelled, classes, frame_ids)
     return Shard(
         frame_ids.tolist(),
         np.isin(frame_ids, known_ids),
         np.full(len(frame_ids), -1) if previous is None else previous.frames['checksum'].astype(np.int64),
         preds,
-        _prediction_table(labelled_predictions, classes, frame_ids),
+        labelled_preds,
         _bank_table(previous, len(frame_ids)),
-        _annotation_table(labelled, classes, frame_ids),
+        annotations,
         classes,
-        _rules(preds, classes, settings, previous),
+        _rules(preds, labelled_preds, annotations, classes, settings, previous),
     )
 
 
@@ -130,7 +133,14 @@ def _check_previous(previous: Generation, frame_ids: NDArray[np.str_], classes: 
         )
 
 
-def _rules(preds: Ragged, classes: tuple[str, ...], settings: CPSPSettings, previous: Generation | None) -> Rules:
+def _rules(
+    preds: Ragged,
+    labelled_preds: Ragged,
+    annotations: Ragged,
+    classes: tuple[str, ...],
+    settings: CPSPSettings,
+    previous: Generation | None,
+) -> Rules:
     """Estimate the thresholds of this generation."""
     scores, labels = preds.values['score'], preds.values['label']
     stable = None
@@ -138,12 +148,17 @@ def _rules(preds: Ragged, classes: tuple[str, ...], settings: CPSPSettings, prev
         old = previous.preds['box'], previous.pred_offsets
         stable = overlaps_any(preds.values['box'], preds.offsets, *old, settings.stability_iou)
     tau = thresholds(scores, labels, classes, settings, stable, None if previous is None else previous.tau)
+    usual = np.array([tau[name] for name in classes], np.float64)
+    checked = checked_on_labels(usual, labelled_preds, annotations, settings.match_iou)
+    least = per_class(settings.min_precision, classes, 'min_precision')
+    fails = (checked.total >= settings.checked_from) & (checked.right < least * checked.total)
     low = low_thresholds(scores, labels, classes, settings)
     return Rules(
         settings,
-        np.array([tau[name] for name in classes], np.float64),
+        np.where(fails, np.inf, usual),
         np.array([low[name] for name in classes], np.float32),
         0 if previous is None else previous.number + 1,
+        checked,
     )
 
 

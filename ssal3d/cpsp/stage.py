@@ -10,7 +10,7 @@ from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.generation import CONFIDENT
 from ssal3d.registry import STAGES
 from ssal3d.stages.supervised import (
-    FrameBoxes,
+    BoxesByFrame,
     StageInputs,
     SupervisedStage,
     bank_of,
@@ -82,7 +82,7 @@ class CPSPStage(SupervisedStage):
             )
         ]
 
-    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes:
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> BoxesByFrame:
         """Return the confident objects of the last box bank."""
         bank = BoxBank(bank_of(inputs)).open()
         objects = bank.objects[bank.objects['source'] == CONFIDENT]

@@ -51,8 +51,8 @@ def annotated_counts(
     labelled = [info for info in infos['data_list'] if 'instances' in info]
     check_instances('annotations', labelled, boxes=False)
     for info in labelled:
-        found = Counter(labels.get(entry['bbox_label_3d']) for entry in _counted(info, count_policy))
-        counts[frame_id(info)] = {name: found[name] for name in classes}
+        counted = Counter(labels.get(entry['bbox_label_3d']) for entry in _counted(info, count_policy))
+        counts[frame_id(info)] = {name: counted[name] for name in classes}
     return counts
 
 

@@ -185,8 +185,8 @@ def _total(split: Split, results: dict[str, FrameResult], key: str) -> int:
 
 def _records(split: Split, results: dict[str, FrameResult]) -> list[dict[str, Any]]:
     """Return what is known of the scans of the good frames."""
-    found = (results[f'{split.folder}/{frame}'] for frame in split.frames)
-    return [result.record for result in found if result.info is not None and result.record]
+    frames = (results[f'{split.folder}/{frame}'] for frame in split.frames)
+    return [result.record for result in frames if result.info is not None and result.record]
 
 
 def _write_split(

@@ -182,11 +182,11 @@ def _neighbours(
     result = {}
     for step, name in ((1, 'label files that belong to the frame before'), (-1, 'label files that belong to the next')):
         pairs = [(i, i + step) for i in range(len(scans)) if 0 <= i + step < len(scans)]
-        found = [object_points(scans[i].points, scans[other].boxes) for i, other in pairs]
-        sums = [(theirs.sum(), points_in_boxes[i].sum()) for theirs, (i, _) in zip(found, pairs, strict=True)]
+        counts = [object_points(scans[i].points, scans[other].boxes) for i, other in pairs]
+        sums = [(theirs.sum(), points_in_boxes[i].sum()) for theirs, (i, _) in zip(counts, pairs, strict=True)]
         telling = [theirs > 1.05 * ours for theirs, ours in sums if theirs or ours]
         votes = float(np.mean(telling)) if len(telling) >= _FRAMES else 0.0
-        result[name] = _share_held(_joined(found)) if pairs else 0.0, votes
+        result[name] = _share_held(_joined(counts)) if pairs else 0.0, votes
     return result
 
 

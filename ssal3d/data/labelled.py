@@ -72,16 +72,16 @@ def check_counts(state: LabelState, infos: dict[str, Any], source: str | Path) -
     Raises:
         UserError: Names the first frame with other numbers and both totals.
     """
-    found = annotated_counts(infos, state.classes)
-    differing = [frame for frame in state.frames if dict(frame.boxes) != found[frame.frame_id]]
+    counts = annotated_counts(infos, state.classes)
+    differing = [frame for frame in state.frames if dict(frame.boxes) != counts[frame.frame_id]]
     if differing and _knows_points(infos):
         nonempty = annotated_counts(infos, state.classes, 'nonempty')
         if all(dict(frame.boxes) == nonempty[frame.frame_id] for frame in state.frames):
             return
     for frame in differing[:1]:
-        total = sum(sum(found[entry.frame_id].values()) for entry in state.frames)
+        total = sum(sum(counts[entry.frame_id].values()) for entry in state.frames)
         raise UserError(
-            f'{source}: frame {frame.frame_id} holds {_listed(found[frame.frame_id])}, the label state counts '
+            f'{source}: frame {frame.frame_id} holds {_listed(counts[frame.frame_id])}, the label state counts '
             f'{_listed(frame.boxes)} ({len(differing)} of {len(state.frames)} frames differ, {total} against '
             f'{sum(state.counts.values())} boxes); run tools/create_data.py again with the new label files, or make the '
             'label state anew'

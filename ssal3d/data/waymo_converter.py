@@ -112,7 +112,7 @@ def _intervals(changes: Mapping[str, int] | None) -> dict[str, int]:
 
 def _find_splits(root: Path, splits: Sequence[str] | None) -> dict[str, list[str]]:
     """Return the file names of the segments of each split."""
-    found = {}
+    segments = {}
     for split in dict.fromkeys(splits or SPLITS):
         if split not in SPLITS:
             raise unknown_name('split', split, list(SPLITS))
@@ -124,17 +124,17 @@ def _find_splits(root: Path, splits: Sequence[str] | None) -> dict[str, list[str
             )
         names = names or sorted(path.name for path in tables.glob('*.parquet'))
         if names:
-            found[split] = names
+            segments[split] = names
         elif splits:
             raise UserError(
                 f'{records}: no *.tfrecord and no lidar/*.parquet; download the split from https://waymo.com/open'
             )
-    if not found:
+    if not segments:
         raise UserError(
             f'{root}: none of {", ".join(SPLITS)} holds *.tfrecord or lidar/*.parquet files; --root-path is the folder '
             'with these folders'
         )
-    return found
+    return segments
 
 
 def _task(root: Path, out: Path, split: str, name: str, interval: int, keep_no_label_zones: bool) -> SegmentTask:

@@ -51,7 +51,7 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Labels:
+class WaymoLabels:
     """N annotated objects.
 
     Attributes:
@@ -102,7 +102,7 @@ class WaymoFrame:
     pose: NDArray[np.float64]
     lasers: list[Laser]
     cameras: list[Camera]
-    labels: Labels | None
+    labels: WaymoLabels | None
     no_label_zones: list[NDArray[np.float64]] = field(default_factory=list)
 
     @property

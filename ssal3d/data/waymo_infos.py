@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.data.waymo_frame import CAMERAS, POINT_FEATURES, Camera, Labels, WaymoFrame
+from ssal3d.data.waymo_frame import CAMERAS, POINT_FEATURES, Camera, WaymoFrame, WaymoLabels
 from ssal3d.errors import UserError
 
 # In the order of MMDetection3D's `WaymoDataset`, with the names that it uses; types as the data set numbers them.
@@ -50,7 +50,7 @@ def frame_info(frame: WaymoFrame, num_points: int) -> dict[str, Any]:
     return info
 
 
-def _instances(labels: Labels) -> list[dict[str, Any]]:
+def _instances(labels: WaymoLabels) -> list[dict[str, Any]]:
     bottom = labels.boxes - np.outer(labels.boxes[:, 5] / 2, np.eye(7)[2])
     rows: list[dict[str, Any]] = []
     for row, type_ in enumerate(labels.types.tolist()):
@@ -70,7 +70,7 @@ def _instances(labels: Labels) -> list[dict[str, Any]]:
     return rows
 
 
-def _check_boxes(frame: WaymoFrame, labels: Labels) -> None:
+def _check_boxes(frame: WaymoFrame, labels: WaymoLabels) -> None:
     wrong = ~np.isfinite(labels.boxes).all(axis=1) | (labels.boxes[:, 3:6] <= 0).any(axis=1)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])

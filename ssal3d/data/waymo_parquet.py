@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ssal3d.data.waymo_frame import TOP, Camera, Labels, Laser, WaymoFrame
+from ssal3d.data.waymo_frame import TOP, Camera, Laser, WaymoFrame, WaymoLabels
 from ssal3d.data.waymo_geometry import uniform_inclinations
 from ssal3d.errors import UserError
 from ssal3d.typed import fits
@@ -206,7 +206,7 @@ def _cameras(path: Path) -> list[Camera]:
     ]
 
 
-def _labels(path: Path, times: set[int]) -> dict[int, Labels]:
+def _labels(path: Path, times: set[int]) -> dict[int, WaymoLabels]:
     centre, size = (tuple(f'box.{part}.{axis}' for axis in 'xyz') for part in ('center', 'size'))
     parts = (*centre, *size, 'box.heading', 'type', 'difficulty_level.detection', 'num_lidar_points_in_box')
     table = _Table(path, 'LiDARBoxComponent', (_TIME, _OBJECT), parts)
@@ -216,7 +216,7 @@ def _labels(path: Path, times: set[int]) -> dict[int, Labels]:
         if time in times:
             rows[time].append((name, values))
     return {
-        time: Labels(
+        time: WaymoLabels(
             boxes=np.array([values[:7] for _, values in objects], dtype=np.float64),
             types=np.array([values[7] for _, values in objects], dtype=np.int64),
             levels=np.array([values[8] or 0 for _, values in objects], dtype=np.int64),
@@ -227,9 +227,9 @@ def _labels(path: Path, times: set[int]) -> dict[int, Labels]:
     }
 
 
-def _no_labels() -> Labels:
+def _no_labels() -> WaymoLabels:
     none = np.zeros(0, np.int64)
-    return Labels(np.zeros((0, 7)), none, none, none, [])
+    return WaymoLabels(np.zeros((0, 7)), none, none, none, [])
 
 
 def _matrix(values: Sequence[float] | None, path: Path) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.data.tfrecord import read_records
-from ssal3d.data.waymo_frame import TOP, Camera, Labels, Laser, WaymoFrame
+from ssal3d.data.waymo_frame import TOP, Camera, Laser, WaymoFrame, WaymoLabels
 from ssal3d.data.waymo_geometry import transformed, uniform_inclinations
 from ssal3d.data.waymo_messages import decode
 from ssal3d.errors import UserError
@@ -85,10 +85,10 @@ def _camera(camera: Any) -> Camera:
     return Camera(camera.name, (f_u, f_v, c_u, c_v), extrinsic, (camera.width, camera.height))
 
 
-def _labels(labels: Any) -> Labels:
+def _labels(labels: Any) -> WaymoLabels:
     boxes = [label.box for label in labels]
     rows = [(b.center_x, b.center_y, b.center_z, b.length, b.width, b.height, b.heading) for b in boxes]
-    return Labels(
+    return WaymoLabels(
         boxes=np.array(rows, dtype=np.float64).reshape(-1, 7),
         types=np.array([label.type for label in labels], dtype=np.int64),
         levels=np.array([label.detection_difficulty_level for label in labels], dtype=np.int64),

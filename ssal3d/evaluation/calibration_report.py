@@ -80,10 +80,12 @@ def evaluate_calibration(
     first = next(iter(methods.values()))
     _check_alike(methods)
     thresholds = class_thresholds(first.classes, settings.iou)
-    found = {name: _Detections.of(pool, truth, thresholds, settings) for name, pool in methods.items()}
-    region = settings.region or _covered(found.values())
-    sizes = {name: _largest(found.values(), label) for label, name in enumerate(first.classes)}
-    result = {name: _measure(detections, first.classes, region, sizes, settings) for name, detections in found.items()}
+    by_method = {name: _Detections.of(pool, truth, thresholds, settings) for name, pool in methods.items()}
+    region = settings.region or _covered(by_method.values())
+    sizes = {name: _largest(by_method.values(), label) for label, name in enumerate(first.classes)}
+    result = {
+        name: _measure(detections, first.classes, region, sizes, settings) for name, detections in by_method.items()
+    }
     annotated = np.bincount(truth.labels[truth.labels >= 0], minlength=len(first.classes))
     return {
         'methods': result,

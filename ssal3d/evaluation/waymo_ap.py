@@ -65,12 +65,12 @@ def evaluate_waymo(
     counted: dict[str, dict[str, int]] = {}
     for name, threshold in thresholds.items():
         number = TYPES.index(name)
-        objects, found = truth[truth.types == number], detections[detections.types == number]
+        objects, predicted = truth[truth.types == number], detections[detections.types == number]
         counted[name] = {f'L{level}': int((objects.levels <= level).sum()) for level in LEVELS}
         result[name] = {
-            **_by_level(objects, found, threshold),
+            **_by_level(objects, predicted, threshold),
             'range': {
-                label: _by_level(_in_range(objects, *limits), _in_range(found, *limits), threshold)
+                label: _by_level(_in_range(objects, *limits), _in_range(predicted, *limits), threshold)
                 for label, limits in RANGES.items()
             },
         }

@@ -42,10 +42,10 @@ def detector_class(name: str | type) -> type:
     Raises:
         UserError: If there is none of this name.
     """
-    found = name if isinstance(name, type) else MODELS.get(name)
-    if found is None:
+    kind = name if isinstance(name, type) else MODELS.get(name)
+    if kind is None:
         raise unknown_name('model', str(name), sorted(MODELS.module_dict))
-    return found
+    return kind
 
 
 def check_stage(name: str, stage: SupervisedStage, detector: type) -> None:

@@ -53,10 +53,10 @@ def write_card(config: Config, work_dir: Path, command: Sequence[str]) -> None:
 
 
 def _versions() -> dict[str, str]:
-    found = {'ssal3d': __version__, 'python': platform.python_version()}
+    versions = {'ssal3d': __version__, 'python': platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:  # mmcv or mmcv-lite, one of many builds of spconv
             continue
-    return found
+    return versions

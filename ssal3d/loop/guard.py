@@ -37,10 +37,10 @@ class Guard:
         for name in options:
             if name not in known:
                 raise unknown_name('option of guard', name, known)
-        found = cls(**options)
-        if not found.tolerance >= 0:
-            raise UserError(f'guard: found tolerance {found.tolerance}, expected a number of at least 0')
-        return found
+        guard = cls(**options)
+        if not guard.tolerance >= 0:
+            raise UserError(f'guard: found tolerance {guard.tolerance}, expected a number of at least 0')
+        return guard
 
     def value(self, name: str, metrics: Mapping[str, float]) -> float:
         """Return what decides about a model.

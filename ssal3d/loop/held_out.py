@@ -18,7 +18,7 @@ from ssal3d.data.label_state import LabelState
 from ssal3d.data.views import FrameView
 from ssal3d.evaluation.box_precision import count_right
 from ssal3d.predictions import read_predictions
-from ssal3d.stages.supervised import FrameBoxes
+from ssal3d.stages.supervised import BoxesByFrame
 
 
 class HeldOutView(FrameView):
@@ -67,7 +67,7 @@ def measure_predictions(config: Config, state: LabelState, folders: Mapping[str,
 
 
 def measure_pseudo_labels(
-    config: Config, state: LabelState, found: Mapping[str, FrameBoxes]
+    config: Config, state: LabelState, found: Mapping[str, BoxesByFrame]
 ) -> dict[str, dict[str, dict[str, float | None]]]:
     """Return how many pseudo labels there are and how good, by stage and class.
 
@@ -81,7 +81,7 @@ def measure_pseudo_labels(
         of the annotated boxes that one of them overlaps; None of nothing.
     """
     view = HeldOutView(config.pool_dataset.to_dict() | {'pipeline': []}, state)
-    truth: FrameBoxes = {}
+    truth: BoxesByFrame = {}
     for index, name in enumerate(view.frame_ids):
         annotations = view.get_data_info(index)['ann_info']
         labels = np.asarray(annotations['gt_labels_3d'])
@@ -90,7 +90,9 @@ def measure_pseudo_labels(
     return {stage: compare_boxes(boxes, truth, classes) for stage, boxes in found.items()}
 
 
-def compare_boxes(found: FrameBoxes, truth: FrameBoxes, classes: tuple[str, ...]) -> dict[str, dict[str, float | None]]:
+def compare_boxes(
+    found: BoxesByFrame, truth: BoxesByFrame, classes: tuple[str, ...]
+) -> dict[str, dict[str, float | None]]:
     """Return number, precision and recall of boxes by class, see `measure_pseudo_labels`; O(boxes^2) within a frame.
 
     Args:

@@ -89,10 +89,10 @@ class Journal:
     def begun(self, name: str) -> dict[str, Any] | None:
         """Return what an unfinished step was started with; None if it was not."""
         path = self._reads_path(name)
-        found = read_json(path, schema=False) if path.exists() else None
-        if not isinstance(found, dict | None):
-            raise UserError(f'{path}: found {_short(found)}, expected what the step reads; delete the file')
-        return found
+        content = read_json(path, schema=False) if path.exists() else None
+        if not isinstance(content, dict | None):
+            raise UserError(f'{path}: found {_short(content)}, expected what the step reads; delete the file')
+        return content
 
     def changed(self, name: str, reads: Mapping[str, Any], state: str) -> UserError:
         """Build the error for a step that was done, or started, with something else.
@@ -102,9 +102,9 @@ class Journal:
             reads: What it would read now.
             state: ``'is finished'`` or ``'has started'``.
         """
-        found = list(differences(self.begun(name) or {}, reads))
-        key, old, new = found[0] if found else ('what it reads', 'something else', 'this')
-        more = f' ({len(found) - 1} more keys differ)' if len(found) > 1 else ''
+        changes = list(differences(self.begun(name) or {}, reads))
+        key, old, new = changes[0] if changes else ('what it reads', 'something else', 'this')
+        more = f' ({len(changes) - 1} more keys differ)' if len(changes) > 1 else ''
         return UserError(
             f'{self.path}: step {name} {state} with {key} = {_short(old)}, now it is {_short(new)}{more}; resume with the '
             'config that it was started with, or choose another --work-dir'

@@ -73,12 +73,12 @@ class HeldOutReportHook(LoopHook):
         loop = runner.train_loop
         shown = [*models[:1], *(model for model in models if model.is_last and _is_final(model.group))]
         measured = {model.name: model for model in shown}
-        found = {}
+        metrics = {}
         for name, model in measured.items():  # in every process: a stage may share the frames among them
             stage = loop.stages[model.stage]
             taken = stage.pseudo_labels(stage.build_config(loop.config, model.inputs), model.inputs)
             if taken is not None:
-                found[name] = taken
+                metrics[name] = taken
         if not is_main_process():
             return
         state = LabelState.read(labels)
@@ -87,7 +87,7 @@ class HeldOutReportHook(LoopHook):
             loop.config,
             loop.work_dir / METRICS,
             measure_predictions(loop.config, state, folders),
-            measure_pseudo_labels(loop.config, state, found) if found else {},
+            measure_pseudo_labels(loop.config, state, metrics) if metrics else {},
         )
 
 

@@ -53,10 +53,10 @@ class StartFrom:
                 raise unknown_name('option of start_from', name, known)
         if not Path(options.get('checkpoint', '')).is_file():
             raise UserError(f'start_from: {options.get("checkpoint")!r} is not a file; give the path of a checkpoint')
-        found = cls(**options)
-        if found.use not in USES:
-            raise unknown_name('start_from.use', found.use, list(USES))
-        return found
+        start = cls(**options)
+        if start.use not in USES:
+            raise unknown_name('start_from.use', start.use, list(USES))
+        return start
 
 
 def prepare_start(config: Config, start: StartFrom, path: Path) -> None:

@@ -134,12 +134,12 @@ class ActiveAnchor3DHead(WeightedAnchorTargets, Anchor3DHead):
         anchors, grid = self._grid(x[0])
         cells = x[0].permute(0, 2, 3, 1).reshape(-1, x[0].shape[1])
         logits = functional.linear(cells, self.conv_cls.weight.flatten(1), self.conv_cls.bias)
-        found = [self._targets(sample.gt_instances_3d, grid) for sample in batch_data_samples]
-        count = sum(max(len(positives), 1) for positives, *_ in found)
-        start = torch.arange(len(found), device=cells.device) * len(anchors)
-        positives = torch.cat([first + rows for first, (rows, *_) in zip(start, found)])
-        ignored = torch.cat([first + rows for first, (*_, rows) in zip(start, found)])
-        boxes, labels = torch.cat([boxes for _, boxes, *_ in found]), torch.cat([labels for *_, labels, _ in found])
+        targets = [self._targets(sample.gt_instances_3d, grid) for sample in batch_data_samples]
+        count = sum(max(len(positives), 1) for positives, *_ in targets)
+        start = torch.arange(len(targets), device=cells.device) * len(anchors)
+        positives = torch.cat([first + rows for first, (rows, *_) in zip(start, targets)])
+        ignored = torch.cat([first + rows for first, (*_, rows) in zip(start, targets)])
+        boxes, labels = torch.cat([boxes for _, boxes, *_ in targets]), torch.cat([labels for *_, labels, _ in targets])
         focal = self.loss_cls
         total = sparse_focal_loss(
             logits.reshape(-1, self.num_classes), positives, labels, ignored, focal.alpha, focal.gamma

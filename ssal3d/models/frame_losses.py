@@ -178,10 +178,12 @@ def weighted_anchor_targets(
         weights = truth.get('weights')
         positive = (labels[frame] >= 0) & (labels[frame] < head.num_classes)
         if weights is not None and positive.any():
-            found = head.bbox_coder.decode(anchors[frame].reshape(-1, 7)[positive], box_targets[frame][positive])
+            positive_boxes = head.bbox_coder.decode(
+                anchors[frame].reshape(-1, 7)[positive], box_targets[frame][positive]
+            )
             boxes = truth.bboxes_3d
-            boxes = boxes if isinstance(boxes, Tensor) else boxes.tensor.to(found.device)
-            own = weights.to(found)[torch.cdist(found[:, :6], boxes[:, :6]).argmin(1)]
+            boxes = boxes if isinstance(boxes, Tensor) else boxes.tensor.to(positive_boxes.device)
+            own = weights.to(positive_boxes)[torch.cdist(positive_boxes[:, :6], boxes[:, :6]).argmin(1)]
             label_weights[frame][positive] *= own
             box_weights[frame][positive] *= own[:, None]
         if meta.get(IGNORE_NEGATIVES):

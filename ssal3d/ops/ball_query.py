@@ -50,8 +50,8 @@ def stacked_ball_query(
     first_point = first_centre = 0
     for num_points, num_centres in zip(point_counts.tolist(), centre_counts.tolist(), strict=True):
         rows = slice(first_centre, first_centre + num_centres)
-        found = _query(points[first_point : first_point + num_points], centres[rows], 0.0, radius, result[rows])
-        result[rows, 0][~found] = -1
+        neighbours = _query(points[first_point : first_point + num_points], centres[rows], 0.0, radius, result[rows])
+        result[rows, 0][~neighbours] = -1
         first_point, first_centre = first_point + num_points, rows.stop
     return result
 
@@ -61,13 +61,13 @@ def _query(points: Tensor, centres: Tensor, min_radius: float, max_radius: float
     dtype = torch.float64 if points.dtype == torch.float64 else torch.float32
     cloud, around = (values.detach().to(dtype).contiguous().numpy() for values in (points, centres))
     number = cloud.dtype.type
-    found = np.zeros(len(around), dtype=np.bool_)
+    has_neighbour = np.zeros(len(around), dtype=np.bool_)
     # The CUDA kernels take the radii in float32 and square them there.
     inner, outer = number(np.float32(min_radius) ** 2), number(np.float32(max_radius) ** 2)
     if len(cloud) and len(around):
         columns = _sort_into_columns(cloud, float(max_radius))
-        _query_columns(cloud, around, float(max_radius), inner, outer, columns, result.numpy(), found)
-    return torch.from_numpy(found)
+        _query_columns(cloud, around, float(max_radius), inner, outer, columns, result.numpy(), has_neighbour)
+    return torch.from_numpy(has_neighbour)
 
 
 @kernel

@@ -50,8 +50,8 @@ def set_abstraction(
     Returns:
         ``(M1 + M2 + ..., outputs of the last layer)`` maxima over the neighbours.
     """
-    found = stacked_ball_query(radius, num_samples, points, point_counts, centres, centre_counts)
-    rows = stacked_rows(found, point_counts, centre_counts)
+    neighbours = stacked_ball_query(radius, num_samples, points, point_counts, centres, centre_counts)
+    rows = stacked_rows(neighbours, point_counts, centre_counts)
     neighbour, centre, times, starts = map(torch.from_numpy, _without_repetitions(rows.numpy()))
     weights, norm = layers[0]
     projected = F.linear(features, weights[:, 3:])

@@ -85,8 +85,8 @@ def hard_voxelize_by_sorting(
     )
     coordinates[torch.where(stays, voxel, max_voxels)] = torch.stack((z, y, x), 1)[order].int()
     counts.index_add_(0, torch.where(kept, voxel, max_voxels), kept.int())
-    found = voxels[:-1].view(max_voxels, max_points, -1)
-    return found, coordinates[:-1], counts[:-1], opens.sum().clamp(max=max_voxels)
+    taken = voxels[:-1].view(max_voxels, max_points, -1)
+    return taken, coordinates[:-1], counts[:-1], opens.sum().clamp(max=max_voxels)
 
 
 def dynamic_voxelize(points: Tensor, voxel_size: Sequence[float], point_range: Sequence[float]) -> Tensor:

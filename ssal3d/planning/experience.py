@@ -58,14 +58,14 @@ def points_of(folder: Path, stage: str, metric: str | None = None, class_name: s
         UserError: If there is no experiment, or no such metric in it.
     """
     labels: LabelState | None = None
-    found = []
+    points = []
     for step in read_json(folder / 'journal.json', required=('steps',))['steps']:
         if 'spent_per_class' in step:
             labels = LabelState.read(folder / step['labels'])
         elif step.get('metrics') and step['step'].rpartition('/')[2] == stage and labels is not None:
             value = _value(step['metrics'], metric, class_name, f'{folder}: step {step["step"]}')
-            found.append(Point(folder, step['step'], sum(labels.counts.values()), value))
-    return found
+            points.append(Point(folder, step['step'], sum(labels.counts.values()), value))
+    return points
 
 
 def stages_of(folder: Path) -> list[str]:

@@ -21,6 +21,10 @@ class Ragged(NamedTuple):
         """Return the values of one frame."""
         return self.values[self.offsets[frame] : self.offsets[frame + 1]]
 
+    def where(self, kept: NDArray[np.bool_]) -> 'Ragged':
+        """Return the lists with those values alone that a mask keeps, one flag for each value."""
+        return Ragged(self.values[kept], np.concatenate(([0], np.cumsum(kept)))[self.offsets])
+
 
 @dataclass(frozen=True)
 class PoolPredictions:

@@ -58,8 +58,8 @@ class Choice:
     @cached_property
     def needs(self) -> Sequence[Mapping[str, ClassNeed] | None]:
         """How full each class was when each frame was taken."""
-        found = self.judgement and class_needs(self.query, self.judgement)
-        return found or [None] * len(self.query.frames)
+        needs = self.judgement and class_needs(self.query, self.judgement)
+        return needs or [None] * len(self.query.frames)
 
     @property
     def shown(self) -> list[str]:

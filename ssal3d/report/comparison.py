@@ -33,8 +33,8 @@ class Group:
 
     def values(self, stage: str, measure: Measure) -> list[float]:
         """Return the mean AP of a stage in every run that has it."""
-        found = (run.average_precision(stage, measure) for run in self.runs if stage in run.stages)
-        return [overall(by_class) for by_class in found if by_class]
+        precisions = (run.average_precision(stage, measure) for run in self.runs if stage in run.stages)
+        return [overall(by_class) for by_class in precisions if by_class]
 
 
 def group(experiments: Sequence[Experiment]) -> list[Group]:
@@ -115,8 +115,8 @@ def overall(by_class: Mapping[str, float]) -> float:
 
 def _points(run: Experiment, place: int, measure: Measure) -> list[tuple[float, float]]:
     stages = [names[place] for names in detectors(run).values()]
-    found = ((stage, run.average_precision(stage, measure)) for stage in stages)
-    return [(run.boxes_of_stage[stage], overall(by_class)) for stage, by_class in found if by_class]
+    precisions = ((stage, run.average_precision(stage, measure)) for stage in stages)
+    return [(run.boxes_of_stage[stage], overall(by_class)) for stage, by_class in precisions if by_class]
 
 
 def _name(experiment: Experiment) -> str:

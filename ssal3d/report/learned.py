@@ -92,10 +92,10 @@ def _by_class(groups: Sequence[Group]) -> list[str]:
     measures = MEASURES[groups[0].first.metric]
     names, rows, bars = [*groups[0].first.classes, 'mean'], [], {}
     for label, (experiment, stage) in stage_rows(groups).items():
-        found = [experiment.average_precision(stage, measure) for measure in measures]
-        values = [by_class.get(name) for by_class in found for name in names]
+        precisions = [experiment.average_precision(stage, measure) for measure in measures]
+        values = [by_class.get(name) for by_class in precisions for name in names]
         rows.append((label, experiment.boxes_of_stage[stage], *values))
-        bars[label] = found[0]
+        bars[label] = precisions[0]
     header = ('stage', 'boxes', *(f'{name} {measure.title}' for measure in measures for name in names))
     chart = picture(grouped_bars(bars, f'AP ({measures[0].title}), %'), f'AP ({measures[0].title}) by class and stage')
     several = [text('Of each setting its first run is shown.')] if any(len(some.runs) > 1 for some in groups) else []

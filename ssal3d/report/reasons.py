@@ -36,9 +36,9 @@ class Judgement:
 
     def doubtful(self, frame: str) -> NDArray[np.floating]:
         """Return the ``(K, 7)`` boxes of a frame that the models are least sure of."""
-        found = self.detections.predictions
-        span = found.boxes_of(found.index()[frame])
-        return found.boxes[span][binary_entropy(found.scores[span]) >= DOUBTFUL]
+        predictions = self.detections.predictions
+        span = predictions.boxes_of(predictions.index()[frame])
+        return predictions.boxes[span][binary_entropy(predictions.scores[span]) >= DOUBTFUL]
 
 
 @dataclass(frozen=True)

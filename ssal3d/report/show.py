@@ -72,17 +72,17 @@ def read_shown(
     experiment = experiment_of(where) if annotations is None and isinstance(where, Path) else None
     pool = experiment.pool if experiment else Pool(Path(annotations or ''), Path(points or ''))
     state = LabelState.read(labels) if labels else experiment.labels if experiment else None
-    found = {name: read_predictions(folder) for name, folder in (predictions or {}).items()}
+    detections = {name: read_predictions(folder) for name, folder in (predictions or {}).items()}
     if kind == 'labels':
         state = LabelState.read(source)
-        return Shown(pool, state.frame_ids, state, found)
+        return Shown(pool, state.frame_ids, state, detections)
     if isinstance(where, ObjectPath) or kind == 'predictions':
         shown = read_predictions(where)
-        return Shown(pool, [str(name) for name in shown.frame_ids], state, {**found, where.name: shown})
+        return Shown(pool, [str(name) for name in shown.frame_ids], state, {**detections, where.name: shown})
     query = Query.read(where)
-    if experiment and not found and f'round_{query.round}/query' in experiment.queries:
-        found = experiment.predictions(f'round_{query.round}/query')
-    return Shown(pool, query.frame_ids, state, found)
+    if experiment and not detections and f'round_{query.round}/query' in experiment.queries:
+        detections = experiment.predictions(f'round_{query.round}/query')
+    return Shown(pool, query.frame_ids, state, detections)
 
 
 def draw_frames(

@@ -83,9 +83,11 @@ def _by_class(some: Group, before: str, end: str) -> str:
     for name in some.first.classes:
         values = []
         for run in some.runs:
-            found = [run.average_precision(stage, measure).get(name) for stage in (before, end) if stage in run.stages]
-            if len(found) == 2 and None not in found:
-                values.append(found[1] - found[0])  # type: ignore[operator]
+            precisions = [
+                run.average_precision(stage, measure).get(name) for stage in (before, end) if stage in run.stages
+            ]
+            if len(precisions) == 2 and None not in precisions:
+                values.append(precisions[1] - precisions[0])  # type: ignore[operator]
         if values:
             changes[name] = float(np.mean(values))
     return f'By class: {words_of([f"{name} {change:+.1f}" for name, change in changes.items()])}.' if changes else ''

@@ -118,13 +118,13 @@ def measured_calibration(experiment: Experiment) -> dict[str, float]:
         experiment: A finished experiment.
     """
     by_class = calibration(experiment)
-    found = {}
+    results = {}
     for name, short in {**CALIBRATION_SHORT, MEAN: 'Avg'}.items():
         if by_class[name]['d_ece'] is not None:
-            found[f'{short}_D-ECE'] = by_class[name]['d_ece']
+            results[f'{short}_D-ECE'] = by_class[name]['d_ece']
         for range_, figures in by_class[name].get('fig7', {}).items():
-            found |= {f'{short}_{range_}_{key}': value for key, value in figures.items() if value is not None}
-    return found
+            results |= {f'{short}_{range_}_{key}': value for key, value in figures.items() if value is not None}
+    return results
 
 
 def calibration(experiment: Experiment) -> dict[str, Any]:

@@ -70,9 +70,9 @@ class PseudoLabelMonitor(SemiDetector3D):
         """
         devices = [points[0].device] if points[0].is_cuda else []
         with torch.random.fork_rng(devices):
-            found = self.predict_pseudo_labels(points, samples)
+            pseudo_labels = self.predict_pseudo_labels(points, samples)
         right, total = torch.zeros(2, len(self.classes), dtype=torch.int64, device=points[0].device)
-        for (boxes, labels), sample in zip(found, samples):
+        for (boxes, labels), sample in zip(pseudo_labels, samples):
             truth = sample.gt_instances_3d
             counts = count_right(
                 boxes, labels, bottom_to_gravity(truth.bboxes_3d.tensor), truth.labels_3d, len(self.classes)

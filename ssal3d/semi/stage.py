@@ -22,7 +22,7 @@ from ssal3d.registry import STAGES
 from ssal3d.semi.detector import student_state
 from ssal3d.semi.teacher_labels import TeacherLabels
 from ssal3d.stages.supervised import (
-    FrameBoxes,
+    BoxesByFrame,
     StageInputs,
     SupervisedStage,
     labelled_view,
@@ -109,7 +109,7 @@ class TeacherStudentStage(SupervisedStage):
         barrier()
         return path
 
-    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes | None:
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> BoxesByFrame | None:
         """Return the boxes that the final teacher would let the student learn; None if it does not decide on boxes.
 
         Every process predicts its share of the frames, one by one: a teacher in train mode normalises over a batch.
@@ -135,7 +135,7 @@ class TeacherStudentStage(SupervisedStage):
             collate_fn=pseudo_collate,
             generator=torch.Generator(),  # the loader's own draw must not touch the global one
         )
-        labels: FrameBoxes = {}
+        labels: BoxesByFrame = {}
         told = f'pseudo labels of {inputs.work_dir.name}'
         for batch, index in zip(track(loader, told, len(frames), quiet=rank != 0), frames):
             with seeded_globals(config.randomness.seed, index):  # a teacher in train mode drops features at random

@@ -78,9 +78,9 @@ class TeacherLabels(PseudoLabelMonitor):
         Args:
             samples: The data samples that `unlabelled_frames` returned.
         """
-        found = [sample.pseudo_instances_3d for sample in samples]
+        taken = [sample.pseudo_instances_3d for sample in samples]
         return class_statistics(
-            torch.cat([pseudo_labels.scores_3d for pseudo_labels in found]),
-            torch.cat([pseudo_labels.labels_3d for pseudo_labels in found]),
+            torch.cat([pseudo_labels.scores_3d for pseudo_labels in taken]),
+            torch.cat([pseudo_labels.labels_3d for pseudo_labels in taken]),
             self.classes,
         )

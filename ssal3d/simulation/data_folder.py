@@ -63,11 +63,11 @@ def begin(out: Path, identity: dict[str, Any]) -> None:
             raise UserError(f'{out}: holds scans that are no simulation; choose another folder with --out')
         write_json(path, {'schema': SCHEMA, **identity, 'complete': False})
         return
-    found = read_json(path)
+    manifest = read_json(path)
     for key, value in identity.items():
-        if found.get(key) != value:
+        if manifest.get(key) != value:
             raise UserError(
-                f'{path}: found {key} {found.get(key)!r}, expected {value!r}; a folder holds one simulation, choose '
+                f'{path}: found {key} {manifest.get(key)!r}, expected {value!r}; a folder holds one simulation, choose '
                 'another one with --out'
             )
 

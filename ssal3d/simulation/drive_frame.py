@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.data.waymo_frame import POINT_FEATURES, Labels, WaymoFrame
+from ssal3d.data.waymo_frame import POINT_FEATURES, WaymoFrame, WaymoLabels
 from ssal3d.simulation.drive import INTERVAL, build_drive, drive_step_of
 from ssal3d.simulation.mesh import Mesh
 from ssal3d.simulation.presets import sensor_preset
@@ -73,7 +73,7 @@ def simulate_drive_frame(seed: int, frame: int, preset: str = 'waymo') -> DriveF
     return DriveFrame(made, points, seen, moment, step, scene.style)
 
 
-def label_around(scene: Scene, moment: Snapshot, seen: Scan, mount: Array) -> Labels:
+def label_around(scene: Scene, moment: Snapshot, seen: Scan, mount: Array) -> WaymoLabels:
     """Label every object that returned a point, wherever it is.
 
     Args:
@@ -89,7 +89,7 @@ def label_around(scene: Scene, moment: Snapshot, seen: Scan, mount: Array) -> La
     boxes = [box_around(moment.meshes[row], moment.headings[row], moment.objects[row].margin) for row in rows]
     in_vehicle = np.array(boxes).reshape(-1, 7)
     in_vehicle[:, :3] += mount
-    return Labels(
+    return WaymoLabels(
         boxes=in_vehicle,
         types=np.array([TYPE_OF_CLASS[moment.objects[row].name or ''] for row in rows], dtype=np.int64),
         levels=np.zeros(len(rows), dtype=np.int64),  # nobody set one, so the points decide

@@ -119,12 +119,12 @@ def label(snapshot: Snapshot, caster: Caster, points: NDArray[np.integer]) -> Ki
         if hidden > _MAX_TRUNCATION:
             continue
         visible = visible_share(snapshot, caster, index, clipped(box))
-        found = extent(mesh, snapshot.headings[index], snapshot.objects[index].margin)
+        outline = extent(mesh, snapshot.headings[index], snapshot.objects[index].margin)
         large = clipped(box)[3] - clipped(box)[1] >= _MIN_LABEL_HEIGHT
-        if large and points[index] >= MIN_POINTS and np.hypot(*found.location[::2]) <= _MAX_DISTANCE:
-            alpha = _wrapped(found.rotation_y - np.arctan2(found.location[0], found.location[2]))
+        if large and points[index] >= MIN_POINTS and np.hypot(*outline.location[::2]) <= _MAX_DISTANCE:
+            alpha = _wrapped(outline.rotation_y - np.arctan2(outline.location[0], outline.location[2]))
             name = snapshot.objects[index].name
-            rows.append((name, hidden, occlusion_level(visible), alpha, clipped(box), found))
+            rows.append((name, hidden, occlusion_level(visible), alpha, clipped(box), outline))
         elif visible >= _DONT_CARE_SHARE:
             regions.append(clipped(box))
     return _columns(rows, _united(regions))

@@ -16,7 +16,7 @@ from ssal3d.registry import STAGES
 from ssal3d.stages.run import last_checkpoint
 from ssal3d.stages.schedules import stretch
 
-FrameBoxes = dict[str, tuple[NDArray, NDArray]]  # by frame id: (K, 7) gravity-centred boxes (m, rad), (K,) labels
+BoxesByFrame = dict[str, tuple[NDArray, NDArray]]  # by frame id: (K, 7) gravity-centred boxes (m, rad), (K,) labels
 
 # Keys of an experiment that mean nothing to a single run.
 EXPERIMENT_KEYS = ('train_cfg', 'stages', 'schedule', 'active_sampler', 'query', 'resume', 'load_from')
@@ -153,7 +153,7 @@ class SupervisedStage:
         """
         return last_checkpoint(config)
 
-    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes | None:
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> BoxesByFrame | None:
         """Return what the finished stage took for labels of unlabelled frames; None if it takes nothing.
 
         Called in every process, so that they can share the frames; what the first one returns counts.

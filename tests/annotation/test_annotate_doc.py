@@ -16,15 +16,14 @@ from tests.helpers.paths import ROOT
 TEXT = (ROOT / 'docs' / 'annotate.md').read_text()
 FENCES = re.findall(r'^```(\w*)\n(.*?)^```$', TEXT, re.DOTALL | re.MULTILINE)
 BLOCKS = {kind: [text for found, text in FENCES if found == kind] for kind, _ in FENCES}
+COMMAND = f'ssal3d() {{ {sys.executable} -m ssal3d "$@"; }}\n'
 SETTINGS, FORMAT, CALLS = BLOCKS['python']
 ENVIRONMENT = {**os.environ, 'PATH': f'{os.path.dirname(sys.executable)}:{os.environ["PATH"]}', 'PYTHONPATH': str(ROOT)}
 
 
 def test_two_rounds_from_a_folder_of_scans_and_the_calls_from_python(tmp_path):
-    for name in ('tools', 'configs'):
-        (tmp_path / name).symlink_to(ROOT / name)
     call = {'cwd': tmp_path, 'env': ENVIRONMENT, 'check': True, 'capture_output': True, 'text': True}
-    subprocess.run(['bash', '-ec', BLOCKS['bash'][0]], **call)
+    subprocess.run(['bash', '-ec', COMMAND + BLOCKS['bash'][0]], **call)
     state = LabelState.read(tmp_path / 'try' / 'labels' / 'round_1.json')
     rounds = [frame.round for frame in state.frames]
     assert rounds.count(0) == 6
@@ -36,8 +35,8 @@ def test_two_rounds_from_a_folder_of_scans_and_the_calls_from_python(tmp_path):
     zips = next(block for block in BLOCKS[''] if 'zipfile' in block)
     subprocess.run(['bash', '-ec', zips], **{**call, 'cwd': tmp_path / 'try'})
     assert (tmp_path / 'try' / 'annotations.zip').stat().st_size > 1000
-    check = re.search(r'python tools/labels\.py check .*?check\.json', TEXT, re.DOTALL)[0]
-    subprocess.run(['bash', '-ec', check.replace('tools/', '../tools/')], **{**call, 'cwd': tmp_path / 'try'})
+    check = re.search(r'ssal3d labels check .*?check\.json', TEXT, re.DOTALL)[0]
+    subprocess.run(['bash', '-ec', COMMAND + check], **{**call, 'cwd': tmp_path / 'try'})
     assert json.loads((tmp_path / 'try' / 'check.json').read_text())['suspicions']
     printed = subprocess.run([sys.executable, '-c', CALLS], **call).stdout
     assert "'edited': 0" in printed

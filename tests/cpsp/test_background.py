@@ -4,13 +4,15 @@ import pytest
 from ssal3d.bank.annotations import ANNOTATION
 from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT, PREDICTION
 from ssal3d.cpsp.background import CHANGES, Rules, update_labelled, update_unlabelled
+from ssal3d.cpsp.confidence import Checked
 from ssal3d.cpsp.settings import cpsp_settings
 from ssal3d.ops.boxes import points_in_boxes
 from tests.helpers.cpsp_builders import CLASSES, box, points_in
 
 
 def rules(tau=0.9, tau_low=0.2, number=3, **settings):
-    return Rules(cpsp_settings(**settings), np.full(3, tau), np.full(3, tau_low, np.float32), number)
+    unchecked = Checked(*np.zeros((2, 3), np.int64))
+    return Rules(cpsp_settings(**settings), np.full(3, tau), np.full(3, tau_low, np.float32), number, unchecked)
 
 
 def predicted(*entries):

@@ -7,6 +7,7 @@ import pytest
 from ssal3d.bank.annotations import LabelledObjects
 from ssal3d.bank.box_bank import BoxBank
 from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH
+from ssal3d.bank.hook import describe
 from ssal3d.bank.paste import PasteSettings, Scene, paste_objects
 from ssal3d.cpsp.confidence import class_threshold
 from ssal3d.cpsp.refresh import refresh
@@ -201,6 +202,53 @@ def test_annotations_change_nothing_about_unlabelled_frames():
     assert one.objects[one.objects['source'] == GROUND_TRUTH]['box'].tolist() != (
         two.objects[two.objects['source'] == GROUND_TRUTH]['box'].tolist()
     )
+
+
+def labelled_boxes_seen_as(pool, ids, name, wrong, score=0.95):
+    """Predictions of every annotated box of a class, the first ones of them 4 m beside it."""
+    seen, left = {}, wrong
+    for frame_id in ids:
+        seen[frame_id] = []
+        for where, found in pool.objects[frame_id]:
+            if found == name:
+                shift = np.array([0, 4.0 * (left > 0), 0, 0, 0, 0, 0])
+                seen[frame_id].append((where + shift, score, name))
+                left -= 1
+    assert sum(map(len, seen.values())) > wrong > left
+    return predictions_of(seen)
+
+
+@pytest.mark.parametrize(
+    ('least', 'from_count', 'trusted'), [(0.9, 5, False), (0.5, 5, True), (0.9, 50, True), (0, 5, True)]
+)
+def test_a_class_that_is_wrong_on_labelled_frames_gives_nothing_confident(least, from_count, trusted):
+    pool = RandomPool(14)
+    labelled, ids = annotate(pool, pool.ids[:6]), pool.ids[6:]
+    settings = cpsp_settings(
+        **FEW, min_precision={'Car': least, 'Pedestrian': least, 'Cyclist': 0}, checked_from=from_count
+    )
+    seen = labelled_boxes_seen_as(pool, pool.ids[:6], 'Car', wrong=4)
+    number = sum(name == 'Car' for i in pool.ids[:6] for _, name in pool.objects[i])
+    built = refresh(
+        pool.load_points, CLASSES, settings, predictions=pool.predict(0, ids=ids), labelled=labelled,
+        labelled_predictions=seen,
+    )  # fmt: skip
+    usual = refresh(
+        pool.load_points, CLASSES, cpsp_settings(**FEW), predictions=pool.predict(0, ids=ids), labelled=labelled
+    )
+    assert built.meta['checked']['Car'] == {'right': number - 4, 'total': number}
+    assert 0.5 < (number - 4) / number < 0.9
+    assert built.meta['checked']['Pedestrian'] == {'right': 0, 'total': 0}
+    confident = built.objects[built.objects['source'] == CONFIDENT]
+    expected = usual.objects[usual.objects['source'] == CONFIDENT]
+    kept = np.ones(len(expected), bool) if trusted else expected['label'] != CLASSES.index('Car')
+    assert kept.sum() > 0
+    assert kept.all() == trusted
+    assert confident['box'].tolist() == expected['box'][kept].tolist()
+    assert (built.tau['Car'] == usual.tau['Car']) == trusted
+    assert built.tau['Pedestrian'] == usual.tau['Pedestrian']
+    note = f'of {number} confident boxes on labelled frames {number - 4} are right'
+    assert (note in describe(built)) != trusted
 
 
 def test_paste_database_of_the_labelled_frames():

@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 import ssal3d.register  # noqa: F401
 from ssal3d.errors import UserError
 from ssal3d.models.extraction import Extraction, check_extraction
+from ssal3d.registry import ACTIVE_SAMPLERS
 from tests.helpers.paths import ROOT
 from tests.models.single_stages import BUILDERS, _as_stock, batch
 
@@ -48,3 +49,14 @@ def test_what_it_does_not_give_is_refused(kind):
     check_extraction(kind, Extraction.of(['class_logits', 'num_points'], {}))
     with pytest.raises(UserError, match="FrankVoxelNet gives no column 'box_features'"):
         check_extraction(kind, Extraction.of(['box_features'], {}))
+
+
+def test_the_table_names_the_columns_that_samplers_read():
+    names = {'CAL': 'CALSampler', 'PPAL': 'PPALSampler', 'information per box': 'InformationPerBoxSampler'}
+    names['BADGE'] = 'BADGESampler'
+    rows = re.findall(r'^\| be queried by ([^|`]+) \| give `(\w+)`', PAGE, re.M)
+    said = {name: column for listed, column in rows for name in listed.split(', ')}
+    assert said == {name: ACTIVE_SAMPLERS.get(kind)().required_fields[0] for name, kind in names.items()}
+    assert all(len(ACTIVE_SAMPLERS.get(kind)().required_fields) == 1 for kind in names.values())
+    for settings in (dict(type='EntropySampler', source='softmax_rpn'), dict(type='CALSampler', entropy='rpn_softmax')):
+        assert 'class_logits' in ACTIVE_SAMPLERS.build(settings).required_fields

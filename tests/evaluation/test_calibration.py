@@ -138,3 +138,9 @@ def test_nothing_predicted_has_no_error_to_speak_of():
 def test_scaling_is_to_zero_and_one_with_clipping():
     assert scaled(np.array([-5.0, 0, 5, 10, 20]), 0, 10).tolist() == [0, 0, 0.5, 1, 1]
     assert scaled(np.array([3.0]), 3, 3).tolist() == [0]
+
+
+def test_bins_with_fewer_than_eight_detections_add_no_error_by_default():
+    for count, expected in ((7, 0.0), (8, 0.5)):
+        wrong = np.zeros(count, dtype=bool)
+        assert d_ece(wrong, np.full((count, 1), 0.5), bins=10) == expected

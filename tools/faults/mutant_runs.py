@@ -36,7 +36,7 @@ HEAVY = (  # and the parts of pytest that it imports when it starts
     'hypothesis',
 )
 OURS = ('ssal3d', 'ssal3d.typed', 'ssal3d.ops.kernel', 'ssal3d.fileio', 'ssal3d.registry', 'ssal3d.log')
-LONGEST = 4.0  # s; slower tests are left out
+LONGEST = 2.0  # s; slower tests are left out
 PATIENCE = 20.0  # s on top of five times what the tests take without a mistake
 
 
@@ -54,16 +54,31 @@ def warm_up(cache: Path) -> None:
 
 
 def tests_of(path: Path) -> list[str]:
-    """Return the test files of a module: the one of its name, and those of its room that import it."""
-    parts = path.relative_to(ROOT / 'ssal3d').with_suffix('').parts
-    room, name = parts[0], '.'.join(('ssal3d', *parts))
-    mirror = ROOT.joinpath('tests', *parts[:-1], f'test_{parts[-1]}.py')
-    others = [file for file in (ROOT / 'tests' / room).rglob('test_*.py') if name in _imported(file)]
-    return sorted({str(file) for file in (mirror, *others) if file.exists()})
+    """Return the tests of a module: its examples, the tests of its room that import it or a module that does.
+
+    Where there are none, those that import a module which imports such a module.
+    """
+    room = path.relative_to(ROOT / 'ssal3d').parts[0]
+    modules = {module_name(file): imported_by(file) for file in (ROOT / 'ssal3d' / room).rglob('*.py')}
+    mirror = ROOT.joinpath('tests', *path.relative_to(ROOT / 'ssal3d').parts[:-1], f'test_{path.name}')
+    tests = {file: imported_by(file) for file in (ROOT / 'tests' / room).rglob('test_*.py')}
+    names, files = {module_name(path)} & set(modules), set[Path]()
+    for _ in range(3):
+        names |= {user for user, imported in modules.items() if names & imported}
+        files |= {file for file, imported in tests.items() if file == mirror or names & imported}
+        if files:
+            break
+    examples = [path] if path.exists() and '>>>' in path.read_text() else []
+    return sorted(str(file) for file in (*examples, *files))
 
 
-def _imported(file: Path) -> set[str]:
-    """Return the modules that a test names, and those that it may name."""
+def module_name(path: Path) -> str:
+    """Return the name of a module of the package."""
+    return '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
+
+
+def imported_by(file: Path) -> set[str]:
+    """Return the modules that a file names, and those that it may name."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -89,7 +104,7 @@ class Baseline:
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
-        self.name = '.'.join(('ssal3d', *path.relative_to(ROOT / 'ssal3d').with_suffix('').parts))
+        self.name = module_name(path)
         self.tests = tests_of(path)
         self.durations: dict[str, float] = {}
         self.seconds, self.problem = 0.0, '' if self.tests else 'no test names it'
@@ -110,10 +125,9 @@ class Baseline:
         return _in_fork(lambda: self._test(tree, None), PATIENCE + 5 * self.seconds) == 0
 
     def _test(self, tree: ast.Module | None, durations: Path | None) -> int:
-        sys.meta_path.insert(0, _Changed(self.name, self.path, tree))
         chosen = None if durations else self.durations
         options = ['-x', '-p', 'no:cacheprovider', '-p', 'no:xdist', '-m', 'not slow and not gpu', '--durations=0']
-        plugin = _Choice(chosen)
+        plugin = _Choice(chosen, _Changed(self.name, self.path, tree))
         status = int(pytest.main([*options, *self.tests], plugins=[plugin]))
         if durations:
             durations.write_text(json.dumps(plugin.durations))
@@ -121,10 +135,13 @@ class Baseline:
 
 
 class _Choice:
-    """Part of pytest: the fastest tests first, slow ones not at all; remembers how long each took."""
+    """Part of pytest: brings the mistake in, runs the fastest tests first and slow ones not at all."""
 
-    def __init__(self, known: Mapping[str, float] | None) -> None:
-        self.known, self.durations = known, {}
+    def __init__(self, known: Mapping[str, float] | None, changed: '_Changed') -> None:
+        self.known, self.changed, self.durations = known, changed, {}
+
+    def pytest_sessionstart(self) -> None:
+        sys.meta_path.insert(0, self.changed)  # before pytest's own, which reads files that it is given from the disk
 
     def pytest_collection_modifyitems(self, items: list) -> None:
         if self.known is not None:

@@ -49,7 +49,7 @@ def label_files(folder: Path, tool: str, *patterns: str) -> list[Path]:
         UserError: If nothing matches.
     """
     for pattern in patterns:
-        found = sorted(path for path in folder.glob(pattern) if path.is_file() and path.name != NAME)
-        if found:
-            return found
+        paths = sorted(path for path in folder.glob(pattern) if path.is_file() and path.name != NAME)
+        if paths:
+            return paths
     raise UserError(f'{folder}: found no {patterns[0]}, expected labels of {tool}; check --from and --format')

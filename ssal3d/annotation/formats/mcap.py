@@ -279,12 +279,12 @@ def _field(message: Any, name: str) -> Any:
 
 def _items(message: Any, name: str, place: str) -> Sequence[Any]:
     """Return a repeated field of a decoded message; none if it is missing."""
-    found = _field(message, name)
-    if found is None:
+    values = _field(message, name)
+    if values is None:
         return ()
-    if not isinstance(found, Sequence) or isinstance(found, str | bytes):
-        raise UserError(f'{place}: found {type(found).__name__} as {name}, expected a list')
-    return found
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise UserError(f'{place}: found {type(values).__name__} as {name}, expected a list')
+    return values
 
 
 def _score(text: str, place: str) -> float | None:

@@ -224,10 +224,10 @@ def _frame_id(entry: Any, document: Mapping[str, Any], default: str) -> str:
 
 
 def _attributes(entry: Any, place: str) -> dict[str, Any]:
-    found = mapped(entry, 'attributes')
+    attributes = mapped(entry, 'attributes')
     return {
         str(attribute.get('name')): number(attribute['val'], 'val', place) if kind == 'num' else attribute.get('val')
         for kind in ('num', 'text', 'boolean')
-        for attribute in listed(found.get(kind, []), kind, place)
+        for attribute in listed(attributes.get(kind, []), kind, place)
         if isinstance(attribute, Mapping) and 'val' in attribute
     }

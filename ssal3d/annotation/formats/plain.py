@@ -100,10 +100,10 @@ class CsvFormat(AnnotationFormat):
         for line, row in enumerate(rows, 2):
             place = f'{path}, line {line}'
             frame_id = _cell(row, 'frame_id', place)
-            found = cuboids.setdefault(frame_id, [])
+            frame_cuboids = cuboids.setdefault(frame_id, [])
             if any((row.get(name) or '').strip() for name in ('class', *BOX)):
-                found.append(_cuboid_of_row(row, place))
-        return [LabelFrame(frame_id, tuple(found), origin=path) for frame_id, found in cuboids.items()]
+                frame_cuboids.append(_cuboid_of_row(row, place))
+        return [LabelFrame(frame_id, tuple(frame_cuboids), origin=path) for frame_id, frame_cuboids in cuboids.items()]
 
 
 def _write_scan(frame: LabelFrame, folder: Path) -> None:

@@ -113,10 +113,10 @@ def _read_flat(path: Path, columns: ScanColumns) -> NDArray[np.float32]:
 
 
 def _width_of(flat: NDArray[np.float32], path: Path) -> int:
-    found = likely_width(flat.reshape(-1, 1))
-    if found is None:
+    width = likely_width(flat.reshape(-1, 1))
+    if width is None:
         raise UserError(f'{path}: the numbers do not tell how many values a point has; say it with --load-dim')
-    return found
+    return width
 
 
 def _read_npy(path: Path, columns: ScanColumns) -> NDArray[np.float32]:
@@ -179,17 +179,17 @@ def _named_columns(vertices: Any) -> dict[str, NDArray]:
 def _promised(path: Path, pattern: bytes) -> int:
     """Return the number of points that a header gives."""
     with open(path, 'rb') as file:
-        found = re.search(pattern, file.read(_HEADER), re.MULTILINE)
-    if found is None:
+        match = re.search(pattern, file.read(_HEADER), re.MULTILINE)
+    if match is None:
         raise ValueError('the header gives no number of points')
-    return int(found[1])
+    return int(match[1])
 
 
 def _check_count(fields: dict[str, NDArray], promised: int) -> None:
     """A text file that was cut reads as a shorter cloud."""
-    found = min((len(values) for values in fields.values()), default=0)
-    if found != promised:
-        raise ValueError(f'found {found} points, expected {promised} as the header says; the file is cut')
+    count = min((len(values) for values in fields.values()), default=0)
+    if count != promised:
+        raise ValueError(f'found {count} points, expected {promised} as the header says; the file is cut')
 
 
 def _by_position(points: NDArray, columns: ScanColumns, path: Path) -> NDArray[np.float32]:
@@ -231,7 +231,7 @@ def _short_times(values: NDArray) -> NDArray[np.float64]:
 def _meaning(name: str) -> str:
     if name == SKIP:
         return name
-    found = next((short for short, names in MEANINGS.items() if name.lower() in names), None)
-    if found is None:
+    meaning = next((short for short, names in MEANINGS.items() if name.lower() in names), None)
+    if meaning is None:
         raise unknown_name('column', name, [*MEANINGS, SKIP])
-    return found
+    return meaning

@@ -160,7 +160,11 @@ def as_block(suggestion: Suggestion, folder: Path, tag: str, labels: Path | None
             list(suggestion.point_cloud_range),
             f'm; holds {100 * suggestion.inside:.1f} % of the boxes',
         ),
-        ('voxel_size', list(suggestion.voxel_size), 'm; 16 voxels divide the range in x and y, 40 in z'),
+        (
+            'voxel_size',
+            list(suggestion.voxel_size),
+            'm; the range is a multiple of 16 voxels in x and y, 40 voxels in z',
+        ),
         ('point_values', suggestion.point_values, 'of a converted scan'),
         ('paste_groups', suggestion.paste_groups, 'objects pasted per frame, by class'),
     )

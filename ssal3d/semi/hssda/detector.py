@@ -55,16 +55,16 @@ class TeacherViews(NamedTuple):
     raw: Tensor
 
 
-class Labels(NamedTuple):
+class WeightedLabels(NamedTuple):
     """Labels of a frame: ``(K, 7)`` gravity-centred boxes, ``(K,)`` classes, ``(K,)`` weights."""
 
     boxes: Tensor
     classes: Tensor
     weights: Tensor
 
-    def joined(self, boxes: Tensor, classes: Tensor, weights: Tensor) -> 'Labels':
+    def joined(self, boxes: Tensor, classes: Tensor, weights: Tensor) -> 'WeightedLabels':
         """Return these labels followed by others."""
-        return Labels(
+        return WeightedLabels(
             torch.cat((self.boxes, boxes)), torch.cat((self.classes, classes)), torch.cat((self.weights, weights))
         )
 
@@ -120,9 +120,9 @@ class HSSDA(SemiDetector3D):
         if shuffle:
             check_quadrants(self.range, self.voxel_size)
             if not isinstance(self.student.middle_encoder, ShuffleSparseEncoder):
-                found = type(self.student.middle_encoder).__name__
+                encoder = type(self.student.middle_encoder).__name__
                 raise UserError(
-                    f'middle_encoder of HSSDA: found {found}, expected ShuffleSparseEncoder; change its type or set '
+                    f'middle_encoder of HSSDA: found {encoder}, expected ShuffleSparseEncoder; change its type or set '
                     'shuffle=False'
                 )
             if getattr(self.student.points_encoder, 'voxel_center_as_source', False):
@@ -167,15 +167,15 @@ class HSSDA(SemiDetector3D):
             clouds += [self.crop_to_range(view.points(cloud)) for view, cloud in zip(views, points)]
         with in_mode(self.data_preprocessor, training=False):
             predicted = self.teacher_samples(clouds, [*samples, *samples] if second else samples)
-        found = [sample.pred_instances_3d for sample in predicted]
+        predictions_of = [sample.pred_instances_3d for sample in predicted]
         refined = [sample.refined_rois for sample in predicted[:frames]]
         return [
             TeacherViews(
                 _scored(predictions),
-                _scored(found[frames + frame], view.inverse()) if second else _scored(predictions[:0]),
+                _scored(predictions_of[frames + frame], view.inverse()) if second else _scored(predictions[:0]),
                 bottom_to_gravity(raw.bboxes_3d[raw.scores_3d > RAW_SCORE]),
             )
-            for frame, (predictions, raw, view) in enumerate(zip(found, refined, views))
+            for frame, (predictions, raw, view) in enumerate(zip(predictions_of, refined, views))
         ]
 
     def crop_to_range(self, points: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ class HSSDA(SemiDetector3D):
     def _student_view(self, points: Tensor, sample: Any, view: TeacherViews | None) -> tuple[Tensor, Any]:
         """Return what the student sees of an unlabelled frame; draws from torch's global generator on the CPU."""
         stored = sample.gt_instances_3d
-        labels = Labels(bottom_to_gravity(stored.bboxes_3d.tensor), stored.labels_3d, stored.weights)
+        labels = WeightedLabels(bottom_to_gravity(stored.bboxes_3d.tensor), stored.labels_3d, stored.weights)
         mid = InstanceData(scores=labels.weights[:0], labels=labels.classes[:0])
         removed = points.new_zeros(())
         if self.mid_level == FROM_LAST_MINING:
@@ -259,8 +259,8 @@ class HSSDA(SemiDetector3D):
 
 
 def paste_candidates(
-    points: Tensor, labels: Labels, candidates: InstanceData, candidate_points: InstanceData
-) -> tuple[Tensor, Labels]:
+    points: Tensor, labels: WeightedLabels, candidates: InstanceData, candidate_points: InstanceData
+) -> tuple[Tensor, WeightedLabels]:
     """Return a cloud and its labels with the candidates that touch no label pasted in, with weight 1.
 
     Args:

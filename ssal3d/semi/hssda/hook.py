@@ -153,8 +153,8 @@ class HSSDAMiningHook(Hook):
     def _log_precision(self, runner: Runner, right: torch.Tensor, total: torch.Tensor) -> None:
         """Tell how good the high level is where the truth is known; a class without such boxes has no value."""
         classes = self.store.classes
-        found = precision_statistics(right, total, classes)
-        _log_last(runner, {name: found.get(name) for name in map(PRECISION.format, classes)})
+        statistics = precision_statistics(right, total, classes)
+        _log_last(runner, {name: statistics.get(name) for name in map(PRECISION.format, classes)})
         rows = zip(classes, right.tolist(), total.tolist())
         told = ', '.join(f'{name} {good} of {count}' for name, good, count in rows)
         runner.logger.info(f'boxes of labelled frames above the high thresholds that are right: {told}')

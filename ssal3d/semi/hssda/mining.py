@@ -172,8 +172,8 @@ def describe_labels(store: LabelStore) -> str:
 
 def label_counts(store: LabelStore, rows: NDArray[np.bool_]) -> dict[str, int]:
     """Return the number of labels of some rows by class name."""
-    found = np.bincount(store.labels['label'][rows], minlength=len(store.classes))
-    return dict(zip(store.classes, found.tolist()))
+    counts = np.bincount(store.labels['label'][rows], minlength=len(store.classes))
+    return dict(zip(store.classes, counts.tolist()))
 
 
 def _stored_boxes(store: LabelStore, frame_id: str) -> Tensor:

@@ -14,7 +14,7 @@ from ssal3d.semi.hssda.label_store import LabelStore
 from ssal3d.semi.stage import TeacherStudentStage
 from ssal3d.stages.schedules import scale_learning_rate
 from ssal3d.stages.supervised import (
-    FrameBoxes,
+    BoxesByFrame,
     StageInputs,
     bank_of,
     labelled_frames,
@@ -154,7 +154,7 @@ class HSSDAStage(TeacherStudentStage):
         )
         return [mining, dict(type='MeanTeacherHook', **self.ema)]
 
-    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes:
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> BoxesByFrame:
         """Return the permanent labels, which were mined."""
         store = LabelStore(store_of(inputs))
         return {

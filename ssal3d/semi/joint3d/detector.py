@@ -57,11 +57,13 @@ class ConsistencySSL3D(TeacherLabels):
         weight = self.unlabelled_weight * linear_ramp(*progress(), self.ramp)
         boxes, scores, paired = [], [], []
         for output, sample in zip(outputs, samples):
-            found = sample.pseudo_instances_3d
-            teacher, student = bottom_to_gravity(found.bboxes_3d.tensor), bottom_to_gravity(output.boxes)
-            pairs = match_boxes(teacher, student.detach(), found.labels_3d, output.labels, self.min_iou)
+            pseudo_labels = sample.pseudo_instances_3d
+            teacher, student = bottom_to_gravity(pseudo_labels.bboxes_3d.tensor), bottom_to_gravity(output.boxes)
+            pairs = match_boxes(teacher, student.detach(), pseudo_labels.labels_3d, output.labels, self.min_iou)
             boxes.append(residual_consistency(teacher, student, pairs))
-            divergence = symmetric_bernoulli_kl(found.scores_3d[pairs[:, 0]], output.logits.sigmoid()[pairs[:, 1]])
+            divergence = symmetric_bernoulli_kl(
+                pseudo_labels.scores_3d[pairs[:, 0]], output.logits.sigmoid()[pairs[:, 1]]
+            )
             scores.append(divergence.sum() / max(len(pairs), 1))
             paired.append(float(len(pairs)))
         return {

@@ -10,7 +10,7 @@ from ssal3d.registry import STAGES
 from ssal3d.semi.nal.detector import LoadAutoLabels
 from ssal3d.semi.stage import TeacherStudentStage
 from ssal3d.stages.supervised import (
-    FrameBoxes,
+    BoxesByFrame,
     StageInputs,
     SupervisedStage,
 )
@@ -60,7 +60,7 @@ class AutoLabelStage(TeacherStudentStage):
         """Return the hook that cuts the paste database."""
         return SupervisedStage.hooks(self, config, inputs)
 
-    def pseudo_labels(self, config: Config, inputs: StageInputs) -> FrameBoxes:
+    def pseudo_labels(self, config: Config, inputs: StageInputs) -> BoxesByFrame:
         """Return the automatic labels."""
         return LoadAutoLabels(**self._rule(config, inputs)).labels
 

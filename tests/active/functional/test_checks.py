@@ -60,6 +60,14 @@ def test_messages_name_source_and_frame():
     checks.check_width(rows[:0], rows[:, :1], 'found {} values', pool, pool)
 
 
+def test_gradients_whose_squares_overflow_are_refused_and_features_are_not():
+    pool = synthetic_pool(3)
+    rows = np.array([[1.0], [1e30], [2.0]], dtype=np.float32)
+    with pytest.raises(UserError, match=f'the gradient of frame {pool.frame_ids[1]} holds NaN, infinite or huge'):
+        checks.check_gradients(rows, np.arange(3), pool)
+    checks.check_frame_rows(rows, 'roi_features', pool)
+
+
 def test_one_chunk_needs_no_thread(monkeypatch):
     monkeypatch.setattr('ssal3d.active.functional.chunks.ThreadPoolExecutor', None)
     assert map_chunks(lambda start, stop: (start, stop), 256) == [(0, 256)]

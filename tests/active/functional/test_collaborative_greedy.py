@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from ssal3d.active.functional.collaborative_greedy import count_precision, inverse_frequency_caps, manual_caps
+from ssal3d.active.functional.collaborative_greedy import (
+    ClassCounters,
+    Limits,
+    _by_utility,
+    count_precision,
+    inverse_frequency_caps,
+    manual_caps,
+)
 
 
 def test_manual_caps_of_the_shipped_configs():
@@ -56,3 +63,46 @@ def test_precision_of_few_boxes_tells_nothing():
     assert np.isnan(found.of_class[0])
     assert found.of_class[1] == 0
     assert np.isnan(count_precision(np.zeros((0, 2), int), np.zeros((0, 2), int)).of_class).all()
+
+
+def limits(**options):
+    """Limits of two classes, which are full at 3 and 100 boxes."""
+    return Limits(0.5, np.full(2, 0.4), np.array([3.0, 100.0]), np.full(2, 0.1), **options)
+
+
+def test_limits_are_relaxed_one_after_the_other():
+    ladder = list(limits().levels())
+    assert [step.any_class for step in ladder] == [False] * 11 + [True] * 12
+    assert [step.t_sim for step in ladder] == [0.5] * 12 + [0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1, np.inf]
+    np.testing.assert_allclose([step.s_obj[0] for step in ladder[:11]], 0.4 / np.linspace(1, 2, 11), rtol=1e-6)
+    assert [step.s_obj[0] for step in ladder[11:]] == [ladder[10].s_obj[0]] * 12
+    assert len(list(limits(relax=('s_obj',)).levels())) == 11
+    assert [step.any_class for step in limits(relax=('classes',)).levels()] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ('counts', 'expected'), [(None, [2, 5]), (np.array([True, False]), [2, 0]), (np.array([False, True]), [0, 5])]
+)
+def test_only_the_classes_that_count_fill_their_counters(counts, expected):
+    counters = ClassCounters(limits(counts=counts))
+    counters.offer(7, np.array([2, 5]))
+    assert counters.counted(bought={8}).tolist() == [0, 0]
+    assert counters.counted(bought={7}).tolist() == expected
+
+
+def test_a_class_is_full_at_its_limit_and_this_is_told_once():
+    counters = ClassCounters(limits(), revealed=lambda frame: {1: np.array([3, 0])}.get(frame))
+    told = []
+    for frame, objects in ((0, [2, 0]), (1, [0, 9]), (2, [1, 0])):
+        counters.offer(frame, np.array(objects))
+        told.append(counters.settle())
+    assert told == [False, True, False]
+    assert counters.full.tolist() == [True, False]
+    assert counters.counted(bought=()).tolist() == [6, 0]  # what is revealed counts, not what was predicted
+
+
+def test_equal_utilities_keep_the_order_of_the_pool():
+    utility = np.repeat([0.2, 0.8], 100)[np.random.default_rng(0).permutation(200)]
+    found = _by_utility(utility, np.ones(200, bool))
+    assert found == [*np.flatnonzero(utility == 0.8), *np.flatnonzero(utility == 0.2)]
+    assert _by_utility(utility, utility > 0.5) == np.flatnonzero(utility == 0.8).tolist()

@@ -23,7 +23,7 @@ from ssal3d.models.frame_losses import _roi_targets, _sample
 from ssal3d.registry import STAGES
 from ssal3d.semi.affine import Affine3D
 from ssal3d.semi.hssda.dataset import collate_branches
-from ssal3d.semi.hssda.detector import PERMUTATION, Labels, TeacherViews, paste_candidates
+from ssal3d.semi.hssda.detector import PERMUTATION, TeacherViews, WeightedLabels, paste_candidates
 from ssal3d.semi.hssda.label_store import LabelStore
 from ssal3d.semi.hssda.levels import CUES, DEFAULTS, FramePrediction, LevelRules, ScoredBoxes
 from ssal3d.semi.hssda.mining import mid_labels
@@ -313,7 +313,7 @@ def test_the_second_view_is_fixed_and_mapped_back(make):
 
 def test_candidates_are_pasted_where_no_label_is():
     boxes = torch.cat((MIDDLE, LOW))
-    labels = Labels(MIDDLE + torch.tensor([1.0, 0, 0, 0, 0, 0, 0]), torch.tensor([CAR]), torch.tensor([0.56]))
+    labels = WeightedLabels(MIDDLE + torch.tensor([1.0, 0, 0, 0, 0, 0, 0]), torch.tensor([CAR]), torch.tensor([0.56]))
     candidates = InstanceData(boxes=boxes, labels=torch.tensor([CAR, PEDESTRIAN]))
     owned = InstanceData(points=torch.cat((MIDDLE[:, :4], LOW[:, :4], LOW[:, :4])), owner=torch.tensor([0, 1, 1]))
     points = torch.cat((LOW[:, :4] + 0.2, MIDDLE[:, :4] + 0.2))
