@@ -44,6 +44,15 @@ def test_truth_table(shift, uncertainty, miss, expected, miss_after):
     assert result.free.tolist() == [shift == 1.5]
 
 
+def test_an_overlap_equal_to_the_threshold_is_none():
+    bank, predictions = detections([box(0, 0)], [0.2]), detections([box(2, 0)], [0.1])
+    overlap = float(bev_iou(bank.boxes, predictions.boxes)[0, 0])
+    for threshold, partner in ((overlap, -1), (np.nextafter(overlap, 0), 0)):
+        _, result = one_frame(bank, predictions, settings=cpsp_settings(match_iou=float(threshold)))
+        assert result.partner.tolist() == [partner]
+        assert result.free.tolist() == [partner == -1]
+
+
 def test_authors_take_the_new_one_on_a_tie():
     bank, predictions = detections([box(10, 0)], [0.2]), detections([box(10, 0)], [0.2])
     assert one_frame(bank, predictions, settings=cpsp_settings('released'))[0] == ['replace']

@@ -118,6 +118,8 @@ def test_first_build_takes_what_reaches_the_threshold():
         expected
     )
     assert len(expected) > 5
+    added = {name: entry['added'] for name, entry in generation.meta['changes'].items()}
+    assert added == {name: int((found['label'] == label).sum()) for label, name in enumerate(CLASSES)}
 
 
 def test_refresh_clusters_what_the_previous_predictions_repeat():

@@ -112,3 +112,8 @@ def test_refreshes_and_false_positives_are_keys_of_the_kitti_stages():
     assert set(none.false_positives.values()) == {0}
     paper = cpsp_settings(**stage_of(**{'bank.profile': 'paper'}).bank)
     assert (paper.measure, paper.select, paper.support) == ('entropy', 'top_cluster', 'confident')
+
+
+@pytest.mark.parametrize('quantile', [0.0, 0.5, 1.0])
+def test_a_quantile_may_be_0_or_1(quantile):
+    assert cpsp_settings(tau_low_quantile=quantile).tau_low_quantile == quantile

@@ -102,6 +102,15 @@ def test_stock_waymo_files_need_no_categories_and_vehicles_are_cars(tmp_path):
     assert read_annotated_boxes(path, ['1'], ('Pedestrian', 'Vehicle')).labels.tolist() == [1]
 
 
+def test_stock_waymo_files_count_cars_pedestrians_and_cyclists_from_0(tmp_path):
+    classes = ['Cyclist', 'Car', 'Pedestrian']
+    numbers = {'Car': 0, 'Pedestrian': 1, 'Cyclist': 2}
+    rows = [instance(CAR, name, numbers) for name in numbers]
+    frame = {'lidar_points': {'lidar_path': 'a.bin'}, 'instances': rows}
+    path = write(tmp_path / 'a.pkl', {'dataset': 'waymo'}, [frame])
+    assert read_annotated_boxes(path, ['a'], classes).labels.tolist() == [1, 2, 0]
+
+
 def test_what_is_missing_is_named(tmp_path, kitti):
     with pytest.raises(UserError, match=r'label_2/000009\.txt: no such file'):
         read_annotated_boxes(kitti, ['000009'], ('Car',))
