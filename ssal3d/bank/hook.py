@@ -55,7 +55,7 @@ def describe(generation: Generation) -> str:
         note = '' if tau is None else f' (confident from {tau:.2f})'
         if tau is None and checked.get('total'):
             note = (
-                f' (nothing new: of {checked["total"]} confident boxes on labelled frames {checked["right"]} are right)'
+                f' (held back: of {checked["total"]} confident boxes on labelled frames {checked["right"]} are right)'
             )
         parts.append(f'{name}: {counts or "none"}{note}')
     return '; '.join(parts)

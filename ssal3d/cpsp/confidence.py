@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from ssal3d.active.functional.uncertainty import binary_entropy
+from ssal3d.class_names import per_class
 from ssal3d.cpsp.settings import CPSPSettings
 from ssal3d.ops.boxes import overlaps_any
 from ssal3d.predictions.table import Ragged
@@ -52,28 +53,33 @@ class Checked(NamedTuple):
     Attributes:
         right: ``(C,)`` how many overlap an annotated box of their class.
         total: ``(C,)`` how many there are.
+        fails: ``(C,)`` whether too few are right, so that nothing of the class is confident.
     """
 
     right: NDArray[np.int64]
     total: NDArray[np.int64]
+    fails: NDArray[np.bool_]
 
 
-def checked_on_labels(tau: NDArray[np.floating], preds: Ragged, annotations: Ragged, iou: float) -> Checked:
+def checked_on_labels(tau: Mapping[str, float], preds: Ragged, annotations: Ragged, settings: CPSPSettings) -> Checked:
     """Compare the confident predictions of labelled frames with the annotations, class by class.
 
     Args:
-        tau: ``(C,)`` confident thresholds.
+        tau: Confident thresholds by class, in the order of the labels.
         preds: Predictions of the labelled frames, of `ssal3d.bank.generation.PREDICTION`.
         annotations: Annotated boxes of the same frames, of `ssal3d.bank.annotations.ANNOTATION`.
-        iou: BEV IoU above which a prediction is right.
+        settings: ``match_iou``, ``min_precision`` and ``checked_from``.
     """
     right, total = np.zeros((2, len(tau)), np.int64)
-    for label, threshold in enumerate(tau):
+    for label, threshold in enumerate(tau.values()):
         confident = preds.where((preds.values['label'] == label) & (preds.values['score'] >= threshold))
         true = annotations.where(annotations.values['label'] == label)
-        hit = overlaps_any(confident.values['box'], confident.offsets, true.values['box'], true.offsets, iou)
+        hit = overlaps_any(
+            confident.values['box'], confident.offsets, true.values['box'], true.offsets, settings.match_iou
+        )
         right[label], total[label] = hit.sum(), len(hit)
-    return Checked(right, total)
+    least = per_class(settings.min_precision, list(tau), 'min_precision')
+    return Checked(right, total, (total >= settings.checked_from) & (right < least * total))
 
 
 def class_threshold(scores: NDArray[np.floating], clusters: int, settings: CPSPSettings) -> float | None:

@@ -87,7 +87,7 @@ class CPSPHook(Hook):
             )
         if is_main_process():
             self.bank.publish(self.bank.open(number))
-        barrier()
+        barrier(WORK_LIMIT)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Build the epoch's generation if it is the first of one."""

@@ -118,7 +118,8 @@ def _refresh_meta(pool: Shard, changes: NDArray[np.int64]) -> dict[str, Any]:
         'tau': {name: tau if math.isfinite(tau) else None for name, tau in zip(pool.classes, rules.tau.tolist())},
         'tau_low': dict(zip(pool.classes, map(float, map(str, rules.tau_low)))),
         'checked': {
-            name: dict(zip(('right', 'total'), map(int, pair))) for name, *pair in zip(pool.classes, *rules.checked)
+            name: {'right': int(right), 'total': int(total)}
+            for name, right, total in zip(pool.classes, rules.checked.right, rules.checked.total)
         },
         'changes': dict(zip(pool.classes, by_class)),
         'fp_precision': dict(zip(pool.classes, precision)),

@@ -52,10 +52,10 @@ class CPSPSettings:
         fp_min_score: Score above which a false positive on a labelled frame is stored.
         fp_clear_of_bank: Whether false positives must not touch a bank object.
         min_precision: Share of a class's confident predictions on the labelled frames that must overlap an annotated
-            box of the class (BEV IoU above ``match_iou``), in [0, 1]. Below it nothing of the class is confident until
-            the next refresh. With fewer than ``checked_from`` such predictions the share is unknown and the class
-            passes. The model has learnt from these frames, so on others the share is lower. 0: not checked, as in the
-            paper.
+            box of the class (BEV IoU above ``match_iou``), in [0, 1]. Below it nothing of the class is confident, and
+            its objects leave the bank, until the next refresh. With fewer than ``checked_from`` such predictions the
+            share is unknown and the class passes. The model has learnt from these frames, so on others the share is
+            lower. 0: not checked, as in the paper.
         checked_from: Confident predictions on labelled frames from which on their share means something.
     """
 

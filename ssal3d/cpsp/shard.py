@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from ssal3d.bank.annotations import ANNOTATION, LabelledObjects
 from ssal3d.bank.generation import CONFIDENT, OBJECT, PREDICTION, Generation
-from ssal3d.class_names import per_class
 from ssal3d.cpsp.background import Rules
 from ssal3d.cpsp.confidence import checked_on_labels, thresholds
 from ssal3d.cpsp.settings import CPSPSettings, low_thresholds
@@ -91,16 +90,18 @@ def pool_shard(
     preds = _prediction_table(predictions, classes, frame_ids)
     labelled_preds = _prediction_table(labelled_predictions, classes, frame_ids)
     annotations = _annotation_table(labelled, classes, frame_ids)
+    rules = _rules(preds, labelled_preds, annotations, classes, settings, previous)
+    bank = _bank_table(previous, len(frame_ids))
     return Shard(
         frame_ids.tolist(),
         np.isin(frame_ids, known_ids),
         np.full(len(frame_ids), -1) if previous is None else previous.frames['checksum'].astype(np.int64),
         preds,
         labelled_preds,
-        _bank_table(previous, len(frame_ids)),
+        bank.where(~rules.checked.fails[bank.values['label']]),
         annotations,
         classes,
-        _rules(preds, labelled_preds, annotations, classes, settings, previous),
+        rules,
     )
 
 
@@ -148,14 +149,11 @@ def _rules(
         old = previous.preds['box'], previous.pred_offsets
         stable = overlaps_any(preds.values['box'], preds.offsets, *old, settings.stability_iou)
     tau = thresholds(scores, labels, classes, settings, stable, None if previous is None else previous.tau)
-    usual = np.array([tau[name] for name in classes], np.float64)
-    checked = checked_on_labels(usual, labelled_preds, annotations, settings.match_iou)
-    least = per_class(settings.min_precision, classes, 'min_precision')
-    fails = (checked.total >= settings.checked_from) & (checked.right < least * checked.total)
+    checked = checked_on_labels(tau, labelled_preds, annotations, settings)
     low = low_thresholds(scores, labels, classes, settings)
     return Rules(
         settings,
-        np.where(fails, np.inf, usual),
+        np.where(checked.fails, np.inf, [tau[name] for name in classes]),
         np.array([low[name] for name in classes], np.float32),
         0 if previous is None else previous.number + 1,
         checked,

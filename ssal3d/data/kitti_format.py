@@ -283,10 +283,10 @@ def _in_view(points: Array, matrix: Array, width: float, height: float, near: fl
     for i in range(points.shape[0]):
         x, y, z = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
         depth = x * matrix[2, 0] + y * matrix[2, 1] + z * matrix[2, 2] + matrix[2, 3]
-        if near < depth < far:
-            u = x * matrix[0, 0] + y * matrix[0, 1] + z * matrix[0, 2] + matrix[0, 3]
-            v = x * matrix[1, 0] + y * matrix[1, 1] + z * matrix[1, 2] + matrix[1, 3]
-            inside[i] = 0.0 < u < width * depth and 0.0 < v < height * depth
+        u = x * matrix[0, 0] + y * matrix[0, 1] + z * matrix[0, 2] + matrix[0, 3]
+        v = x * matrix[1, 0] + y * matrix[1, 1] + z * matrix[1, 2] + matrix[1, 3]
+        # no branches: which way they go cannot be foretold, and that costs more than the arithmetic
+        inside[i] = (depth > near) & (depth < far) & (u > 0.0) & (u < width * depth) & (v > 0.0) & (v < height * depth)
     return inside
 
 

@@ -175,7 +175,7 @@ def _reduce(
     if task.intensity_max is not None:
         good = scale_intensity(good, task.intensity_max, path)
     if calibration is not None and image_size is not None:
-        good = good[in_camera_view(good, calibration, image_size)]
+        good = good.take(np.flatnonzero(in_camera_view(good, calibration, image_size)), axis=0)
     if len(good) == 0:
         fault = calibration_fault(calibration) if calibration else None
         raise UserError(

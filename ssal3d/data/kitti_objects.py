@@ -7,6 +7,7 @@ Locations are the bottom centre in the rectified camera frame (x right, y down, 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,12 @@ class KittiObjects(Columns):
     location: Array
     rotation_y: Array
     scores: Array
+
+    @cached_property
+    def lower_names(self) -> NDArray[np.str_]:
+        """``(N,)`` class names in small letters, by which classes are compared."""
+        small = {name: name.lower() for name in set(self.names.tolist())}
+        return np.array([small[name] for name in self.names.tolist()], dtype=np.str_)
 
     @property
     def has_image_box(self) -> NDArray[np.bool_]:
@@ -137,16 +144,22 @@ def read_frames(folder: str | Path, frame_ids: Iterable[str], *, detections: boo
     if not folder.is_dir():
         raise UserError(f'{folder}: no such folder; expected one <frame id>.txt for every frame')
     kind = 'detection' if detections else 'label'
-    paths = {frame: folder / f'{frame}.txt' for frame in frame_ids}
-    for frame, path in paths.items():
-        if not path.exists():
-            remedy = meant_file(path) or f'; write an empty file if it has no {kind}s, or take it out of the split'
-            raise UserError(f'{path}: no such file; frame {frame} has no {kind} file{remedy}')
-    texts = [read_text(path) for path in paths.values()]
+    paths = {frame: f'{folder}/{frame}.txt' for frame in frame_ids}  # a `Path` takes as long as opening the file
+    texts = [_read(path, frame, kind) for frame, path in paths.items()]
     allowed = (DETECTION_FIELDS,) if detections else (LABEL_FIELDS, DETECTION_FIELDS)
     frames = _parse_frames(texts, list(paths.values()), allowed)
     check_boxes(frames, list(paths.values()))
     return frames
+
+
+def _read(path: str, frame: str, kind: str) -> str:
+    try:
+        return read_text(path)
+    except UserError:
+        if Path(path).exists():
+            raise
+        remedy = meant_file(Path(path)) or f'; write an empty file if it has no {kind}s, or take it out of the split'
+        raise UserError(f'{path}: no such file; frame {frame} has no {kind} file{remedy}') from None
 
 
 def check_boxes(frames: KittiFrames, sources: Sequence[str | Path], placeholders: bool = True) -> None:
@@ -161,7 +174,7 @@ def check_boxes(frames: KittiFrames, sources: Sequence[str | Path], placeholders
         UserError: If a size is not positive or a place is further than 10 km; names source and object.
     """
     objects = frames.objects
-    judged: NDArray[np.bool_] = np.char.lower(objects.names) != 'dontcare'
+    judged: NDArray[np.bool_] = objects.lower_names != 'dontcare'
     if placeholders:
         judged &= objects.has_3d_box
     flat = np.logical_or.reduce(objects.dimensions <= 0, axis=1)
@@ -204,6 +217,9 @@ def format_objects(objects: KittiObjects, decimals: int = 4) -> str:
 
 def _parse_frames(texts: Sequence[str], sources: Sequence[str | Path], allowed: Sequence[int]) -> KittiFrames:
     """Parse all texts with one conversion to numbers; only a bad line costs a second, slow look."""
+    for width in allowed:
+        if (regular := _parse_regular(texts, width)) is not None:
+            return regular
     rows: list[list[str]] = []
     offsets = [0]
     for text in texts:
@@ -223,9 +239,37 @@ def _parse_frames(texts: Sequence[str], sources: Sequence[str | Path], allowed: 
     return KittiFrames(_from_columns(names, numbers), np.array(offsets, dtype=np.int64))
 
 
+def _parse_regular(texts: Sequence[str], width: int) -> KittiFrames | None:
+    """Parse texts whose lines all have ``width`` fields at once; None if they have not, or a line is bad.
+
+    Names are no numbers and all other fields are, so that no field can stand in a neighbour's place.
+    """
+    counts = [len([None for line in text.splitlines() if line and not line.isspace()]) for text in texts]
+    fields = '\n'.join(texts).split()
+    if len(fields) != width * sum(counts):
+        return None
+    names = fields[::width]
+    del fields[::width]
+    if any(map(_is_number, set(names))):
+        return None
+    try:
+        numbers = np.array(list(map(float, fields))).reshape(-1, width - 1)
+    except ValueError:
+        return None
+    if not _are_values(numbers):
+        return None
+    padded = np.full((len(numbers), DETECTION_FIELDS - 1), np.nan)
+    padded[:, : width - 1] = numbers
+    return KittiFrames(_from_columns(np.array(names, dtype=np.str_), padded), np.cumsum([0, *counts]))
+
+
+def _are_values(numbers: Array) -> bool:
+    return bool(np.isfinite(numbers).all()) and not (numbers[:, _OCCLUDED] % 1).any()
+
+
 def _to_numbers(rows: list[list[str]], count: int) -> Array:
     numbers = np.array([float(value) for row in rows for value in row[1:]]).reshape(-1, count)
-    if not np.isfinite(numbers).all() or (numbers[:, _OCCLUDED] % 1).any():
+    if not _are_values(numbers):
         raise ValueError
     return numbers
 
@@ -275,7 +319,12 @@ def _other_line(row: list[str]) -> str:
 
 
 def _is_finite_number(value: str) -> bool:
+    return _is_number(value) and bool(np.isfinite(float(value)))
+
+
+def _is_number(value: str) -> bool:
     try:
-        return bool(np.isfinite(float(value)))
+        float(value)
     except ValueError:
         return False
+    return True

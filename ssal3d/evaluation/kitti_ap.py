@@ -174,7 +174,7 @@ class _Scene:
 
 
 def _prepare(truth: KittiFrames, detections: KittiFrames, classes: Sequence[str]) -> _Scene:
-    names, detected = (np.char.lower(frames.objects.names) for frames in (truth, detections))
+    names, detected = (frames.objects.lower_names for frames in (truth, detections))
     involved = [name.lower() for c in classes for name in (c, NEIGHBOUR.get(c, c))]
     evaluated, dont_care = np.isin(names, involved), names == 'dontcare'
     pairs = overlapping_pairs(truth, detections, evaluated | dont_care)

@@ -34,7 +34,7 @@ def check_input(truth: KittiFrames, detections: KittiFrames, classes: Sequence[s
     for frames, kind in ((truth, 'ground truth'), (detections, 'detections')):
         check_boxes(frames, [f'{kind}, frame {number}' for number in range(len(frames))])
     _check_names(truth.objects, detections.objects, classes)
-    evaluated = np.isin(np.char.lower(truth.objects.names), [name.lower() for name in classes])
+    evaluated = np.isin(truth.objects.lower_names, [name.lower() for name in classes])
     return [
         *_check_image_boxes(truth.objects[evaluated], 'ground truth of the evaluated classes'),
         *_check_image_boxes(detections.objects, 'detections'),
@@ -57,7 +57,7 @@ def without_3d(truth: KittiObjects, detections: KittiObjects, name: str) -> tupl
     """
     missing, warnings = False, []
     for objects, kind in ((truth, 'ground truth'), (detections, 'detection')):
-        of_class = objects[np.char.lower(objects.names) == name.lower()]
+        of_class = objects[objects.lower_names == name.lower()]
         none = int((~of_class.has_3d_box).sum())
         if none == len(of_class) > 0:
             missing = True
@@ -75,8 +75,9 @@ def without_3d(truth: KittiObjects, detections: KittiObjects, name: str) -> tupl
 
 
 def _check_names(truth: KittiObjects, detections: KittiObjects, classes: Sequence[str]) -> None:
-    known = {name.lower(): name for name in (DONT_CARE, *CLASSES, *truth.names.tolist(), *classes)}
-    strange = Counter(name for name in detections.names.tolist() if name.lower() not in known)
+    known = {name.lower(): name for name in (DONT_CARE, *CLASSES, *set(truth.names.tolist()), *classes)}
+    counts = Counter(detections.names.tolist())
+    strange = {name: count for name, count in counts.items() if name.lower() not in known}
     if not strange:
         return
     expected = list(dict.fromkeys((*classes, *sorted(set(truth.names.tolist()) - {DONT_CARE}))))

@@ -138,7 +138,7 @@ class KittiAPMetric(FrameMetric):
         assert self.dataset_meta is not None
         frames = concatenate(list(truth.values()))
         check_boxes(frames, [f'{self.frames.ann_file}, frame {name}' for name in truth])
-        evaluated = np.isin(np.char.lower(frames.objects.names), [name.lower() for name in self._evaluated()])
+        evaluated = np.isin(frames.objects.lower_names, [name.lower() for name in self._evaluated()])
         objects = frames.objects[evaluated]
         if not len(objects):
             return True, [

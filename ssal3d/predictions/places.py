@@ -186,18 +186,40 @@ def write_manifest(folder: Place, digests: Mapping[str, str]) -> None:
     """
     if isinstance(folder, ObjectPath):
         there = {name: size for name, size in sorted(folder.sizes().items()) if fnmatch(name, 'part-*.parquet')}
-        unknown = [folder / name for name in there if name not in digests]
-        found = {**dict(zip([part.name for part in unknown], at_once(_sha256, unknown))), **digests}
+        try:
+            before = _manifest(folder) or {}
+        except UserError:  # damaged: it is replaced
+            before = {}
+        same = {name: part['sha256'] for name, part in before.items() if part['bytes'] == there.get(name)}
+        known = {**same, **digests}
+        unknown = [folder / name for name in there if name not in known]
+        found = {**dict(zip([part.name for part in unknown], at_once(_sha256, unknown))), **known}
         parts = {name: {'bytes': size, 'sha256': found[name]} for name, size in there.items()}
         (folder / MANIFEST).write_bytes(json.dumps({'schema': SCHEMA, 'parts': parts}, indent=1).encode())
 
 
-def read_manifest(folder: ObjectPath) -> dict[str, Any] | None:
+def read_manifest(folder: ObjectPath) -> Mapping[str, Any] | None:
     """Return size and SHA-256 of the parts of a finished pass by name; None if there is no manifest.
 
     Raises:
         UserError: If it is not one, or a part that it names is missing or has another size.
     """
+    parts = _manifest(folder)
+    if parts is None:
+        return None
+    there = folder.sizes()
+    for name, part in parts.items():
+        if there.get(name) != part['bytes']:
+            found = f'{there[name]} bytes' if name in there else 'nothing'
+            raise UserError(
+                f'{folder}/{name}: found {found}, expected {part["bytes"]} bytes as in {MANIFEST}; run the pass again, '
+                'what is finished is kept'
+            )
+    return parts
+
+
+def _manifest(folder: ObjectPath) -> Mapping[str, Any] | None:
+    """Return what a manifest says of parts, whether they are there or not."""
     path = folder / MANIFEST
     try:
         content = parse_json(path.read_bytes().decode(errors='replace'), str(path))
@@ -206,16 +228,9 @@ def read_manifest(folder: ObjectPath) -> dict[str, Any] | None:
     check_value(content, _Manifest, str(path))
     if 'parts' not in content:
         raise UserError(f'{path}: lacks parts; delete it and run the pass again')
-    there = folder.sizes()
     for name, part in content['parts'].items():
         if not {'bytes', 'sha256'} <= part.keys():
             raise UserError(f'{path}: {name} lacks bytes or sha256; delete the manifest and run the pass again')
-        if there.get(name) != part['bytes']:
-            found = f'{there[name]} bytes' if name in there else 'nothing'
-            raise UserError(
-                f'{folder}/{name}: found {found}, expected {part["bytes"]} bytes as in {MANIFEST}; run the pass again, what '
-                'is finished is kept'
-            )
     return content['parts']
 
 

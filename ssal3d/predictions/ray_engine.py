@@ -57,6 +57,7 @@ def predict_with_ray(
         missing = missing_parts(out, len(plan.view.frame_ids), metadata)
         timing = PassTiming()
         if not missing:
+            finish_pass(out, len(plan.view.frame_ids), metadata, {})
             return timing
         with _connected(address) as cluster:
             needs = _needs(cluster, plan.options.get('num_workers', 1), len(missing), actors)
@@ -101,7 +102,7 @@ class PartActor:
 
     def __init__(self, prepare: Prepare, out: Place, folder: str, environment: Mapping[str, str]) -> None:
         self.prepare, self.out, self.folder, self.environment = prepare, out, folder, environment
-        self._open = ExitStack()
+        self._opened = ExitStack()
         self._prediction: PartPrediction | None = None
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list]:
@@ -116,12 +117,13 @@ class PartActor:
         part = int(batch['part'][0])
         name = part_name(part)
         try:
-            if self._prediction is None:
-                self._prediction = self._start()
-            took = self._prediction.timing = PassTiming()
-            for _ in self._prediction.predict_one(part):
+            # What fails may leave frames of its part behind, which must not get into the next one.
+            prediction, self._prediction = self._prediction or self._start(), None
+            took = prediction.timing = PassTiming()
+            for _ in prediction.predict_one(part):
                 pass
-            error, sha256 = '', self._prediction.files.digests.get(name)
+            error, sha256 = '', prediction.files.digests.get(name)
+            self._prediction = prediction
         except UserError as found:
             took, error, sha256 = PassTiming(), one_line(found), None
         except OSError as found:
@@ -139,9 +141,9 @@ class PartActor:
             os.chdir(self.folder)
         model, view, options = self.prepare(None)
         ready = ready_for_pass(model, view, **_known(options))
-        network, fields, metadata = self._open.enter_context(ready)
+        network, fields, metadata = self._opened.enter_context(ready)
         workers = options.get('num_workers', 1)
-        return self._open.enter_context(
+        return self._opened.enter_context(
             PartPrediction(network, view, self.out, fields, metadata, workers, lambda _: None)
         )
 

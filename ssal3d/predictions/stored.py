@@ -18,7 +18,8 @@ from ssal3d.predictions.places import Place, opened
 from ssal3d.predictions.schema import Column, Layout
 
 FIRST = 2**12  # rows of a stored column that are read ahead at first
-AHEAD = 2**27  # bytes of a stored column that are read ahead at most
+WHOLE = 2**26  # bytes of a stored column up to which all of it is read at once
+AHEAD = 2**27  # bytes of a larger one that are read ahead at most
 
 
 class RowGroups(NamedTuple):
@@ -152,7 +153,8 @@ def check_rows(
 class ReadAhead:
     """Rows of a column frame by frame, in an order that is known in advance.
 
-    A stored column is read for many frames at once, every time twice as far; what was read stays for the next order.
+    A stored column is read for many frames at once, every time twice as far, or as a whole where it is small; what was
+    read stays for the next order.
 
     Args:
         column: ``(K, width)`` rows of all boxes.
@@ -160,7 +162,9 @@ class ReadAhead:
     """
 
     def __init__(self, column: NDArray[Any] | StoredColumn, offsets: NDArray[np.int64]) -> None:
-        self._column, self._offsets = column, offsets
+        small = len(column) * column.shape[1] * column.dtype.itemsize <= WHOLE
+        self._column = np.asarray(column) if small else column
+        self._offsets = offsets
         self._known: dict[int, NDArray[Any]] = {}
         self._limit = FIRST
 

@@ -11,7 +11,7 @@ from tests.helpers.cpsp_builders import CLASSES, box, points_in
 
 
 def rules(tau=0.9, tau_low=0.2, number=3, **settings):
-    unchecked = Checked(*np.zeros((2, 3), np.int64))
+    unchecked = Checked(*np.zeros((2, 3), np.int64), np.zeros(3, bool))
     return Rules(cpsp_settings(**settings), np.full(3, tau), np.full(3, tau_low, np.float32), number, unchecked)
 
 

@@ -206,7 +206,7 @@ def test_annotations_change_nothing_about_unlabelled_frames():
     )
 
 
-def labelled_boxes_seen_as(pool, ids, name, wrong, score=0.95):
+def labelled_boxes_seen_as(pool, ids, name, wrong, score=1.0):
     """Predictions of every annotated box of a class, the first ones of them 4 m beside it."""
     seen, left = {}, wrong
     for frame_id in ids:
@@ -251,6 +251,13 @@ def test_a_class_that_is_wrong_on_labelled_frames_gives_nothing_confident(least,
     assert built.tau['Pedestrian'] == usual.tau['Pedestrian']
     note = f'of {number} confident boxes on labelled frames {number - 4} are right'
     assert (note in describe(built)) != trusted
+    again = refresh(
+        pool.load_points, CLASSES, settings, predictions=pool.predict(1, ids=ids), labelled=labelled,
+        labelled_predictions=seen, previous=usual,
+    )  # fmt: skip
+    cars = (again.objects['source'] == CONFIDENT) & (again.objects['label'] == CLASSES.index('Car'))
+    assert cars.any() == trusted  # those of the generation before went, too
+    assert (again.objects['source'][~cars] == CONFIDENT).any()
 
 
 def test_paste_database_of_the_labelled_frames():

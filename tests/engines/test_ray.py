@@ -12,7 +12,7 @@ import pytest
 from ssal3d.errors import UserError
 from ssal3d.predictions import ray_engine
 from ssal3d.predictions.pool_inference import PassPlan, predict_pool
-from ssal3d.predictions.ray_engine import predict_with_ray
+from ssal3d.predictions.ray_engine import PartActor, predict_with_ray
 from tests.helpers.paths import ROOT, TINY
 from tests.helpers.tiny_pool import TinyDetector, TinyPool, digests
 
@@ -30,7 +30,15 @@ def prepare(changes, device=None):
     model = TinyDetector()
     if changes.get('fails') and device is None:
         model.test_step = fails
+    if 'fails_in' in changes:  # a batch of the first model; the next one is whole
+        number, batches, step = changes.pop('fails_in'), [], model.test_step
+        model.test_step = lambda data: (fails if counted(batches) == number else step)(data)
     return PassPlan(model, TinyPool(FRAMES), {**OPTIONS, **changes.get('options', {})})
+
+
+def counted(batches):
+    batches.append(None)
+    return len(batches) - 1
 
 
 def fails(data):
@@ -90,6 +98,18 @@ def test_actors_that_always_die_end_the_command_in_one_line(cluster, tmp_path, m
 def test_an_error_in_an_actor_is_one_line(cluster, tmp_path):
     with pytest.raises(UserError, match=r'^frame 000004: the scan ends inside a point; copy it again$'):
         predict_with_ray(partial(prepare, {'fails': True}), tmp_path / 'parts', actors=1)
+
+
+def test_frames_of_a_part_that_failed_do_not_get_into_the_next_one(tmp_path):
+    """An actor as Ray uses it, which needs no Ray."""
+    plan = prepare({})
+    predict_pool(plan.model, plan.view, tmp_path / 'here', **plan.options)
+    actor = PartActor(partial(prepare, {'fails_in': 1}), tmp_path / 'actor', str(tmp_path), {})
+    (error,) = actor({'part': [0]})['error']
+    assert error == 'frame 000004: the scan ends inside a point; copy it again'
+    assert actor({'part': [1]})['error'] == ['']
+    expected = {'part-00001.parquet': digests(tmp_path / 'here')['part-00001.parquet']}
+    assert digests(tmp_path / 'actor') == expected
 
 
 def command(*words):

@@ -88,4 +88,4 @@ def _crop() -> Callable[[], Any]:
     axes = np.array([[0, -1, 0, 0], [0, 0, -1, -0.08], [1, 0, 0, -0.27], [0, 0, 0, 1.0]])
     calibration = Calibration({'P2': camera, 'R0_rect': np.eye(4), 'Tr_velo_to_cam': axes})
     scan = np.random.default_rng(0).uniform(-60, 60, (RAW_POINTS, 4)).astype(np.float32)
-    return lambda: scan[in_camera_view(scan, calibration, (1242, 375))]
+    return lambda: scan.take(np.flatnonzero(in_camera_view(scan, calibration, (1242, 375))), axis=0)

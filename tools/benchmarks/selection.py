@@ -199,7 +199,7 @@ def time_parts(folder: Path, sampler: ActiveSampler, budget: int, limit: float |
     def read() -> tuple[PoolPredictions, PoolPredictions | None, PoolPredictions | None]:
         reference, labelled = folder / 'reference_model', folder / 'labelled'
         return (
-            read_predictions(folder / 'query_model', sampler.required_fields),
+            read_predictions(folder / 'query_model', sampler.required_fields, stored=sampler.stored_fields),
             read_predictions(reference, sampler.reference_fields) if reference.exists() else None,
             read_predictions(labelled, sampler.labelled_fields, sampler.optional_fields) if labelled.exists() else None,
         )
