@@ -9,6 +9,7 @@ from mmengine.config import Config
 
 from ssal3d.distributed import barrier, frames_per_process, to_rank_0
 from ssal3d.errors import UserError
+from tests.helpers.paths import ROOT
 
 LIMIT = 2  # seconds that the process group waits at most; rank 0 works longer
 
@@ -88,7 +89,7 @@ def test_a_remainder_is_an_error(total, processes):
 
 
 def test_the_default_backends_are_what_torch_understands():
-    settings = Config.fromfile('configs/_base_/default_runtime.py').env_cfg.dist_cfg
+    settings = Config.fromfile(ROOT / 'configs' / '_base_' / 'default_runtime.py').env_cfg.dist_cfg
     config = torch.distributed.distributed_c10d.BackendConfig(torch.distributed.Backend(settings.backend))
     assert config.get_device_backend_map() == {'cpu': 'gloo', 'cuda': 'nccl'}
     assert settings.timeout >= 3600

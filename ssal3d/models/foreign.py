@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.runner.checkpoint import _load_checkpoint
 from torch import Tensor, nn
 
@@ -142,14 +141,3 @@ def _part(name: str) -> str:
 def _some(names: Mapping[str, Any]) -> str:
     parts = list(dict.fromkeys(map(_part, names)))
     return ', '.join(parts[:4]) + (', ...' if len(parts) > 4 else '')
-
-
-def save_weights(model: nn.Module, path: Path, source: str) -> None:
-    """Write a model's weights as a checkpoint of the plain detector.
-
-    Args:
-        model: Takes the weights.
-        path: Where to.
-        source: Where they come from, for the checkpoint's metadata.
-    """
-    torch.save({'state_dict': model.state_dict(), 'meta': {'start_from': source}}, path)

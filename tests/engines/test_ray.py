@@ -100,10 +100,11 @@ def test_an_error_in_an_actor_is_one_line(cluster, tmp_path):
         predict_with_ray(partial(prepare, {'fails': True}), tmp_path / 'parts', actors=1)
 
 
-def test_frames_of_a_part_that_failed_do_not_get_into_the_next_one(tmp_path):
+def test_frames_of_a_part_that_failed_do_not_get_into_the_next_one(tmp_path, monkeypatch):
     """An actor as Ray uses it, which needs no Ray."""
     plan = prepare({})
     predict_pool(plan.model, plan.view, tmp_path / 'here', **plan.options)
+    monkeypatch.chdir(tmp_path)  # where the actor goes: this process comes back
     actor = PartActor(partial(prepare, {'fails_in': 1}), tmp_path / 'actor', str(tmp_path), {})
     (error,) = actor({'part': [0]})['error']
     assert error == 'frame 000004: the scan ends inside a point; copy it again'

@@ -101,9 +101,8 @@ def pip_sources(settings: str) -> list[str]:
         Options of ``uv pip install`` for index, extra indexes, local folders and constraints. Like pip, uv then takes
         the best version of all sources.
 
-    >>> pip_sources("global.extra-index-url='https://a/simple https://b/simple'\n:env:.find-links='/wheels'")
-    ['--index-strategy', 'unsafe-best-match', '--index', 'https://a/simple', '--index', 'https://b/simple',
-    '--find-links', '/wheels']
+    >>> pip_sources("global.extra-index-url='https://a/simple'\n:env:.find-links='/wheels'")
+    ['--index-strategy', 'unsafe-best-match', '--index', 'https://a/simple', '--find-links', '/wheels']
     >>> pip_sources("install.no-index='true'")
     ['--index-strategy', 'unsafe-best-match', '--no-index']
     """
