@@ -30,7 +30,7 @@ class SharedWork:
 
     def __init__(self, pieces: Sequence[int]) -> None:
         self.pieces = list(pieces)
-        self._store: Any = job_store(f'ssal3d/work/{next(_jobs)}') if get_world_size() > 1 else None
+        self._store: Any = job_store(f'ssal3d/pieces/{next(_jobs)}') if get_world_size() > 1 else None
         self._finished: set[int] = set()
         self._slowest, self._last = 0.0, time.monotonic()
 

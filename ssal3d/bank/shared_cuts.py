@@ -124,7 +124,8 @@ def _write(path: Path, pieces: Sequence[CutFrame]) -> None:
         np.stack([changes for _, changes in pieces]),
     )
     with atomic_open(path) as file:
-        np.savez(file, allow_pickle=False, **dict(zip(NAMES, arrays, strict=True)))
+        # `allow_pickle` must not be passed: NumPy 1.26 would store it as one more array.
+        np.savez(file, **dict(zip(NAMES, arrays, strict=True)))  # type: ignore[arg-type] # its flag is no array
 
 
 def _read(path: Path) -> list[CutFrame]:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, atomic_path
+from ssal3d.predictions.arrow_values import readable
 from ssal3d.predictions.places import ObjectPath, Place, at_once, opened, place
 from ssal3d.predictions.row import checked_row
 from ssal3d.predictions.schema import BOX_CONVENTION, METADATA_KEY, REQUIRED, Column, Layout, column
@@ -112,10 +113,8 @@ def _frames_of(folder: Place) -> set[str]:
     """Return the frames that a folder has predictions of."""
 
     def frames(part: Place) -> list[str]:
-        try:
+        with readable(part):
             return pq.ParquetFile(opened(part)).read(columns=['frame_id'])['frame_id'].to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f'{part}: not readable as Parquet ({error}); delete it and predict again') from None
 
     parts: Iterable[Place] = folder.glob('part-*.parquet')
     return set().union(*at_once(frames, parts))

@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks._clock import fastest
 from benchmarks._cpsp_pool import CLASSES, SyntheticPool
 from mmengine.dataset import BaseDataset
 from torch import distributed
@@ -66,7 +67,7 @@ def _column_bytes(root: Path, frames: int) -> Iterator[dict[str, Any]]:
         out = root / name.partition(' ')[0]
         write_predictions(synthetic_pool(frames, fields=fields, **SIZES), out)
         size = sum(path.stat().st_size for path in out.glob('part-*')) / frames
-        seconds = _fastest(partial(read_predictions, out, fields)) / frames
+        seconds = fastest(partial(read_predictions, out, fields), 3) / frames
         yield _row(f'{name}: on disk', size - alone[0], 'B/frame')
         yield _row(f'{name}: reading', 1e6 * (seconds - alone[1]), 'us/frame')
         alone = alone if fields else (size, seconds)
@@ -99,7 +100,7 @@ def _bank_pieces(root: Path, frames: int) -> Iterator[dict[str, Any]]:
     pool = SyntheticPool(root, frames)
     shard = pool_shard(CLASSES, cpsp_settings(), pool.predict(1), None, None, None)
     updates = update_frames(shard, pool.load_points)
-    seconds = _fastest(partial(update_frames, shard, pool.load_points))
+    seconds = fastest(partial(update_frames, shard, pool.load_points), 3)
     yield _row('cutting a frame of 20,000 points', 1e3 * seconds / frames, 'ms/frame')
     path = root / 'piece.npz'
     start = time.process_time()
@@ -114,7 +115,7 @@ def _look(root: Path) -> float:
     metadata = {'classes': ['Car'], 'frames_per_part': 1}
     for number in range(PARTS):
         write_part(root / 'many' / f'part-{number:05d}.parquet', [], (), metadata)
-    return _fastest(lambda: missing_parts(root / 'many', PARTS, metadata))
+    return fastest(lambda: missing_parts(root / 'many', PARTS, metadata), 3)
 
 
 def _take(root: Path) -> float:
@@ -175,12 +176,3 @@ def _server() -> Iterator[Counter[str]]:
     finally:
         server.stop()
         DomainDispatcherApplication.__call__ = answer
-
-
-def _fastest(function: Callable[[], Any]) -> float:
-    seconds = []
-    for _ in range(3):
-        start = time.process_time()
-        function()
-        seconds.append(time.process_time() - start)
-    return min(seconds)

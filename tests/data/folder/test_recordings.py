@@ -9,32 +9,9 @@ from ssal3d.data.folder.converter import convert_folder
 from ssal3d.data.folder.recordings import columns_of, extract
 from ssal3d.errors import UserError
 from tests.helpers.kitti_street import boxes_of, scan_of
+from tests.helpers.recording_files import ROS2_DEFINITION
 
 START = 1_700_000_000 * 10**9
-MESSAGE = """std_msgs/Header header
-uint32 height
-uint32 width
-sensor_msgs/PointField[] fields
-bool is_bigendian
-uint32 point_step
-uint32 row_step
-uint8[] data
-bool is_dense
-================================================================================
-MSG: std_msgs/Header
-builtin_interfaces/Time stamp
-string frame_id
-================================================================================
-MSG: builtin_interfaces/Time
-int32 sec
-uint32 nanosec
-================================================================================
-MSG: sensor_msgs/PointField
-string name
-uint32 offset
-uint8 datatype
-uint32 count
-"""
 
 
 def clouds(number=3):
@@ -51,7 +28,7 @@ def as_ros2_mcap(path, scans, topics=('/lidar',)):
     from mcap_ros2.writer import Writer
 
     with open(path, 'wb') as file, Writer(file) as writer:
-        schema = writer.register_msgdef('sensor_msgs/msg/PointCloud2', MESSAGE)
+        schema = writer.register_msgdef('sensor_msgs/msg/PointCloud2', ROS2_DEFINITION)
         for number, points in enumerate(scans):
             time = START + number * 10**8
             stamp = dict(sec=time // 10**9, nanosec=time % 10**9)
