@@ -40,7 +40,8 @@ active_sampler = dict(
 train_cfg = dict(initial=dict(query=dict(budget=400)))  # boxes of the random start
 # A young detector gives many true pedestrians and cyclists low scores: fewer of its doubts are pasted as false
 # positives, and only low ones. With few predictions per class, fewer clusters of scores.
-young = dict(k_first=10, k_next=5, tau_low=0.15)
+# Classes whose most confident boxes are wrong on one labelled frame in ten are pasted from labels alone.
+young = dict(k_first=10, k_next=5, tau_low=0.15, min_precision=0.9)
 few = dict(train_dataloader=dict(batch_size=2))
 stages = dict(
     normal=dict(epochs=8, repeat=10, options=few),
