@@ -10,6 +10,7 @@ True
 """
 
 from ssal3d.compat import (
+    allocator,
     environment_fixes,
     mmcv_fixes,
     mmdet3d_fixes,
@@ -29,7 +30,7 @@ FIXES: tuple[Fix, ...] = (
     *spconv_fixes.FIXES,
     *mmdet3d_fixes.FIXES,
 )
-PREFERENCES: tuple[Fix, ...] = mmcv_fixes.PREFERENCES
+PREFERENCES: tuple[Fix, ...] = (*mmcv_fixes.PREFERENCES, *allocator.PREFERENCES)
 _applied: set[str] = set()
 
 

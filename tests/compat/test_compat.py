@@ -1,6 +1,7 @@
 import argparse
 import importlib
 import json
+import platform
 import subprocess
 import sys
 import types
@@ -14,6 +15,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from spconv.cppconstants import CPU_ONLY_BUILD
 
 from ssal3d import compat, launch, mmcv_stand_in, register
+from ssal3d.compat import allocator
 from ssal3d.compat.environment_fixes import get_installed_path, is_installed
 from ssal3d.compat.fix import Fix, replace_everywhere
 from ssal3d.compat.mmcv_fixes import by_device
@@ -279,6 +281,16 @@ def test_a_frame_without_points_in_range_gets_one(points):
 def test_a_frame_with_points_in_range_is_left_alone():
     points = torch.tensor([[9.0, 9, 9, 0.5], [1, 1, 1, 0.5]])
     assert with_point_in_range(points, [0, 0, 0, 4, 4, 2]) is points
+
+
+@pytest.mark.parametrize('name', allocator.USERS)
+def test_an_allocator_that_a_user_has_chosen_stays(monkeypatch, name):
+    for other in allocator.USERS:
+        monkeypatch.delenv(other, raising=False)
+    [keep] = allocator.PREFERENCES
+    assert keep.is_needed() is (platform.libc_ver()[0] == 'glibc')
+    monkeypatch.setenv(name, 'libjemalloc.so.2')
+    assert not keep.is_needed()
 
 
 # --- packages --------------------------------------------------------------------------------------------------------
