@@ -10,6 +10,7 @@ Example:
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, distributions, version
 from importlib.util import find_spec
@@ -32,7 +33,7 @@ def collect() -> dict[str, Any]:
         ``versions`` by package, ``devices`` (``cpu``, ``cores``, ``threads``, ``gpus``, ``gpu support``) and
         ``fixes`` by name, preferred kernels among them: ``'applied'``, ``'needed'`` or ``'not needed'``.
     """
-    versions = {'ssal3d': __version__, 'python': platform.python_version()}
+    versions = {'ssal3d': own_version(), 'python': platform.python_version()}
     versions |= {package: _version(package) for package in PACKAGES}
     versions['cuda'] = _guard(_cuda)
     versions['mmcv'] = _build_of('mmcv')
@@ -100,6 +101,26 @@ def _build_of(package: str) -> str:
         if str(item.metadata['Name']).lower().split('-')[0] == package
     }
     return ', '.join(sorted(builds)) or NOT_INSTALLED
+
+
+def own_version() -> str:
+    """Return the version of ssal3d, with the commit if it runs from its repository; ``-dirty`` marks changed files."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / '.git').exists():
+        return __version__
+    command = ['git', '-C', str(root), 'describe', '--always', '--dirty', '--abbrev=10', '--exclude=*']
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except OSError:  # no git
+        commit = ''
+    return f'{__version__}+{commit}' if commit else __version__
+
+
+def machine() -> str:
+    """Return the name of the graphics card or the processor that trains."""
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else cpu_name()
 
 
 def cpu_name() -> str:

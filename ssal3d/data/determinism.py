@@ -35,7 +35,9 @@ def seeded_globals(*key: int) -> Iterator[None]:
     np.random.seed(words)  # noqa: NPY002
     try:
         with torch.random.fork_rng(gpus):
-            torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+            seed = int(words[0]) << 32 | int(words[1])
+            # Without GPUs in use, `manual_seed` would format a stack trace beside the seed that it keeps for them.
+            (torch.manual_seed if gpus else torch.default_generator.manual_seed)(seed)
             yield
     finally:
         random.setstate(states[0])

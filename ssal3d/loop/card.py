@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from ssal3d.env import machine, own_version
 from ssal3d.fileio import SCHEMA, write_json
-from ssal3d.version import __version__
 
 NAME = 'experiment.json'
 PACKAGES = (
@@ -48,12 +48,13 @@ def write_card(config: Config, work_dir: Path, command: Sequence[str]) -> None:
             'points': pool.get('data_prefix', {}).get('pts', ''),
         },
         'versions': _versions(),
+        'machine': machine(),
     }
     write_json(work_dir / NAME, content)
 
 
 def _versions() -> dict[str, str]:
-    versions = {'ssal3d': __version__, 'python': platform.python_version()}
+    versions = {'ssal3d': own_version(), 'python': platform.python_version()}
     for name in PACKAGES:
         try:
             versions[name] = version(name)

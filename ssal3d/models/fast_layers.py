@@ -11,7 +11,7 @@ from mmdet3d.models.dense_heads import PartA2RPNHead
 from mmdet3d.models.layers.pointnet_modules.stack_point_sa_module import StackedSAModuleMSG
 from mmdet3d.models.middle_encoders import VoxelSetAbstraction
 from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
-from mmdet3d.models.task_modules.anchor import AlignedAnchor3DRangeGenerator
+from mmdet3d.models.task_modules.anchor import AlignedAnchor3DRangeGenerator, Anchor3DRangeGenerator
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -125,8 +125,30 @@ def key_points_at_once(points: list[Tensor], count: int) -> Tensor:
     return clouds.gather(1, chosen[..., None].expand(-1, -1, 3))
 
 
+def one_product(head: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return class, box and direction maps of an anchor head: its three 1 x 1 convolutions as one matrix product.
+
+    Args:
+        head: An `Anchor3DHead`.
+        x: ``(B, I, H, W)`` feature map.
+    """
+    layers = [head.conv_cls, head.conv_reg, *([head.conv_dir_cls] if head.use_direction_classifier else [])]
+    weight = torch.cat([layer.weight.flatten(1) for layer in layers])
+    outputs = F.linear(x.permute(0, 2, 3, 1), weight, torch.cat([layer.bias for layer in layers]))
+    maps = outputs.permute(0, 3, 1, 2).split([layer.out_channels for layer in layers], dim=1)
+    return (*maps, None)[:3]
+
+
 class FastPartA2RPNHead(PartA2RPNHead):
-    """Proposal head that stops suppression on the CPU when it has enough boxes: 512 of 9000 in PV-RCNN."""
+    """Proposal head of one product that stops suppression on the CPU when it has enough boxes: 512 of 9000."""
+
+    def forward_single(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return class, box and direction maps of a level.
+
+        Args:
+            x: ``(B, I, H, W)`` feature map.
+        """
+        return one_product(self, x) if x.device.type == 'cpu' else super().forward_single(x)
 
     def class_agnostic_nms(
         self,
@@ -186,7 +208,7 @@ class PointwiseConv2d(nn.Conv2d):
         return super()._conv_forward(input, weight, bias)
 
 
-class RememberedAnchors(AlignedAnchor3DRangeGenerator):
+class RememberedAnchors(Anchor3DRangeGenerator):
     """Anchors that are made once for each size of the map, not for every loss and every prediction."""
 
     _remembered: tuple[Any, list[Tensor]] = (None, [])
@@ -204,11 +226,16 @@ class RememberedAnchors(AlignedAnchor3DRangeGenerator):
         return list(self._remembered[1])
 
 
+class RememberedAlignedAnchors(RememberedAnchors, AlignedAnchor3DRangeGenerator):
+    """The same for anchors in the middle of the cells."""
+
+
 FAST: dict[type, type] = {
     StackedSAModuleMSG: FastSetAbstraction,
     VoxelSetAbstraction: FastVoxelSetAbstraction,
     PartA2RPNHead: FastPartA2RPNHead,
-    AlignedAnchor3DRangeGenerator: RememberedAnchors,
+    Anchor3DRangeGenerator: RememberedAnchors,
+    AlignedAnchor3DRangeGenerator: RememberedAlignedAnchors,
 }
 
 

@@ -7,7 +7,7 @@ Source: PV-RCNN (Shi et al. 2020, arXiv 1912.13192) as in MMDetection3D.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ssal3d.data.boxes import bottom_to_gravity
 from ssal3d.models.class_quality import ClassQuality, aligned_iou_3d
+from ssal3d.models.dense_cpu import cpu_dense_dtype, run_dense
 from ssal3d.models.extraction import Extraction
 from ssal3d.models.fast_layers import FastPartA2RPNHead, use_fast_layers
 from ssal3d.models.frame_losses import WeightedAnchorTargets, frame_outputs
@@ -28,8 +29,9 @@ from ssal3d.models.gradients import (
     roi_score_derivatives,
     shared_layer_derivatives,
 )
+from ssal3d.models.lean_anchor_losses import LeanAnchorLosses, of_kind
 from ssal3d.models.mixed_precision import dense_part
-from ssal3d.models.protocol import ABILITIES, FrameOutput
+from ssal3d.models.protocol import ABILITIES, IGNORE_NEGATIVES, FrameOutput
 from ssal3d.models.pvrcnn_bbox_head import monte_carlo_passes
 from ssal3d.models.roi_targets import roi_targets
 from ssal3d.ops.rois import stack_rois
@@ -38,11 +40,12 @@ LOGIT_EPS = 1e-6
 
 
 @MODELS.register_module()
-class ActivePartA2RPNHead(WeightedAnchorTargets, FastPartA2RPNHead):
+class ActivePartA2RPNHead(LeanAnchorLosses, WeightedAnchorTargets, FastPartA2RPNHead):
     """RPN head whose proposals carry one-vs-all class logits as ``class_logits`` (R, C).
 
     The stock head stores sigmoid probabilities when it pruned anchors to ``nms_pre`` and raw logits when it did not.
-    In training, boxes may have weights (see `ssal3d.models.frame_losses`).
+    In training, boxes may have weights (see `ssal3d.models.frame_losses`); without them, on the CPU, the losses look at
+    positive anchors only (`LeanAnchorLosses`).
     """
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
@@ -54,6 +57,39 @@ class ActivePartA2RPNHead(WeightedAnchorTargets, FastPartA2RPNHead):
         with dense_part(x[0].device):
             maps = super().forward(x)
         return tuple([level.float() for level in kind] for kind in maps)
+
+    def loss_by_feat(
+        self,
+        cls_scores: list[Tensor],
+        bbox_preds: list[Tensor],
+        dir_cls_preds: list[Tensor],
+        batch_gt_instances_3d: list[InstanceData],
+        batch_input_metas: list[dict],
+        batch_gt_instances_ignore: Any = None,
+    ) -> dict[str, list[Tensor]]:
+        """Return the stock losses of a batch.
+
+        Args:
+            cls_scores: Class logits of each level.
+            bbox_preds: Residuals of each level.
+            dir_cls_preds: Direction logits of each level.
+            batch_gt_instances_3d: Boxes of each frame, perhaps with ``weights``.
+            batch_input_metas: Metainfo of each frame, perhaps with ``ignore_negatives``.
+            batch_gt_instances_ignore: Unused, as in the stock head.
+        """
+        weighted = any('weights' in truth for truth in batch_gt_instances_3d)
+        weighted = weighted or any(meta.get(IGNORE_NEGATIVES) for meta in batch_input_metas)
+        maps = cls_scores, bbox_preds, dir_cls_preds
+        if weighted or not self.is_lean(cls_scores):
+            return super().loss_by_feat(*maps, batch_gt_instances_3d, batch_input_metas, batch_gt_instances_ignore)
+        rows = [kind[0].permute(0, 2, 3, 1).flatten(0, 2) for kind in maps]  # (B * H * W, A * O)
+
+        def of_anchors(cell: Tensor, kind: Tensor) -> list[Tensor]:
+            return [of_kind(values[cell], kind, self.num_anchors) for values in rows[1:]]
+
+        logits = rows[0].reshape(-1, self.num_classes)
+        losses = self.lean_losses(logits, of_anchors, batch_gt_instances_3d, cls_scores[0])
+        return {name.replace('loss_', 'loss_rpn_'): parts for name, parts in losses.items()}
 
     def _predict_by_feat_single(
         self,
@@ -204,6 +240,11 @@ class ActivePVRCNNRoiHead(PVRCNNRoiHead):
 class ActivePointVoxelRCNN(PointVoxelRCNN):
     """PV-RCNN that fills the prediction contract: frame-level extras stand in ``data_sample.frame_predictions``.
 
+    Args:
+        dense_cpu_dtype: Type of backbone and neck on the CPU, see `ssal3d.models.dense_cpu.cpu_dense_dtype`.
+        *args: As for the stock detector.
+        **kwargs: As for the stock detector.
+
     Attributes:
         provides: Columns of the contract that the detector computes.
         teaches: What teacher-student methods can learn from it, see `ssal3d.models.protocol.FrameTeacher`.
@@ -222,8 +263,9 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
     )
     _anchor_gradients: Tensor | None = None
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, dense_cpu_dtype: str = 'float32', **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.dense_dtype = cpu_dense_dtype(dense_cpu_dtype)
         use_fast_layers(self)
 
     @property
@@ -247,6 +289,7 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
             'detector': type(self).__name__,
             'score_threshold': self.test_cfg.rcnn.get('score_thr'),
             'nms_iou': self.test_cfg.rcnn.get('nms_thr'),
+            'dense_cpu_dtype': str(self.dense_dtype).removeprefix('torch.'),
             **self.extraction.metadata,
             **({} if quality is None else {'class_quality': dict(zip(classes, quality.quality.tolist()))}),
         }
@@ -292,10 +335,15 @@ class ActivePointVoxelRCNN(PointVoxelRCNN):
         voxels = batch_inputs_dict['voxels']
         features = self.voxel_encoder(voxels['voxels'], voxels['num_points'], voxels['coors'])
         dense, levels = self.middle_encoder(features, voxels['coors'], len(batch_inputs_dict['points']))
-        with dense_part(dense.device):
-            neck_feats = self.neck(self.backbone(dense))
+        neck_feats = self._dense(lambda x: self.neck(self.backbone(x)), dense)
         read = [levels[round(math.log2(stride))] for stride in self._strides]
         return {'spatial_feats': dense, 'multi_scale_3d_feats': read, 'neck_feats': neck_feats}
+
+    def _dense(self, layers: Callable[[Tensor], list[Tensor]], inputs: Tensor) -> list[Tensor]:
+        if inputs.device.type == 'cpu' and self.dense_dtype != torch.float32:
+            return run_dense(layers, inputs, self.dense_dtype)
+        with dense_part(inputs.device):
+            return layers(inputs)
 
     @property
     def _strides(self) -> list[int]:

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 COLOURS = ('#1f77b4', '#d62728', '#2ca02c', '#9467bd', '#ff7f0e', '#17becf', '#8c564b', '#e377c2')
 MANY_BARS = 4  # rows of bars from which on their numbers have no room
+FEW_NAMES = 3  # that a legend holds without covering the curves
+NAME_COLUMNS = 2  # of a legend below the axes
 WIDTH = 4.8  # inches; a phone shows them about as large as they are
 SETTINGS: Any = {
     'svg.hashsalt': 'ssal3d',
@@ -60,7 +62,6 @@ def learning_curve(curves: Sequence[Curve], unit: str) -> bytes:
                 axes.fill_between(curve.boxes, curve.low, curve.high, color=curve.colour, alpha=0.15, linewidth=0)
         axes.set(xlabel='annotated boxes', ylabel=unit)
         axes.grid(alpha=0.3)
-        _legend(axes)
 
     return _chart(draw, 3.0)
 
@@ -84,7 +85,6 @@ def grouped_bars(rows: Mapping[str, Mapping[str, float]], unit: str) -> bytes:
                 axes.bar_label(bars, fmt='%.0f', fontsize=6)
         axes.set_xticks(range(len(groups)), groups)
         axes.set_ylabel(unit)
-        _legend(axes)
 
     return _chart(draw, 2.7)
 
@@ -104,7 +104,6 @@ def histogram(pool: Sequence[float], chosen: Sequence[float], label: str) -> byt
             weights = np.full(len(values), 100 / max(len(values), 1)).tolist()
             axes.hist(values, edges, weights=weights, color=colour, alpha=0.6, label=f'{name} ({len(values)} frames)')
         axes.set(xlabel=label, ylabel='share of frames, %')
-        _legend(axes)
 
     return _chart(draw, 2.2)
 
@@ -124,13 +123,23 @@ def as_svg(draw: Callable[[], Figure]) -> bytes:
 def _chart(draw: Callable[[Axes], None], height: float) -> bytes:
     def make() -> Figure:
         figure = Figure(figsize=(WIDTH, height), layout='constrained')
-        draw(figure.subplots())
+        axes = figure.subplots()
+        draw(axes)
+        _legend(axes)
         return figure
 
     return as_svg(make)
 
 
 def _legend(axes: Axes) -> None:
+    """Explain the colours: within the axes, or below where many names would cover what is drawn."""
     handles, names = axes.get_legend_handles_labels()
-    if handles:  # given by hand: Matplotlib leaves out names that begin with an underscore
-        axes.legend(handles, [f'\u200b{name}' if name.startswith('_') else name for name in names], fontsize=6)
+    # Given by hand: Matplotlib leaves out names that begin with an underscore.
+    names = [f'\u200b{name}' if name.startswith('_') else name for name in names]
+    if len(names) > FEW_NAMES:
+        figure = axes.get_figure(root=True)
+        assert isinstance(figure, Figure)
+        figure.set_figheight(figure.get_figheight() + 0.15 * -(-len(names) // NAME_COLUMNS))
+        figure.legend(handles, names, fontsize=6, loc='outside lower center', ncols=NAME_COLUMNS, frameon=False)
+    elif handles:
+        axes.legend(handles, names, fontsize=6)

@@ -1,11 +1,13 @@
 """The experiment of a row and a seed: its config, its folder, the steps that it shares with others."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ssal3d.config_text import config_text
 from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.reproduce.data_sets import DataSet
@@ -105,7 +107,17 @@ class Experiment:
         lines += [f'{key} = {value!r}' for key, value in settings.items()]
         # They come with the command, which can change parts of lists; here they tell the experiment from the row's own.
         lines += [f'# --cfg-options {list(self.options)}'] if self.options else []
+        sampler = settings.get('active_sampler')
+        bases = [self.data.config, *([sampler] if isinstance(sampler, str) else [])]
+        lines += [f'# what it inherits: {" ".join(map(settings_digest, bases))}']
         return '\n'.join(lines) + '\n'
+
+
+@cache
+def settings_digest(config: str) -> str:
+    """Return a digest of all settings of a config, so that a run with others is told from it."""
+    settings = config_text(read_config(config, custom_imports=False).to_dict())
+    return hashlib.sha256(settings.encode()).hexdigest()[:12]
 
 
 @cache
@@ -147,7 +159,7 @@ def variant_settings(row: Row) -> Mapping[str, Any]:
 
 
 def is_finished(experiment: Experiment) -> bool:
-    """Return whether an experiment ended in its folder with this config and these options."""
+    """Return whether an experiment ended in its folder with this config, what it inherits, and these options."""
     config = experiment.config
     ended = (experiment.folder / 'metrics.json').exists()  # the last that the loop writes
     return ended and config.exists() and config.read_text() == experiment.config_text()

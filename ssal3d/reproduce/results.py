@@ -1,10 +1,9 @@
 """Numbers of finished experiments: one line per row, seed and class, in a CSV that grows."""
 
 import csv
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 from mmengine.config import Config
@@ -12,10 +11,10 @@ from mmengine.config import Config
 from ssal3d.evaluation.annotated_boxes import read_annotated_boxes
 from ssal3d.evaluation.calibration_report import MEAN, evaluate_calibration
 from ssal3d.fileio import atomic_open, read_json
+from ssal3d.loop.card import NAME as CARD
 from ssal3d.predictions import read_predictions
 from ssal3d.reproduce.experiments import PRETRAIN, Experiment, is_finished
 from ssal3d.reproduce.rows import NO_FINAL
-from ssal3d.version import __version__
 
 # The paper's names, by those of the metrics.
 SHORT = {'Car': 'Car', 'Pedestrian': 'Ped', 'Cyclist': 'Cyc'}
@@ -24,6 +23,13 @@ CALIBRATION_SHORT = {'Car': 'Veh', 'Pedestrian': 'Ped', 'Cyclist': 'Cyc'}
 DIFFICULTIES = {'easy': 'easy', 'moderate': 'mod', 'hard': 'hard'}
 KINDS = {'3d': '', 'bev': '_BEV'}  # the paper prints 3D
 RANGES = {'': '', '_0-30m': '0-30m_', '_30-50m': '30-50m_'}  # mark of a metric, part of its key; the paper prints all
+
+
+class _Card(TypedDict, total=False):
+    """What is read of an experiment's card."""
+
+    versions: Mapping[str, str]
+    machine: str
 
 
 class Result(NamedTuple):
@@ -38,7 +44,7 @@ class Result(NamedTuple):
             final model after a round; ``'Ped_0.3-0.5_precision'`` of Fig. 7; ``'frames'``, ``'boxes'``,
             ``'boxes_Car'``, ... for what was labelled.
         value: %, a count, or a share.
-        version: Version and commit of ssal3d.
+        version: Version and commit of ssal3d that trained it.
         machine: What it ran on.
     """
 
@@ -58,13 +64,19 @@ def collect(dataset: str, experiments: Iterable[Experiment]) -> list[Result]:
         dataset: Name of a `DataSet`.
         experiments: Rows of a table with one seed each.
     """
-    about = version(), machine()
     return [
         Result(dataset, experiment.row.experiment, experiment.seed, metric, value, *about)
         for experiment in dict.fromkeys(experiments)
         if is_finished(experiment)
+        for about in [trained_with(experiment)]
         for metric, value in measured(experiment).items()
     ]
+
+
+def trained_with(experiment: Experiment) -> tuple[str, str]:
+    """Return with which version, and on which machine, an experiment ran, as its card says."""
+    card = read_json(experiment.folder / CARD, required=('versions',), holds=_Card)
+    return card['versions'].get('ssal3d', ''), card.get('machine', '')
 
 
 def measured(experiment: Experiment) -> dict[str, float]:
@@ -171,22 +183,3 @@ def read(path: Path) -> list[Result]:
             for row in csv.DictReader(file)
             if (about := (row['version'], row['machine']))
         ]
-
-
-def version() -> str:
-    """Return the version of ssal3d with the commit, if it runs from a repository."""
-    command = ['git', '-C', str(Path(__file__).parent), 'rev-parse', '--short=10', 'HEAD']
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    except OSError:  # no git
-        commit = ''
-    return f'{__version__}+{commit}' if commit else __version__
-
-
-def machine() -> str:
-    """Return the name of the processor or the graphics card that trains."""
-    import torch
-
-    from ssal3d.env import cpu_name
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else cpu_name()

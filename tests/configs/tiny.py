@@ -5,6 +5,7 @@ _base_ = ['../../configs/ssal/pvrcnn_kitti_mini.py']
 point_cloud_range = [0, -6.4, -3, 12.8, 6.4, 1]
 anchors = dict(Pedestrian=dict(bottom=-1.7), Cyclist=dict(bottom=-1.7), Car=dict(bottom=-1.7))
 model = dict(
+    dense_cpu_dtype='float32',  # compared with the stock detector
     points_encoder=dict(num_keypoints=128),
     train_cfg=dict(rpn_proposal=dict(nms_pre=256, nms_post=32, max_num=32), rcnn=dict(sampler=dict(num=16))),
     test_cfg=dict(rpn=dict(nms_pre=64, nms_post=16, max_num=16), rcnn=dict(score_thr=0.05)),

@@ -1,6 +1,7 @@
 """The lean way to train anchors against MMDetection3D's own assigner, targets and losses."""
 
 import copy
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,11 +11,15 @@ from mmdet3d.registry import MODELS, TASK_UTILS
 from mmdet3d.structures import LiDARInstance3DBoxes
 from mmengine.structures import InstanceData
 
+from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.models.anchor_targets import IGNORED, assign_anchors
+from ssal3d.models.lean_anchor_losses import LeanAnchorLosses
 from ssal3d.models.sparse_focal_loss import sparse_focal_loss
+from tests.helpers.paths import TINY
 from tests.models.single_stages import batch, detector, street
 
+LEAN = LeanAnchorLosses.lean_losses
 THRESHOLDS = [(0.5, 0.35, 0.35), (0.5, 0.35, 0.35), (0.6, 0.45, 0.45)]
 
 
@@ -51,7 +56,7 @@ def test_losses_and_gradients_are_the_stock_ones(boxes, per_class):
     samples = batch(boxes=boxes)['data_samples']
     torch.manual_seed(3)
     maps = torch.randn(2, 48, 32, 32).contiguous(memory_format=torch.channels_last)
-    assert ours._is_lean([maps])
+    assert ours.is_lean([maps])
     found, gradients = losses_and_gradients(ours, maps, samples)
     expected, expected_gradients = losses_and_gradients(theirs, maps, samples)
     assert found.keys() == expected.keys()
@@ -71,14 +76,58 @@ def test_code_weights_count_as_in_the_stock_head():
     torch.testing.assert_close(found['loss_bbox'][0], expected['loss_bbox'][0], rtol=1e-5, atol=1e-6)
 
 
+def rpn_losses(kind, boxes, weights=None, **meta):
+    """Losses of a small PV-RCNN's proposal head, ours or the stock one, and the gradients of its parameters."""
+    torch.manual_seed(0)
+    model = read_config(TINY).model
+    head = MODELS.build(dict(model.rpn_head, type=kind, train_cfg=model.train_cfg.rpn, test_cfg=model.test_cfg.rpn))
+    samples = batch(boxes=boxes)['data_samples']
+    truths = [sample.gt_instances_3d for sample in samples]
+    for truth in truths if weights else ():
+        truth.weights = torch.full((len(truth.labels_3d),), weights)
+    maps = torch.randn(2, 128, 32, 32, generator=torch.Generator().manual_seed(3))
+    metas = [dict(sample.metainfo, **meta) for sample in samples]
+    losses = head.loss_by_feat(*head([maps]), truths, metas)
+    sum(value for (value,) in losses.values()).backward()
+    return losses, {name: parameter.grad for name, parameter in head.named_parameters()}
+
+
+@pytest.mark.parametrize('boxes', [[street(0, 6), street(1, 3)], [crowded(), ([], [])], [([], []), ([], [])]])
+def test_losses_of_proposals_are_the_stock_ones(boxes):
+    with mock.patch.object(LeanAnchorLosses, 'lean_losses', autospec=True, side_effect=LEAN) as lean:
+        found, gradients = rpn_losses('ActivePartA2RPNHead', boxes)
+    assert lean.called
+    expected, expected_gradients = rpn_losses('PartA2RPNHead', boxes)
+    assert found.keys() == expected.keys()
+    for key in found:
+        torch.testing.assert_close(found[key][0], expected[key][0], rtol=1e-5, atol=1e-6)
+    for key in gradients:
+        torch.testing.assert_close(gradients[key], expected_gradients[key], rtol=1e-4, atol=1e-6)
+
+
+def test_there_are_positive_anchors_of_proposals():
+    assert rpn_losses('ActivePartA2RPNHead', [street(0, 6), street(1, 3)])[0]['loss_rpn_dir'][0] > 0
+
+
+def test_weighted_boxes_and_ignored_negatives_go_the_stock_way():
+    boxes = [street(0, 6), street(1, 3)]
+    plain, _ = rpn_losses('ActivePartA2RPNHead', boxes)
+    with mock.patch.object(LeanAnchorLosses, 'lean_losses', autospec=True, side_effect=LEAN) as lean:
+        half, _ = rpn_losses('ActivePartA2RPNHead', boxes, weights=0.5)
+        blind, _ = rpn_losses('ActivePartA2RPNHead', boxes, ignore_negatives=True)
+    assert not lean.called
+    torch.testing.assert_close(2 * half['loss_rpn_bbox'][0], plain['loss_rpn_bbox'][0])
+    assert blind['loss_rpn_cls'][0] < plain['loss_rpn_cls'][0]
+
+
 def test_what_the_lean_way_does_not_know_goes_the_stock_way():
     ours, theirs = heads()
     maps = torch.randn(2, 48, 32, 32)
     for head in (ours, theirs):
         head.bbox_assigner[0].match_low_quality = False
-    assert not ours._is_lean([maps])
-    assert not ours._is_lean([maps, maps])
-    assert not ours._is_lean([maps.double()])
+    assert not ours.is_lean([maps])
+    assert not ours.is_lean([maps, maps])
+    assert not ours.is_lean([maps.double()])
     samples = batch(boxes=[street(0, 6), street(1, 3)])['data_samples']
     found, expected = (losses_and_gradients(head, maps, samples)[0] for head in (ours, theirs))
     for key in found:

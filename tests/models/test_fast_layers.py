@@ -12,7 +12,7 @@ from mmdet3d.models.layers.pointnet_modules import stack_point_sa_module
 from mmdet3d.models.layers.pointnet_modules.stack_point_sa_module import StackedSAModuleMSG
 from mmdet3d.models.middle_encoders import VoxelSetAbstraction, voxel_set_abstraction
 from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
-from mmdet3d.models.task_modules.anchor import AlignedAnchor3DRangeGenerator
+from mmdet3d.models.task_modules.anchor import AlignedAnchor3DRangeGenerator, Anchor3DRangeGenerator
 from mmdet3d.registry import MODELS
 from mmdet3d.structures import LiDARInstance3DBoxes
 from mmengine.config import ConfigDict
@@ -26,6 +26,7 @@ from ssal3d.models.fast_layers import (
     FastSetAbstraction,
     FastVoxelSetAbstraction,
     PointwiseConv2d,
+    RememberedAlignedAnchors,
     RememberedAnchors,
     first_survivors,
     key_points_at_once,
@@ -154,7 +155,15 @@ def test_the_first_layer_of_the_box_head_takes_longer_as_a_convolution():
         assert seconds(lambda: layer(values)) > 1.5 * seconds(lambda: product(values))
 
 
-@pytest.mark.parametrize(('kind', 'again'), [(AlignedAnchor3DRangeGenerator, False), (RememberedAnchors, True)])
+@pytest.mark.parametrize(
+    ('kind', 'again'),
+    [
+        (AlignedAnchor3DRangeGenerator, False),
+        (RememberedAlignedAnchors, True),
+        (Anchor3DRangeGenerator, False),
+        (RememberedAnchors, True),
+    ],
+)
 def test_anchors_are_made_once_for_a_size(kind, again):
     generator = kind(ranges=[[0, 0, 0, 4, 4, 0]], sizes=[[1, 1, 1]], reshape_out=False)
     first, second = (generator.grid_anchors([(2, 2)], device='cpu')[0] for _ in range(2))
@@ -176,14 +185,19 @@ def test_our_detector_and_our_runner_have_fast_layers_and_other_models_do_not():
     init_default_scope('mmdet3d')
     config = read_config(TINY).model
     model = MODELS.build(config)
-    assert set(fast_parts(model)) == {'FastSetAbstraction', 'FastVoxelSetAbstraction', 'PointwiseConv2d'}
+    assert set(fast_parts(model)) == {
+        'FastSetAbstraction',
+        'FastVoxelSetAbstraction',
+        'PointwiseConv2d',
+        'RememberedAnchors',
+    }
     head = torch.nn.Module()
     head.prior_generator = AlignedAnchor3DRangeGenerator(ranges=[[0, 0, 0, 4, 4, 0]], sizes=[[1, 1, 1]])
     plain = torch.nn.ModuleList([StackedSAModuleMSG(1, [1.0], [16], [[2]]), PVRCNNBBoxHead(4, 2, 1), head])
     names = list(plain.state_dict())
     assert not fast_parts(plain)
     assert QuietRunner.build_model(mock.Mock(spec=QuietRunner), plain) is plain
-    assert set(fast_parts(plain)) == {'FastSetAbstraction', 'PointwiseConv2d', 'RememberedAnchors'}
+    assert set(fast_parts(plain)) == {'FastSetAbstraction', 'PointwiseConv2d', 'RememberedAlignedAnchors'}
     assert list(plain.state_dict()) == names
     use_fast_layers(plain)  # once more changes nothing
     assert list(plain.state_dict()) == names

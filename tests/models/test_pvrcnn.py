@@ -31,7 +31,7 @@ STOCK = {
 
 def to_stock(config):
     if isinstance(config, dict):
-        own = {'class_quality'}
+        own = {'class_quality', 'dense_cpu_dtype'}
         return {k: STOCK.get(v, v) if k == 'type' else to_stock(v) for k, v in config.items() if k not in own}
     return [to_stock(value) for value in config] if isinstance(config, list) else config
 
@@ -74,6 +74,22 @@ def test_stock_checkpoint_loads_and_predicts_the_same(model, config):
         torch.testing.assert_close(ours.pred_instances_3d.bboxes_3d.tensor, theirs.pred_instances_3d.bboxes_3d.tensor)
         torch.testing.assert_close(ours.pred_instances_3d.scores_3d, theirs.pred_instances_3d.scores_3d)
         assert torch.equal(ours.pred_instances_3d.labels_3d, theirs.pred_instances_3d.labels_3d)
+
+
+def test_bfloat16_in_the_dense_part_changes_the_losses_of_proposals_by_less_than_two_percent(config):
+    def losses(dtype):
+        torch.manual_seed(0)
+        model = MODELS.build(dict(config, dense_cpu_dtype=dtype)).train()
+        data = batch()
+        for sample in data['data_samples']:
+            boxes = torch.tensor([[6.0, 1, -1.7, 3.9, 1.6, 1.5, 0.2], [9.0, -3, -1.7, 0.8, 0.6, 1.7, 0.1]])
+            sample.gt_instances_3d = InstanceData(bboxes_3d=LiDARInstance3DBoxes(boxes), labels_3d=torch.tensor([2, 0]))
+        return model(**model.data_preprocessor(data, True), mode='loss')
+
+    exact, rough = losses('float32'), losses('bfloat16')
+    for key in ('loss_rpn_cls', 'loss_rpn_bbox', 'loss_rpn_dir'):
+        assert not torch.equal(rough[key][0], exact[key][0])
+        torch.testing.assert_close(rough[key][0], exact[key][0], rtol=0.02, atol=0)
 
 
 def test_extras_belong_to_their_boxes(model):

@@ -36,6 +36,7 @@ def finish(tmp_path, number, seed, level):
     folder.mkdir(parents=True)
     labelled = {'frames': 40, 'boxes': {'Car': 100, 'Pedestrian': 60, 'Cyclist': 40}}
     write_json(folder / 'metrics.json', {'schema': 1, 'stages': stages, 'labelled': labelled})
+    write_json(folder / 'experiment.json', {'schema': 1, 'versions': {'ssal3d': f'0.1+{number}'}, 'machine': 'abacus'})
     made.config.write_text(made.config_text())
     return made
 
@@ -49,6 +50,14 @@ def test_the_last_stage_counts(tmp_path):
     assert found['boxes'] == 200
     assert found['boxes_Pedestrian'] == 60
     assert found['frames'] == 40
+
+
+def test_results_name_the_version_that_trained_and_not_the_one_that_collects(tmp_path):
+    found = collect('sim', [finish(tmp_path, 1, 0, 30.0), finish(tmp_path, 2, 0, 40.0)])
+    assert {(result.experiment, result.version, result.machine) for result in found} == {
+        ('Normal-Random-supervised', '0.1+1', 'abacus'),
+        ('Normal-Entropy-supervised', '0.1+2', 'abacus'),
+    }
 
 
 def test_the_file_keeps_what_it_has_and_replaces_what_ran_again(tmp_path):
@@ -160,6 +169,7 @@ def finish_waymo(tmp_path, name, number, level, seed=0):
         **({'curve': curve} if row.rounds == 5 else {}),
     }
     write_json(made.folder / 'metrics.json', content)
+    write_json(made.folder / 'experiment.json', {'schema': 1, 'versions': {'ssal3d': '0.1'}, 'machine': 'abacus'})
     made.config.write_text(made.config_text())
     return made
 

@@ -9,7 +9,7 @@ from ssal3d.configs import read_config
 from ssal3d.errors import UserError
 from ssal3d.reproduce import read_rows
 from ssal3d.reproduce.data_sets import DATA_SETS, data_set, metrics_of
-from ssal3d.reproduce.experiments import Experiment, is_finished
+from ssal3d.reproduce.experiments import Experiment, is_finished, settings_digest
 from ssal3d.reproduce.rows import BENCHMARK, KITTI_TABLES
 
 TABLES = (*KITTI_TABLES, BENCHMARK)
@@ -156,6 +156,22 @@ def test_an_experiment_with_other_settings_is_not_finished(tmp_path):
     assert is_finished(shortened)
     assert not is_finished(made)
     assert Config.fromfile(shortened.config).randomness.seed == made.seed  # the options are no broken line of the file
+
+
+def test_an_experiment_with_other_inherited_settings_is_not_finished(tmp_path):
+    base = tmp_path / 'base.py'
+    base.write_text("_base_ = 'ssal3d::paper/sim.py'\n")
+    plain = experiment(read_rows('1', [1])[0], tmp_path)
+    made = replace(plain, data=replace(plain.data, config=str(base)))
+    made.folder.mkdir()
+    (made.folder / 'metrics.json').write_text('{}')
+    made.config.write_text(made.config_text())
+    settings_digest.cache_clear()
+    base.write_text("_base_ = 'ssal3d::paper/sim.py'  # a comment changes nothing\n")
+    assert is_finished(made)
+    settings_digest.cache_clear()
+    base.write_text("_base_ = 'ssal3d::paper/sim.py'\nstages = dict(normal=dict(frames=12))\n")
+    assert not is_finished(made)
 
 
 def test_rows_of_several_rounds_share_their_beginnings(tmp_path):

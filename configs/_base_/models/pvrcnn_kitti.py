@@ -10,6 +10,7 @@ roi_iou_thr = 0.55  # 3D IoU with an object from which a RoI learns that object'
 
 model = dict(
     type='ActivePointVoxelRCNN',
+    dense_cpu_dtype='auto',  # of backbone and neck on CPUs: bfloat16 where it is fast; or 'float32', 'bfloat16'
     data_preprocessor=dict(
         type='Det3DDataPreprocessor',
         voxel=True,
