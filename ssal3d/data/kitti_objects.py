@@ -216,22 +216,25 @@ def format_objects(objects: KittiObjects, decimals: int = 4) -> str:
 
 
 def _parse_frames(texts: Sequence[str], sources: Sequence[str | Path], allowed: Sequence[int]) -> KittiFrames:
-    """Parse all texts with one conversion to numbers; only a bad line costs a second, slow look."""
-    for width in allowed:
-        if (regular := _parse_regular(texts, width)) is not None:
-            return regular
+    """Parse all texts: many at once in compiled code, which one text is not worth; a bad line costs another look."""
+    if len(texts) > 1:
+        from ssal3d.data.kitti_lines import parse_plain  # imports numba
+
+        lines = parse_plain(texts, allowed)
+        if lines is not None and _are_whole(lines.numbers[:, _OCCLUDED]):
+            return KittiFrames(_from_columns(lines.names, lines.numbers), lines.offsets)
     rows: list[list[str]] = []
     offsets = [0]
     for text in texts:
         rows.extend(row for line in text.splitlines() if (row := line.split()))
         offsets.append(len(rows))
     numbers = np.full((len(rows), DETECTION_FIELDS - 1), np.nan)
-    widths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+    widths = list(map(len, rows))
     try:
-        if not np.isin(widths, allowed).all():
+        if not set(widths) <= set(allowed):
             raise ValueError
-        for width in np.unique(widths):
-            chosen = np.flatnonzero(widths == width)
+        for width in set(widths):
+            chosen = [row for row, found in enumerate(widths) if found == width]
             numbers[chosen, : width - 1] = _to_numbers([rows[row] for row in chosen], width - 1)
     except ValueError:
         raise _first_bad_line(texts, sources, allowed) from None
@@ -239,37 +242,13 @@ def _parse_frames(texts: Sequence[str], sources: Sequence[str | Path], allowed: 
     return KittiFrames(_from_columns(names, numbers), np.array(offsets, dtype=np.int64))
 
 
-def _parse_regular(texts: Sequence[str], width: int) -> KittiFrames | None:
-    """Parse texts whose lines all have ``width`` fields at once; None if they have not, or a line is bad.
-
-    Names are no numbers and all other fields are, so that no field can stand in a neighbour's place.
-    """
-    counts = [len([None for line in text.splitlines() if line and not line.isspace()]) for text in texts]
-    fields = '\n'.join(texts).split()
-    if len(fields) != width * sum(counts):
-        return None
-    names = fields[::width]
-    del fields[::width]
-    if any(map(_is_number, set(names))):
-        return None
-    try:
-        numbers = np.array(list(map(float, fields))).reshape(-1, width - 1)
-    except ValueError:
-        return None
-    if not _are_values(numbers):
-        return None
-    padded = np.full((len(numbers), DETECTION_FIELDS - 1), np.nan)
-    padded[:, : width - 1] = numbers
-    return KittiFrames(_from_columns(np.array(names, dtype=np.str_), padded), np.cumsum([0, *counts]))
-
-
-def _are_values(numbers: Array) -> bool:
-    return bool(np.isfinite(numbers).all()) and not (numbers[:, _OCCLUDED] % 1).any()
+def _are_whole(numbers: Array) -> bool:
+    return not (numbers % 1).any()
 
 
 def _to_numbers(rows: list[list[str]], count: int) -> Array:
     numbers = np.array([float(value) for row in rows for value in row[1:]]).reshape(-1, count)
-    if not _are_values(numbers):
+    if not (np.isfinite(numbers).all() and _are_whole(numbers[:, _OCCLUDED])):
         raise ValueError
     return numbers
 
