@@ -128,4 +128,5 @@ class ActiveAnchor3DHead(LeanAnchorLosses, WeightedAnchorTargets, Anchor3DHead):
             ]
 
         truths = [sample.gt_instances_3d for sample in batch_data_samples]
-        return self.lean_losses(logits.reshape(-1, self.num_classes), of_anchors, truths, x[0])
+        metas = [sample.metainfo for sample in batch_data_samples]
+        return self.lean_losses(logits.reshape(-1, self.num_classes), of_anchors, truths, metas, x[0])

@@ -1,7 +1,7 @@
 """The losses of an anchor head on the CPU, in a fraction of the time: few anchors have an object."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.models.losses import FocalLoss
@@ -13,12 +13,31 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ssal3d.models.anchor_targets import IGNORED, assign_anchors
+from ssal3d.models.protocol import IGNORE_NEGATIVES
 from ssal3d.models.sparse_focal_loss import sparse_focal_loss
 
 EPS = torch.finfo(torch.float32).eps  # mmdet's, beside the number of positive anchors
 
 # Gives the residuals (P, 7) and direction logits (P, 2) of P anchors, by the cell and the kind of each.
 OfAnchors = Callable[[Tensor, Tensor], Sequence[Tensor]]
+
+
+class _Targets(NamedTuple):
+    """What the anchors of a frame shall predict.
+
+    Attributes:
+        positives: ``(P,)`` anchors with a box.
+        ignored: ``(I,)`` anchors whose classes do not count.
+        boxes: ``(P, 7)`` box of each positive anchor.
+        labels: ``(P,)`` its class.
+        weights: ``(P,)`` its weight.
+    """
+
+    positives: Tensor
+    ignored: Tensor
+    boxes: Tensor
+    labels: Tensor
+    weights: Tensor
 
 
 class LeanAnchorLosses:
@@ -31,32 +50,38 @@ class LeanAnchorLosses:
     _grids: tuple[Any, Any] = (None, None)
 
     def lean_losses(
-        self: Any, logits: Tensor, of_anchors: OfAnchors, truths: Sequence[InstanceData], features: Tensor
+        self: Any,
+        logits: Tensor,
+        of_anchors: OfAnchors,
+        truths: Sequence[InstanceData],
+        metas: Sequence[Mapping[str, Any]],
+        features: Tensor,
     ) -> dict[str, list[Tensor]]:
-        """Return the stock losses of a batch.
+        """Return the stock losses of a batch, with weights of boxes as in `ssal3d.models.frame_losses`.
 
         Args:
             logits: ``(B * H * W * A, C)`` class logits of all anchors.
             of_anchors: Gives what is predicted for some anchors.
-            truths: Boxes and labels of each frame.
+            truths: Boxes and labels of each frame, perhaps with ``weights``.
+            metas: Metainfo of each frame, perhaps with ``ignore_negatives``.
             features: ``(B, I, H, W)`` map of the level.
         """
         anchors, grid = self._grid(features)
-        targets = [self._targets(truth, grid) for truth in truths]
-        count = sum(max(len(positives), 1) for positives, *_ in targets)
-        start = torch.arange(len(targets), device=features.device) * len(anchors)
-        positives = torch.cat([first + rows for first, (rows, *_) in zip(start, targets)])
-        ignored = torch.cat([first + rows for first, (*_, rows) in zip(start, targets)])
-        boxes, labels = torch.cat([boxes for _, boxes, *_ in targets]), torch.cat([labels for *_, labels, _ in targets])
+        frames = [self._targets(truth, meta, grid) for truth, meta in zip(truths, metas, strict=True)]
+        count = sum(max(len(frame.positives), 1) for frame in frames)
+        start = torch.arange(len(frames), device=features.device) * len(anchors)
+        positives = torch.cat([first + frame.positives for first, frame in zip(start, frames)])
+        ignored = torch.cat([first + frame.ignored for first, frame in zip(start, frames)])
+        boxes, labels, weights = (torch.cat(parts) for parts in zip(*(frame[2:] for frame in frames)))
         focal = self.loss_cls
-        total = sparse_focal_loss(logits, positives, labels, ignored, focal.alpha, focal.gamma)
+        total = sparse_focal_loss(logits, positives, labels, ignored, focal.alpha, focal.gamma, weights)
         predicted = of_anchors(positives // self.num_anchors, positives % self.num_anchors)
-        loss_bbox, loss_dir = self._box_losses(*predicted, anchors[positives % len(anchors)], boxes, count)
+        loss_bbox, loss_dir = self._box_losses(*predicted, anchors[positives % len(anchors)], boxes, weights, count)
         losses = {'loss_cls': [focal.loss_weight * total / (count + EPS)], 'loss_bbox': [loss_bbox]}
         return losses | {'loss_dir': [loss_dir]}
 
     def _box_losses(
-        self: Any, deltas: Tensor, directions: Tensor, anchors: Tensor, boxes: Tensor, count: int
+        self: Any, deltas: Tensor, directions: Tensor, anchors: Tensor, boxes: Tensor, own: Tensor, count: int
     ) -> tuple[Tensor, Tensor]:
         """Return box and direction loss of positive anchors.
 
@@ -65,13 +90,14 @@ class LeanAnchorLosses:
             directions: ``(P, 2)`` predicted direction logits.
             anchors: ``(P, 7)`` the anchors.
             boxes: ``(P, 7)`` the box of each, bottom-centred.
+            own: ``(P,)`` the weight of each box; directions have none.
             count: What the sums are divided by.
         """
         if not len(anchors):
             return deltas.sum(), directions.sum()
         targets = self.bbox_coder.encode(anchors, boxes)
         bins = get_direction_target(anchors, targets, self.dir_offset, self.dir_limit_offset, one_hot=False)
-        weights = torch.ones_like(targets)
+        weights = own[:, None].expand_as(targets)
         if self.train_cfg.get('code_weight', None):
             weights = weights * weights.new_tensor(self.train_cfg['code_weight'])
         if self.diff_rad_by_sin:
@@ -79,8 +105,7 @@ class LeanAnchorLosses:
         loss_bbox = self.loss_bbox(deltas, targets, weights, avg_factor=count)
         return loss_bbox, self.loss_dir(directions, bins, torch.ones_like(bins, dtype=deltas.dtype), avg_factor=count)
 
-    def _targets(self: Any, truth: InstanceData, grid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return a frame's positive anchors (P,), their boxes (P, 7) and labels (P,), and its ignored anchors."""
+    def _targets(self: Any, truth: InstanceData, meta: Mapping[str, Any], grid: Tensor) -> '_Targets':
         boxes, labels = truth.bboxes_3d, truth.labels_3d
         assigned = torch.from_numpy(
             assign_anchors(
@@ -93,7 +118,12 @@ class LeanAnchorLosses:
         )
         positives = (assigned > 0).nonzero().flatten()
         numbers = assigned[positives].long() - 1
-        return positives, boxes.tensor[numbers], labels[numbers], (assigned == IGNORED).nonzero().flatten()
+        ignored = assigned <= 0 if meta.get(IGNORE_NEGATIVES) else assigned == IGNORED
+        weights = truth.get('weights')
+        weights = boxes.tensor.new_ones(len(boxes)) if weights is None else weights.to(boxes.tensor)
+        return _Targets(
+            positives, ignored.nonzero().flatten(), boxes.tensor[numbers], labels[numbers], weights[numbers]
+        )
 
     def _grid(self: Any, features: Tensor) -> tuple[Tensor, Tensor]:
         """Return a level's anchors as ``(N, 7)`` and, without rotation, as ``(H, W, S, R, 4)`` edges."""

@@ -31,7 +31,7 @@ from ssal3d.models.gradients import (
 )
 from ssal3d.models.lean_anchor_losses import LeanAnchorLosses, of_kind
 from ssal3d.models.mixed_precision import dense_part
-from ssal3d.models.protocol import ABILITIES, IGNORE_NEGATIVES, FrameOutput
+from ssal3d.models.protocol import ABILITIES, FrameOutput
 from ssal3d.models.pvrcnn_bbox_head import monte_carlo_passes
 from ssal3d.models.roi_targets import roi_targets
 from ssal3d.ops.rois import stack_rois
@@ -44,8 +44,8 @@ class ActivePartA2RPNHead(LeanAnchorLosses, WeightedAnchorTargets, FastPartA2RPN
     """RPN head whose proposals carry one-vs-all class logits as ``class_logits`` (R, C).
 
     The stock head stores sigmoid probabilities when it pruned anchors to ``nms_pre`` and raw logits when it did not.
-    In training, boxes may have weights (see `ssal3d.models.frame_losses`); without them, on the CPU, the losses look at
-    positive anchors only (`LeanAnchorLosses`).
+    In training, boxes may have weights (see `ssal3d.models.frame_losses`); on the CPU, the losses look at positive
+    anchors only (`LeanAnchorLosses`).
     """
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], ...]:
@@ -77,10 +77,8 @@ class ActivePartA2RPNHead(LeanAnchorLosses, WeightedAnchorTargets, FastPartA2RPN
             batch_input_metas: Metainfo of each frame, perhaps with ``ignore_negatives``.
             batch_gt_instances_ignore: Unused, as in the stock head.
         """
-        weighted = any('weights' in truth for truth in batch_gt_instances_3d)
-        weighted = weighted or any(meta.get(IGNORE_NEGATIVES) for meta in batch_input_metas)
         maps = cls_scores, bbox_preds, dir_cls_preds
-        if weighted or not self.is_lean(cls_scores):
+        if not self.is_lean(cls_scores):
             return super().loss_by_feat(*maps, batch_gt_instances_3d, batch_input_metas, batch_gt_instances_ignore)
         rows = [kind[0].permute(0, 2, 3, 1).flatten(0, 2) for kind in maps]  # (B * H * W, A * O)
 
@@ -88,7 +86,7 @@ class ActivePartA2RPNHead(LeanAnchorLosses, WeightedAnchorTargets, FastPartA2RPN
             return [of_kind(values[cell], kind, self.num_anchors) for values in rows[1:]]
 
         logits = rows[0].reshape(-1, self.num_classes)
-        losses = self.lean_losses(logits, of_anchors, batch_gt_instances_3d, cls_scores[0])
+        losses = self.lean_losses(logits, of_anchors, batch_gt_instances_3d, batch_input_metas, cls_scores[0])
         return {name.replace('loss_', 'loss_rpn_'): parts for name, parts in losses.items()}
 
     def _predict_by_feat_single(
