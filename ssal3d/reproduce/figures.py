@@ -52,7 +52,7 @@ def draw_dots(shown: Sequence[Line], metric: str) -> Figure:
         shown: Rows for which it is measured.
         metric: Which number.
     """
-    figure = Figure(figsize=(7, 0.8 + 0.35 * max(1, len(shown))), layout='constrained')
+    figure = Figure(figsize=(7, 1.1 + 0.35 * max(1, len(shown))), layout='constrained')
     axes = figure.subplots()
     for place, line in enumerate(shown):
         values = list(line.values[metric].values())
@@ -62,10 +62,10 @@ def draw_dots(shown: Sequence[Line], metric: str) -> Figure:
             axes.plot([mean.low, mean.high], [place, place], '-', color='tab:blue')
         axes.plot(mean.mean, place, '|', color='tab:blue', markersize=14, label='' if place else 'mean, 95 %')
     axes.set_yticks(range(len(shown)), [line.row.label for line in shown])
-    axes.invert_yaxis()
+    axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.set_xlabel(f'{metric.replace("_", " ")}{"" if digits(metric) > 1 else " (%)"}')
     axes.grid(axis='x', alpha=0.3)
-    axes.legend(loc='best', fontsize='small')
+    figure.legend(loc='outside upper right', ncols=2, fontsize='small', frameon=False)
     return figure
 
 
