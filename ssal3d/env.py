@@ -10,7 +10,6 @@ Example:
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, distributions, version
 from importlib.util import find_spec
@@ -19,7 +18,7 @@ from typing import Any
 
 from ssal3d import mmcv_stand_in
 from ssal3d.cli.arguments import Words, make_parser
-from ssal3d.version import __version__
+from ssal3d.machine import cpu_name, own_version
 
 NOT_INSTALLED = 'not installed'
 DRIVER = Path('/proc/driver/nvidia/version')
@@ -101,34 +100,6 @@ def _build_of(package: str) -> str:
         if str(item.metadata['Name']).lower().split('-')[0] == package
     }
     return ', '.join(sorted(builds)) or NOT_INSTALLED
-
-
-def own_version() -> str:
-    """Return the version of ssal3d, with the commit if it runs from its repository; ``-dirty`` marks changed files."""
-    root = Path(__file__).resolve().parents[1]
-    if not (root / '.git').exists():
-        return __version__
-    command = ['git', '-C', str(root), 'describe', '--always', '--dirty', '--abbrev=10', '--exclude=*']
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    except OSError:  # no git
-        commit = ''
-    return f'{__version__}+{commit}' if commit else __version__
-
-
-def machine() -> str:
-    """Return the name of the graphics card or the processor that trains."""
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else cpu_name()
-
-
-def cpu_name() -> str:
-    """Return the name of the processor."""
-    cpuinfo = Path('/proc/cpuinfo')
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _threads() -> int:

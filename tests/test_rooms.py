@@ -9,7 +9,7 @@ from tests.helpers.paths import ROOT
 FLOORS = (
     (
         *('version', 'errors', 'log', 'exports', 'typed', 'fileio', 'spelling', 'class_names', 'options', 'plugins'),
-        *('columns', 'arrays', 'journal_steps', 'plain_pickle', 'registry', 'terminal'),
+        *('columns', 'arrays', 'journal_steps', 'plain_pickle', 'registry', 'terminal', 'machine'),
         *('commands', 'config_text', 'configs', 'resolving', 'derived_values'),
     ),
     ('mmcv_stand_in',),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ssal3d.env import machine, own_version
 from ssal3d.fileio import SCHEMA, write_json
+from ssal3d.machine import machine, own_version
 
 NAME = 'experiment.json'
 PACKAGES = (

@@ -20,6 +20,7 @@ STOCK = {
     'ActivePVRCNNRoiHead': 'PVRCNNRoiHead',
     'ActivePVRCNNBBoxHead': 'PVRCNNBBoxHead',
 }
+OWN = ('class_quality', 'dense_cpu_dtype')  # options that the stock classes lack
 
 
 def two_clouds() -> list[Tensor]:
@@ -45,7 +46,7 @@ def model_config(record: Record, stock: bool = False) -> Any:
 def to_stock(config: Any) -> Any:
     """Return a config with the classes of ours replaced by those that they extend."""
     if isinstance(config, dict):
-        return {k: STOCK.get(v, v) if k == 'type' else to_stock(v) for k, v in config.items() if k != 'class_quality'}
+        return {k: STOCK.get(v, v) if k == 'type' else to_stock(v) for k, v in config.items() if k not in OWN}
     return [to_stock(value) for value in config] if isinstance(config, list) else config
 
 
