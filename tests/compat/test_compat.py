@@ -27,6 +27,8 @@ from tests.helpers.paths import ROOT, TINY
 PROBES = Path(__file__).with_name('probes.py')
 ALL = (*compat.FIXES, *compat.PREFERENCES)
 NAMES = [fix.name for fix in ALL]
+OWN_ALLOCATOR = allocator.PREFERENCES[0].is_needed()  # whatever was applied: it looks at the environment alone
+ALLOCATOR_CHOSEN = 'no glibc, or another allocator or options of one were chosen for this process'
 
 compat.apply_all()
 
@@ -60,11 +62,15 @@ def test_upstream_still_has_the_defect(answers, name):
         pytest.skip('NumPy 2 has np.long again; the oldest NumPy that we support has not')
     if name == 'fast-cpu-boxes-and-voxels' and mmcv_stand_in.is_used():
         pytest.skip('mmcv-lite has no slow kernels')
+    if name == 'kept-memory' and not OWN_ALLOCATOR:
+        pytest.skip(ALLOCATOR_CHOSEN)
     assert answers['unfixed'][name] is True, f'{name}: upstream is mended, remove it ({answers["unfixed"][name]})'
 
 
 @pytest.mark.parametrize('name', NAMES)
 def test_the_fix_mends_it_whoever_is_imported_first(answers, name):
+    if name == 'kept-memory' and not OWN_ALLOCATOR:
+        pytest.skip(ALLOCATOR_CHOSEN)
     assert answers['fixed'][name] is False, answers['fixed'][name]
     assert answers['fixed after import'][name] is False, answers['fixed after import'][name]
 
