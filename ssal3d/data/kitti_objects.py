@@ -29,6 +29,7 @@ MAX_TRUNCATION = (0.15, 0.3, 0.5)
 NOWHERE = -1000.0  # a coordinate of what has no 3D box
 FARTHEST_OBJECT = 1e4  # metres; a coordinate beyond it is no measurement
 _OCCLUDED = 1  # its column after the name has been cut off
+_HIGHEST_STATE = 1000  # KITTI's occlusion goes from -1 to 3; other data sets may count further
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,7 @@ def _parse_frames(texts: Sequence[str], sources: Sequence[str | Path], allowed: 
 
 
 def _are_whole(numbers: Array) -> bool:
-    return not (numbers % 1).any()
+    return not ((numbers % 1).any() or (np.abs(numbers) > _HIGHEST_STATE).any())
 
 
 def _to_numbers(rows: list[list[str]], count: int) -> Array:
@@ -283,7 +284,7 @@ def _first_bad_line(texts: Sequence[str], sources: Sequence[str | Path], allowed
                 if not _is_finite_number(value):
                     python = '; write numbers as text, not as bytes of Python' if value.startswith(("b'", 'b"')) else ''
                     return UserError(f"{where}: found '{value}' as field {position}, expected a finite number{python}")
-            if float(row[2]) % 1:
+            if not _are_whole(np.array([float(row[2])])):
                 return UserError(f"{where}: found occlusion '{row[2]}', expected a whole number from -1 to 3")
     raise AssertionError('no line is bad')
 

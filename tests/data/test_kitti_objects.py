@@ -72,6 +72,7 @@ def test_blank_lines_and_line_ends_do_not_matter(text):
         (LABEL.replace('1.60', 'nan'), "'nan' as field 10", 'finite number'),
         (DETECTION.replace('0.93', '-inf'), "'-inf' as field 16", 'finite number'),
         (LABEL.replace(' 1 ', ' 1.5 '), "occlusion '1.5'", 'whole number'),
+        (LABEL.replace(' 1 ', ' 1e22 '), "occlusion '1e22'", 'whole number'),  # no int64 holds it
     ],
 )
 def test_a_bad_line_is_named(line, found, expected):
