@@ -16,13 +16,6 @@ from ssal3d.registry import STAGES
 from ssal3d.stages.supervised import StageInputs
 from tests.helpers.paths import TINY
 
-STOCK = {
-    'ActivePointVoxelRCNN': 'PointVoxelRCNN',
-    'ActivePartA2RPNHead': 'PartA2RPNHead',
-    'ActivePVRCNNRoiHead': 'PVRCNNRoiHead',
-    'ActivePVRCNNBBoxHead': 'PVRCNNBBoxHead',
-}
-OWN = ('class_quality', 'dense_cpu_dtype')  # options that the stock classes lack
 CAR, CYCLIST = 2, 1  # labels
 BOXES = [[6.0, 0.0, -1.7, 4.0, 1.7, 1.5, 0.1], [9.5, 3.0, -1.7, 1.8, 0.6, 1.7, -0.4]]  # bottom-centred
 
@@ -55,13 +48,6 @@ def supervised(**changes):
     if 'class_quality' in changes:
         model.roi_head.class_quality = changes['class_quality']
     return model
-
-
-def stock(config):
-    """The config of MMDetection3D's own detector with the same layers."""
-    if isinstance(config, dict):
-        return {k: STOCK.get(v, v) if k == 'type' else stock(v) for k, v in config.items() if k not in OWN}
-    return [stock(value) for value in config] if isinstance(config, list) else config
 
 
 def method(name, folder=Path('unused'), **options):

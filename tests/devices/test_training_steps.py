@@ -10,6 +10,7 @@ from ssal3d import compat
 from ssal3d.semi.ema import MeanTeacherHook, ema_update
 from tests.devices import steps
 from tests.devices.imagined import DEVICE, ImaginedGPU, OnGPU
+from tools.gpu_checks.stock import to_stock
 
 compat.apply_preferences()
 
@@ -113,7 +114,7 @@ def test_a_step_costs_no_more_than_it_did(stage):
 
 def test_supervised_training_costs_what_stock_costs():
     gpu = ImaginedGPU()
-    step(steps.stock(steps.supervised()), 'supervised', gpu)
+    step(to_stock(steps.supervised()), 'supervised', gpu)
     kernels, waits = sum(gpu.kernels.values()), sum(gpu.waits.values())
     found = on_gpu('supervised')[2]
     assert found[0] <= MARGIN * kernels

@@ -40,6 +40,14 @@ def losses_and_gradients(head, maps, samples):
     return losses, {**gradients, 'maps': maps.grad}
 
 
+def assert_same(found, gradients, expected, expected_gradients):
+    assert found.keys() == expected.keys()
+    for key in found:
+        torch.testing.assert_close(found[key][0], expected[key][0], rtol=1e-5, atol=1e-6)
+    for key in gradients:
+        torch.testing.assert_close(gradients[key], expected_gradients[key], rtol=1e-4, atol=1e-6)
+
+
 def crowded():
     """Boxes that overlap each other, one that is exactly an anchor, twins, and some at the border or beyond it."""
     rows, labels = street(5, 8)
@@ -59,11 +67,7 @@ def test_losses_and_gradients_are_the_stock_ones(boxes, per_class):
     assert ours.is_lean([maps])
     found, gradients = losses_and_gradients(ours, maps, samples)
     expected, expected_gradients = losses_and_gradients(theirs, maps, samples)
-    assert found.keys() == expected.keys()
-    for key in found:
-        torch.testing.assert_close(found[key][0], expected[key][0], rtol=1e-5, atol=1e-6)
-    for key in gradients:
-        torch.testing.assert_close(gradients[key], expected_gradients[key], rtol=1e-4, atol=1e-6)
+    assert_same(found, gradients, expected, expected_gradients)
 
 
 def test_code_weights_count_as_in_the_stock_head():
@@ -98,11 +102,7 @@ def test_losses_of_proposals_are_the_stock_ones(boxes):
         found, gradients = rpn_losses('ActivePartA2RPNHead', boxes)
     assert lean.called
     expected, expected_gradients = rpn_losses('PartA2RPNHead', boxes)
-    assert found.keys() == expected.keys()
-    for key in found:
-        torch.testing.assert_close(found[key][0], expected[key][0], rtol=1e-5, atol=1e-6)
-    for key in gradients:
-        torch.testing.assert_close(gradients[key], expected_gradients[key], rtol=1e-4, atol=1e-6)
+    assert_same(found, gradients, expected, expected_gradients)
 
 
 def test_there_are_positive_anchors_of_proposals():
@@ -115,10 +115,7 @@ def test_weighted_boxes_and_ignored_negatives_count_as_by_the_targets_of_the_sto
     found, gradients = rpn_losses('ActivePartA2RPNHead', boxes, **options)
     with mock.patch.object(LeanAnchorLosses, 'is_lean', return_value=False):
         expected, expected_gradients = rpn_losses('ActivePartA2RPNHead', boxes, **options)
-    for key in found:
-        torch.testing.assert_close(found[key][0], expected[key][0], rtol=1e-5, atol=1e-6)
-    for key in gradients:
-        torch.testing.assert_close(gradients[key], expected_gradients[key], rtol=1e-4, atol=1e-6)
+    assert_same(found, gradients, expected, expected_gradients)
     plain, _ = rpn_losses('ActivePartA2RPNHead', boxes)
     assert found['loss_rpn_cls'][0] < plain['loss_rpn_cls'][0]
 

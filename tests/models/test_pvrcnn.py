@@ -20,20 +20,7 @@ from ssal3d.models.gradients import outer_product_sums
 from ssal3d.models.pvrcnn_bbox_head import ActivePVRCNNBBoxHead, monte_carlo_passes
 from ssal3d.ops.rois import stack_rois
 from tests.helpers.paths import TINY
-
-STOCK = {
-    'ActivePointVoxelRCNN': 'PointVoxelRCNN',
-    'ActivePartA2RPNHead': 'PartA2RPNHead',
-    'ActivePVRCNNRoiHead': 'PVRCNNRoiHead',
-    'ActivePVRCNNBBoxHead': 'PVRCNNBBoxHead',
-}
-
-
-def to_stock(config):
-    if isinstance(config, dict):
-        own = {'class_quality', 'dense_cpu_dtype'}
-        return {k: STOCK.get(v, v) if k == 'type' else to_stock(v) for k, v in config.items() if k not in own}
-    return [to_stock(value) for value in config] if isinstance(config, list) else config
+from tools.gpu_checks.stock import to_stock
 
 
 @pytest.fixture(scope='module')

@@ -12,15 +12,8 @@ from torch import Tensor
 
 import ssal3d.register  # noqa: F401
 from gpu_checks.record import Record
+from gpu_checks.stock import to_stock
 from ssal3d.configs import read_config
-
-STOCK = {
-    'ActivePointVoxelRCNN': 'PointVoxelRCNN',
-    'ActivePartA2RPNHead': 'PartA2RPNHead',
-    'ActivePVRCNNRoiHead': 'PVRCNNRoiHead',
-    'ActivePVRCNNBBoxHead': 'PVRCNNBBoxHead',
-}
-OWN = ('class_quality', 'dense_cpu_dtype')  # options that the stock classes lack
 
 
 def two_clouds() -> list[Tensor]:
@@ -41,13 +34,6 @@ def model_config(record: Record, stock: bool = False) -> Any:
     init_default_scope('mmdet3d')
     model = read_config(ROOT / 'configs' / 'ssal' / f'{config_name(record)}.py').model
     return to_stock(model) if stock else model
-
-
-def to_stock(config: Any) -> Any:
-    """Return a config with the classes of ours replaced by those that they extend."""
-    if isinstance(config, dict):
-        return {k: STOCK.get(v, v) if k == 'type' else to_stock(v) for k, v in config.items() if k not in OWN}
-    return [to_stock(value) for value in config] if isinstance(config, list) else config
 
 
 def build(config: Any, device: torch.device, training: bool = False) -> Any:
