@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ssal3d.bank.generation import OBJECT, Generation
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.ops.box_kernels import pair_bev_iou
+from ssal3d.ops.kept_points import copy_kept
 from ssal3d.ops.kernel import kernel
 from ssal3d.ops.membership import outside_boxes
 
@@ -102,7 +103,7 @@ def paste_objects(
         boxes[:, 2] = _ground_height(boxes, plane) + boxes[:, 5] / 2
     keep = outside_boxes(scene.points, boxes)
     starts, counts = objects['offset'].copy(), objects['n_pts'].copy()
-    pasted = _place(generation.points, columns, starts, counts, boxes, scene.points, keep)
+    pasted = _place(generation.points, columns, starts, counts, boxes, np.ascontiguousarray(scene.points), keep)
     names = np.array(generation.classes)[objects['label'][:labelled]]
     return Scene(
         pasted,
@@ -132,8 +133,7 @@ def _draw(
     scene: Scene, generation: Generation, settings: PasteSettings, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], int]:
     """Return the accepted rows of the bank, false positives last, and the number of labelled ones."""
-    placed = np.concatenate((scene.boxes, scene.obstacles)).astype(np.float64)
-    accepted, labelled = [np.empty(0, np.int64)], 0
+    drawn, labelled = [np.empty(0, np.int64)], 0
     for groups, is_labelled in ((settings.groups, True), (settings.false_positives, False)):
         for name, wanted in groups.items():
             sources, min_points = (settings.sources, settings.min_points) if is_labelled else (('false_positive',), 1)
@@ -142,13 +142,13 @@ def _draw(
                 wanted -= int((scene.names == name).sum())
             if wanted <= 0 or not len(rows):
                 continue
-            drawn = rows[rng.choice(len(rows), min(wanted, len(rows)), replace=False)]
-            boxes = generation.objects['box'][drawn].astype(np.float64)
-            fits = _fits(boxes, placed, settings.in_group_iou)
-            accepted.append(drawn[fits])
-            placed = np.concatenate((placed, boxes[fits]))
-            labelled += int(fits.sum()) * is_labelled
-    return np.concatenate(accepted), labelled
+            drawn.append(rows[rng.choice(len(rows), min(wanted, len(rows)), replace=False)])
+            labelled += len(drawn[-1]) * is_labelled
+    rows = np.concatenate(drawn)
+    placed = np.concatenate((scene.boxes, scene.obstacles)).astype(np.float64)
+    ends = np.cumsum([len(group) for group in drawn])
+    fits = _fits(generation.objects['box'][rows].astype(np.float64), ends, placed, settings.in_group_iou)
+    return rows[fits], int(np.count_nonzero(fits[:labelled]))
 
 
 def _ground_height(boxes: NDArray[np.float32], plane: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:
@@ -164,18 +164,29 @@ def _uids(scene: Scene) -> NDArray[np.int64]:
 
 
 @kernel
-def _fits(boxes: Any, placed: Any, in_group_iou: Any) -> Any:
-    """Return which drawn boxes touch no placed box and overlap no other drawn box too much."""
+def _fits(boxes: Any, ends: Any, placed: Any, in_group_iou: Any) -> Any:
+    """Return which drawn boxes touch no placed box and overlap no other drawn box of their group too much.
+
+    Groups follow each other and end before the rows ``ends``; what fits of one is placed for the next.
+    """
     fits = np.ones(boxes.shape[0], dtype=np.bool_)
-    for i in range(boxes.shape[0]):
-        for j in range(placed.shape[0]):
-            if pair_bev_iou(boxes[i], placed[j]) > 0.0:
-                fits[i] = False
-                break
-        for j in range(i):
-            iou = pair_bev_iou(boxes[i], boxes[j])
-            if iou > 0.0 and iou >= in_group_iou:
-                fits[i] = fits[j] = False
+    standing, count = np.concatenate((placed, boxes)), placed.shape[0]
+    start = 0
+    for end in ends:
+        for i in range(start, end):
+            for j in range(count):
+                if pair_bev_iou(boxes[i], standing[j]) > 0.0:
+                    fits[i] = False
+                    break
+            for j in range(start, i):
+                iou = pair_bev_iou(boxes[i], boxes[j])
+                if iou > 0.0 and iou >= in_group_iou:
+                    fits[i] = fits[j] = False
+        for i in range(start, end):
+            if fits[i]:
+                standing[count] = boxes[i]
+                count += 1
+        start = end
     return fits
 
 
@@ -191,11 +202,7 @@ def _place(bank_points: Any, columns: Any, offsets: Any, counts: Any, boxes: Any
                     boxes[k, column] if column < 3 else np.float32(0)
                 )
             row += 1
-    for i in range(points.shape[0]):
-        if keep[i]:
-            for column in range(points.shape[1]):
-                result[row, column] = points[i, column]
-            row += 1
+    copy_kept(points, keep, result[row:])
     return result
 
 
