@@ -180,10 +180,21 @@ def cut_frame(
 
 def set_uids(objects: NDArray, frame_id: str, classes: tuple[str, ...]) -> None:
     """Set the uid of a frame's objects, a 63-bit hash of what an object is: the same in every generation."""
-    for entry in objects:
-        name = f'{frame_id}|{classes[entry["label"]]}|{SOURCES[entry["source"]]}|'
-        digest = hashlib.blake2b(name.encode() + entry['box'].tobytes(), digest_size=8).digest()
-        entry['uid'] = int.from_bytes(digest, 'little') >> 1
+    boxes = np.ascontiguousarray(objects['box'])
+    digests = []
+    for label, source, box in zip(objects['label'].tolist(), objects['source'].tolist(), boxes):
+        name = f'{frame_id}|{classes[label]}|{SOURCES[source]}|'
+        digests.append(hashlib.blake2b(name.encode() + box.tobytes(), digest_size=8).digest())
+    objects['uid'] = np.frombuffer(b''.join(digests), '<u8') >> 1
+
+
+def joined_objects(parts: Sequence[NDArray]) -> NDArray:
+    """Concatenate rows of `OBJECT`; np.concatenate promotes structured types field by field in Python."""
+    rows, start = np.empty(sum(map(len, parts)), OBJECT), 0
+    for part in parts:
+        rows[start : start + len(part)] = part
+        start += len(part)
+    return rows
 
 
 def joined_cuts(
@@ -207,7 +218,7 @@ def joined_cuts(
                 f'frame {frame_id}: load_points returned {cut.points.shape[1]} columns, expected {channels} as in '
                 f'frame {frame_ids[0]}'
             )
-    objects = np.concatenate([cut.objects for cut in cuts])
+    objects = joined_objects([cut.objects for cut in cuts])
     objects['frame'] = np.repeat(np.arange(len(cuts)), [len(cut.objects) for cut in cuts])
     objects['offset'] = _starts(objects['n_pts'])
     frames = np.zeros(len(cuts), frame_dtype(max(map(len, frame_ids))))

@@ -5,15 +5,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.bank.cutting import FrameCut, cut_frame, new_objects, pasted_annotations
-from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH, OBJECT
+from ssal3d.bank.cutting import FrameCut, cut_frame, joined_objects, new_objects, pasted_annotations
+from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH
 from ssal3d.cpsp.confidence import Checked, uncertainty
-from ssal3d.cpsp.refine import Refinement, UncertainBoxes, refine
+from ssal3d.cpsp.refine import DELETE, DUPLICATE, KEEP, REPLACE, Refinement, UncertainBoxes, refine
 from ssal3d.cpsp.settings import CPSPSettings
 from ssal3d.ops.boxes import bev_iou
 from ssal3d.ops.membership import points_of_boxes
 
 CHANGES = ('kept', 'missed', 'replaced', 'class_changed', 'deleted', 'duplicate', 'added', 'fp_checked', 'fp_true')
+_BY_ACTION = {KEEP: 'kept', REPLACE: 'replaced', DELETE: 'deleted', DUPLICATE: 'duplicate'}
+_CHANGE_OF_ACTION = np.array([CHANGES.index(_BY_ACTION[action]) for action in range(len(_BY_ACTION))])
 
 
 class Rules(NamedTuple):
@@ -64,10 +66,12 @@ def update_unlabelled(points: NDArray[np.float32], preds: NDArray, bank: NDArray
     num_points = members.counts[: len(preds)]
     is_low = scores <= rules.tau_low[labels]
     confident = (scores >= rules.tau[labels]) & ~is_low  # a class with bad scores only has a low threshold, too
-    result = refine(_detections(bank, settings), bank['miss'], _detections(preds, settings), confident,
-                    num_points > 0, settings)  # fmt: skip
+    doubt = uncertainty(scores, settings.measure)
+    known = UncertainBoxes(bank['box'], bank['label'], uncertainty(bank['score'], settings.measure))
+    found = UncertainBoxes(preds['box'], labels, doubt)
+    result = refine(known, bank['miss'], found, confident, num_points > 0, settings)
     new = result.free & confident & (num_points > 0)
-    rows, chosen = _refined_rows(result, bank, preds, rules)
+    rows, chosen = _refined_rows(result, bank, preds, doubt, rules)
     entries = np.concatenate((chosen, np.flatnonzero(new)))
     false = np.zeros(len(preds), np.bool_)
     if settings.fp_source == 'unlabelled':
@@ -76,7 +80,8 @@ def update_unlabelled(points: NDArray[np.float32], preds: NDArray, bank: NDArray
             false[false] = ~_touches(preds['box'][false], boxes[entries])
     blocked = np.concatenate((~is_low, np.zeros(len(bank), np.bool_)))
     blocked[entries] |= settings.mask_bank_boxes
-    rows = _joined(rows, _entries(preds[new], CONFIDENT, rules), _entries(preds[false], FALSE_POSITIVE, rules))
+    added = _entries(preds, doubt, new, CONFIDENT, rules.number)
+    rows = joined_objects([rows, added, _entries(preds, doubt, false, FALSE_POSITIVE, rules.number)])
     chosen = np.concatenate((entries, np.flatnonzero(false)))
     cut = cut_frame(points, boxes, members, rows, chosen, blocked)
     return FrameUpdate(cut, _count(result, bank, preds, new, rules))
@@ -100,9 +105,9 @@ def update_labelled(points: NDArray[np.float32], annotations: NDArray, preds: ND
     enough = members.counts[count:] >= settings.fp_min_points
     is_false = ~_touches(preds['box'], annotations['box']) & enough
     false = is_false & (preds['score'] > settings.fp_min_score) & (settings.fp_source == 'labelled')
-    doubt = uncertainty(np.ones(len(pasted)), settings.measure)
-    truth = new_objects(annotations[pasted], 1.0, doubt, GROUND_TRUTH, rules.number)
-    rows = _joined(truth, _entries(preds[false], FALSE_POSITIVE, rules))
+    no_doubt, doubt = (uncertainty(scores, settings.measure) for scores in (np.ones(len(pasted)), preds['score']))
+    truth = new_objects(annotations[pasted], 1.0, no_doubt, GROUND_TRUTH, rules.number)
+    rows = joined_objects([truth, _entries(preds, doubt, false, FALSE_POSITIVE, rules.number)])
     chosen = np.concatenate((pasted, count + np.flatnonzero(false)))
     changes = np.zeros((len(CHANGES), len(rules.tau)), np.int64)
     checked = enough & (preds['score'] <= rules.tau_low[preds['label']])
@@ -112,34 +117,25 @@ def update_labelled(points: NDArray[np.float32], annotations: NDArray, preds: ND
     return FrameUpdate(cut_frame(points, boxes, members, rows, chosen, blocked), changes)
 
 
-def _refined_rows(result: Refinement, bank: NDArray, preds: NDArray, rules: Rules) -> tuple[NDArray, NDArray[np.int64]]:
+def _refined_rows(
+    result: Refinement, bank: NDArray, preds: NDArray, doubt: NDArray[np.floating], rules: Rules
+) -> tuple[NDArray, NDArray[np.int64]]:
     """Return the objects that survive, with the positions of their boxes among predictions, then bank."""
     rows, position = bank.copy(), len(preds) + np.arange(len(bank))
     rows['miss'] = result.miss
     rows['seen'][result.partner >= 0] = rules.number
     replaced = result.replaced
-    rows[replaced] = _entries(preds[result.partner[replaced]], CONFIDENT, rules)
-    position[replaced] = result.partner[replaced]
+    partner = result.partner[replaced]
+    rows[replaced] = _entries(preds, doubt, partner, CONFIDENT, rules.number)
+    position[replaced] = partner
     survives = result.stays | replaced
     return rows[survives], position[survives]
 
 
-def _entries(preds: NDArray, source: int, rules: Rules) -> NDArray:
-    """Return new objects made of predictions."""
-    return new_objects(preds, preds['score'], uncertainty(preds['score'], rules.settings.measure), source, rules.number)
-
-
-def _joined(*parts: NDArray) -> NDArray:
-    """Concatenate rows of `OBJECT`; np.concatenate promotes structured types field by field in Python."""
-    rows, start = np.empty(sum(map(len, parts)), OBJECT), 0
-    for part in parts:
-        rows[start : start + len(part)] = part
-        start += len(part)
-    return rows
-
-
-def _detections(rows: NDArray, settings: CPSPSettings) -> UncertainBoxes:
-    return UncertainBoxes(rows['box'], rows['label'], uncertainty(rows['score'], settings.measure))
+def _entries(preds: NDArray, doubt: NDArray[np.floating], which: NDArray, source: int, number: int) -> NDArray:
+    """Return new objects made of those predictions that a mask or positions choose."""
+    chosen = preds[which]
+    return new_objects(chosen, chosen['score'], doubt[which], source, number)
 
 
 def _touches(boxes: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -151,13 +147,15 @@ def _count(
     result: Refinement, bank: NDArray, preds: NDArray, new: NDArray[np.bool_], rules: Rules
 ) -> NDArray[np.int64]:
     """Count by class what happened to bank objects, and what was added."""
-    counts = np.zeros((len(CHANGES), len(rules.tau)), np.int64)
-    supported, stays, replaced = result.partner >= 0, result.stays, result.replaced
-    changed = replaced.copy()
-    changed[replaced] = bank['label'][replaced] != preds['label'][result.partner[replaced]]
-    dropped = ~stays & ~replaced
-    which = (stays & supported, stays & ~supported, replaced, changed, dropped & ~supported, dropped & supported)
-    for kind, mask in enumerate(which):
-        np.add.at(counts[kind], bank['label'][mask], 1)
-    np.add.at(counts[CHANGES.index('added')], preds['label'][new], 1)
-    return counts
+    kinds = _CHANGE_OF_ACTION[result.action]
+    kinds[result.stays & (result.partner < 0)] = CHANGES.index('missed')
+    replaced = result.replaced
+    before, after = bank['label'][replaced], preds['label'][result.partner[replaced]]
+    changes = (
+        (kinds, bank['label']),
+        (CHANGES.index('class_changed'), before[before != after]),
+        (CHANGES.index('added'), preds['label'][new]),
+    )
+    shape = len(CHANGES), len(rules.tau)
+    cells = np.concatenate([kind * shape[1] + labels for kind, labels in changes])
+    return np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
