@@ -18,6 +18,7 @@ from ssal3d.data.kitti_objects import KittiObjects
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_text
 from ssal3d.ops.kernel import kernel
+from ssal3d.ops.point_records import point_records
 
 Array = NDArray[np.floating]
 
@@ -200,7 +201,8 @@ def in_camera_view(points: Array, calibration: Calibration, image_size: tuple[in
         ``(N,)`` True where 0 < u < width, 0 < v < height and 0.001 m < depth < 100 m.
     """
     (width, height), (near, far) = image_size, _FRUSTUM_DEPTH
-    return _in_view(np.asarray(points), calibration.lidar_to_image, float(width), float(height), near, far)
+    records = point_records(np.asarray(points))
+    return _in_view(records, calibration.lidar_to_image, float(width), float(height), near, far)
 
 
 def camera_boxes_to_lidar(objects: KittiObjects, calibration: Calibration) -> Array:
@@ -278,10 +280,10 @@ def require_kitti(path: str | Path, infos: str | None = None) -> None:
 
 
 @kernel
-def _in_view(points: Array, matrix: Array, width: float, height: float, near: float, far: float) -> NDArray[np.bool_]:
-    inside = np.zeros(points.shape[0], dtype=np.bool_)
-    for i in range(points.shape[0]):
-        x, y, z = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
+def _in_view(points: NDArray, matrix: Array, width: float, height: float, near: float, far: float) -> NDArray[np.bool_]:
+    inside = np.empty(points.size, dtype=np.bool_)
+    for i in range(points.size):
+        x, y, z = np.float64(points[i].x), np.float64(points[i].y), np.float64(points[i].z)
         depth = x * matrix[2, 0] + y * matrix[2, 1] + z * matrix[2, 2] + matrix[2, 3]
         u = x * matrix[0, 0] + y * matrix[0, 1] + z * matrix[0, 2] + matrix[0, 3]
         v = x * matrix[1, 0] + y * matrix[1, 1] + z * matrix[1, 2] + matrix[1, 3]
@@ -311,4 +313,4 @@ def _floats(text: str) -> list[float] | None:
 def _warm_up() -> None:
     points, matrix, size = np.ones((1, 4), np.float32), np.eye(4), 1.0
     for cloud in (points, points[:, :3], points.astype(np.float64)):
-        _in_view(cloud, matrix, size, size, *_FRUSTUM_DEPTH)
+        _in_view(point_records(cloud), matrix, size, size, *_FRUSTUM_DEPTH)
