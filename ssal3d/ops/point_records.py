@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def point_records(points: NDArray[np.floating]) -> NDArray:
-    """Return ``(N,)`` records ``x``, ``y``, ``z`` of ``(N, >=3)`` points, for kernels; a view where they are contiguous.
+    """Return ``(N,)`` records ``x``, ``y``, ``z`` of ``(N, >=3)`` points; a view where they are contiguous.
 
     >>> point_records(np.arange(8.0).reshape(2, 4))['y'].tolist()
     [1.0, 5.0]
