@@ -71,7 +71,10 @@ def main() -> None:
     print_table(
         f'{arguments.name} ({platform.processor() or platform.machine()})',
         ('part', 'value', 'unit', 'at most'),
-        [(row['part'], f'{row["value"]:.4g}', row['unit'], row.get('target', '')) for row in rows],
+        [
+            (row['part'], f'{row["value"]:.4g}', row['unit'], f'{row["target"]:.4g}' if 'target' in row else '')
+            for row in rows
+        ],
     )
     if arguments.json:
         write_json(arguments.json, {'schema': 1, 'benchmark': arguments.name, 'rows': rows})

@@ -12,7 +12,12 @@ from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
 
 
-def kernel(function: Callable | None = None, *, inline: Literal['never', 'always'] = 'never') -> Any:
+def kernel(
+    function: Callable | None = None,
+    *,
+    inline: Literal['never', 'always'] = 'never',
+    error_model: Literal['python', 'numpy'] = 'python',
+) -> Any:
     """Compile a function on first use, without Python's lock, and keep the machine code beside the source.
 
     numba takes the machine code from its cache as long as the *file* of the function is unchanged, and looks neither at
@@ -22,10 +27,12 @@ def kernel(function: Callable | None = None, *, inline: Literal['never', 'always
     Args:
         function: The function to compile.
         inline: ``'always'`` puts the function's body where it is called.
+        error_model: What a division by zero does: ``'python'`` raises, ``'numpy'`` returns infinity or NaN, which lets
+            loops with divisions work on several values at a time.
     """
     if function is None:
-        return lambda function: kernel(function, inline=inline)
-    compiled: Any = njit(nogil=True, inline=inline)(function)
+        return lambda function: kernel(function, inline=inline, error_model=error_model)
+    compiled: Any = njit(nogil=True, inline=inline, error_model=error_model)(function)
     compiled._cache = _KernelCache(function)
     return compiled
 

@@ -104,9 +104,9 @@ PARTS = {
     ),
     'kecor': Part(
         'KECOR, the same with RoI features of 32,768 values',
-        2.85,
-        'two dense sketches, 242 GFLOP at 85 GFLOP/s',
-        'training of the proxy; decoding of 118 million features',
+        2.4,
+        'first layer of the proxy on the pool and in training, 188 GFLOP at 85 GFLOP/s, one pass over the features',
+        'decoding of 118 million features; hashing them; steps of Adam',
         sampler('kecor'),
     ),
     'large-selection': Part(

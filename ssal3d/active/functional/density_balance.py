@@ -162,7 +162,7 @@ class DensityBalance:
         """Return the ``(n,)`` utilities, rounded so that the order of the classes does not decide ties."""
         balance = np.zeros(rows)
         for label, held in kernels.items():
-            means = np.logaddexp(self._sums[label], held.sums).mean(axis=1)
+            means = _mean_log_sums(self._sums[label], held.sums)
             totals = np.logaddexp(self._totals[label], held.totals)
             divergence = np.maximum(totals - means - np.log(self._priors[label].points), 0)
             balance[held.rows] += 2 / np.pi * np.arctan2(1, np.pi / 2 * divergence)  # 1 - d, precise near 0
@@ -177,6 +177,18 @@ class DensityBalance:
         self._totals[label] = np.logaddexp(self._totals[label], held.totals[found[0]])
         others = held.rows != pick
         return _Kernels(held.rows[others], held.sums[others], held.totals[others])
+
+
+def _mean_log_sums(log_sums: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the means of ``log(exp a + exp b)`` of ``(S,)`` and each of ``(n, S)`` finite logarithms, S <= 1,000.
+
+    That is the mean of ``max(a, b)`` plus the logarithm of a product of S factors in [1, 2]: one for all points.
+    """
+    factors = np.abs(others - log_sums)
+    np.exp(np.negative(factors, out=factors), out=factors)
+    factors += 1
+    highest = np.maximum(log_sums, others).mean(axis=1)
+    return highest + np.log(np.multiply.reduce(factors, axis=1)) / len(log_sums)
 
 
 def _log_sums(exponents: NDArray[np.float64], starts: NDArray[np.integer]) -> NDArray[np.float64]:
