@@ -7,10 +7,14 @@ from typing import NamedTuple
 from benchmarks import box_bank, kitti_eval, large_selection, pseudo_scene, selection
 from mmengine.config import Config
 
+from ssal3d import compat
+from ssal3d.configs import read_config
 from ssal3d.registry import ACTIVE_SAMPLERS
 
 FRAMES = 3612  # of KITTI's training split, without the labelled ones
 LARGE = 100_000
+STEPS = 4
+EXPERIMENTS = Path(__file__).resolve().parents[2] / 'configs' / 'ssal'
 
 
 class Part(NamedTuple):
@@ -59,6 +63,22 @@ def large_query(folder: Path) -> float:
     """Return what CAL needs for many frames from start to end."""
     large_selection.write_pool(folder, LARGE, large_selection.NOISE)
     return min(large_selection.measure(folder).cpu for _ in range(2))
+
+
+def step(config: str) -> Callable[[Path], float]:
+    """Return how to measure forward and backward pass of two scans for an experiment's detector, on one thread."""
+
+    def measure(folder: Path) -> float:
+        import torch
+        from benchmarks import train_step
+        from mmengine.registry import init_default_scope
+
+        compat.apply_preferences()
+        init_default_scope('mmdet3d')
+        torch.set_num_threads(1)
+        return sum(train_step.step_seconds(read_config(EXPERIMENTS / f'{config}.py'), train_step.scan(), STEPS))
+
+    return measure
 
 
 def average_precision(folder: Path) -> float:
@@ -115,6 +135,34 @@ PARTS = {
         'start, and overlaps and products of the frames that are compared',
         'decoding of nested columns; overlaps of boxes in NumPy rather than in one kernel',
         large_query,
+    ),
+    'step-pillars-sim': Part(
+        'training step of two scans (17,000 and 8,000 points), pillar detector of the simulated streets',
+        0.026,
+        '4.4 GFLOP at 170 GFLOP/s in bfloat16',
+        'narrow layers: memory rather than arithmetic',
+        step('pillars_sim'),
+    ),
+    'step-pvrcnn-sim': Part(
+        'the same, PV-RCNN of the simulated streets',
+        0.058,
+        '5 GFLOP at 85 GFLOP/s',
+        'many small products: sparse convolutions by kernel position, the second stage in float32; Python',
+        step('pvrcnn_sim'),
+    ),
+    'step-pvrcnn-mini': Part(
+        'the same, small PV-RCNN at 0.1 m',
+        0.157,
+        '13 GFLOP at 85 GFLOP/s',
+        'the same',
+        step('pvrcnn_kitti_mini'),
+    ),
+    'step-pvrcnn-kitti': Part(
+        'the same, PV-RCNN of KITTI at full size',
+        5.4,
+        '926 GFLOP at 170 GFLOP/s',
+        'normalisation and the second stage in float32',
+        step('pvrcnn_kitti'),
     ),
     'kitti-eval': Part(
         'KITTI AP with loading, 3,769 frames, three classes',

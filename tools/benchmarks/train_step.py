@@ -3,6 +3,7 @@
 ``--frames`` is the number of repetitions; every figure is the fastest. The scan is a real one if SSAL3D_TEST_DATA names
 the test data, else a synthetic street. "upstream" rows use the kernels of mmcv, spconv and MMDetection3D as they come,
 where they exist for the CPU at all; they leave out training, where upstream's suppression of 9000 boxes takes minutes.
+Training steps are in CPU seconds.
 """
 
 import os
@@ -97,22 +98,33 @@ def training(points: torch.Tensor, repeats: int) -> Iterator[dict[str, Any]]:
     """Time a training step of two frames: the stock PV-RCNN and the small one of the demo."""
     small = read_config(ROOT / 'configs' / 'ssal' / 'pvrcnn_kitti_mini.py')
     for name, config in (('stock', stock_config()), ('small', small)):
-        model = build(config).train()
-        use_fast_layers(model)
-        data = {'inputs': {'points': [points, points[::2]]}}
-        forward, backward = [], []
-        for _ in range(repeats + 1):  # the first one compiles
-            samples = [sample(CARS), sample(CARS)]
-            start = time.perf_counter()
-            losses = model(**model.data_preprocessor({**data, 'data_samples': samples}, True), mode='loss')
-            loss = model.parse_losses(losses)[0]
-            middle = time.perf_counter()
-            loss.backward()
-            forward.append(middle - start)
-            backward.append(time.perf_counter() - middle)
-            model.zero_grad()
-        yield row(f'training step of 2 frames, {name}: forward', min(forward[1:]))
-        yield row(f'training step of 2 frames, {name}: backward', min(backward[1:]))
+        for part, value in zip(('forward', 'backward'), step_seconds(config, points, repeats)):
+            yield row(f'training step of 2 frames, {name}: {part}', value)
+
+
+def step_seconds(config: Config, points: torch.Tensor, repeats: int) -> tuple[float, float]:
+    """Return the fewest CPU seconds that forward and backward pass of two frames need, without the optimiser.
+
+    Args:
+        config: Of the detector.
+        points: ``(N, 4)`` the first frame; the second one has every other point of it.
+        repeats: Steps, after one that may compile.
+    """
+    model = build(config).train()
+    use_fast_layers(model)
+    data = {'inputs': {'points': [points, points[::2]]}}
+    forward, backward = [], []
+    for _ in range(repeats + 1):
+        samples = [sample(CARS), sample(CARS)]
+        start = time.process_time()
+        losses = model(**model.data_preprocessor({**data, 'data_samples': samples}, True), mode='loss')
+        loss = model.parse_losses(losses)[0]
+        middle = time.process_time()
+        loss.backward()
+        forward.append(middle - start)
+        backward.append(time.process_time() - middle)
+        model.zero_grad()
+    return min(forward[1:]), min(backward[1:])
 
 
 CARS = [
