@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 from ssal3d.bank.cutting import FrameCut, cut_frame, joined_objects, new_objects, pasted_annotations
 from ssal3d.bank.generation import CONFIDENT, FALSE_POSITIVE, GROUND_TRUTH
 from ssal3d.cpsp.confidence import Checked, uncertainty
-from ssal3d.cpsp.refine import DELETE, DUPLICATE, KEEP, REPLACE, Refinement, UncertainBoxes, refine
+from ssal3d.cpsp.refine import ACTIONS, Refinement, UncertainBoxes, refine
 from ssal3d.cpsp.settings import CPSPSettings
 from ssal3d.ops.boxes import bev_iou
 from ssal3d.ops.membership import points_of_boxes
 
 CHANGES = ('kept', 'missed', 'replaced', 'class_changed', 'deleted', 'duplicate', 'added', 'fp_checked', 'fp_true')
-_BY_ACTION = {KEEP: 'kept', REPLACE: 'replaced', DELETE: 'deleted', DUPLICATE: 'duplicate'}
-_CHANGE_OF_ACTION = np.array([CHANGES.index(_BY_ACTION[action]) for action in range(len(_BY_ACTION))])
+_CHANGE_OF_ACTION = np.array([CHANGES.index(name) for name in ACTIONS])
 
 
 class Rules(NamedTuple):

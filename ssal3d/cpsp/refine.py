@@ -10,6 +10,7 @@ from ssal3d.ops.box_kernels import pair_bev_iou
 from ssal3d.ops.kernel import kernel
 
 KEEP, REPLACE, DELETE, DUPLICATE = range(4)
+ACTIONS = ('kept', 'replaced', 'deleted', 'duplicate')  # their names in statistics
 
 
 class UncertainBoxes(NamedTuple):

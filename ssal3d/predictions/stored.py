@@ -4,7 +4,7 @@ Features and gradients are by far the largest columns, and some samplers look at
 column stands in for the array: ``column[rows]`` reads the row groups that hold these rows, and nothing else.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -16,10 +16,6 @@ from ssal3d.errors import UserError
 from ssal3d.predictions.arrow_values import lists, one_chunk, readable, rows
 from ssal3d.predictions.places import Place, opened
 from ssal3d.predictions.schema import Column, Layout
-
-FIRST = 2**12  # rows of a stored column that are read ahead at first
-WHOLE = 2**26  # bytes of a stored column up to which all of it is read at once
-AHEAD = 2**27  # bytes of a larger one that are read ahead at most
 
 
 class RowGroups(NamedTuple):
@@ -148,61 +144,3 @@ def check_rows(
             f"{source}: frame {frame_ids[frame]} has {found[frame]} rows of '{name}', expected {boxes[frame]} as in "
             'bboxes_3d'
         )
-
-
-class ReadAhead:
-    """Rows of a column frame by frame, in an order that is known in advance.
-
-    A stored column is read for many frames at once, every time twice as far, or as a whole where it is small; what was
-    read stays for the next order.
-
-    Args:
-        column: ``(K, width)`` rows of all boxes.
-        offsets: ``(F + 1,)`` position of each frame's first box.
-    """
-
-    def __init__(self, column: NDArray[Any] | StoredColumn, offsets: NDArray[np.int64]) -> None:
-        small = len(column) * column.shape[1] * column.dtype.itemsize <= WHOLE
-        self._column = np.asarray(column) if small else column
-        self._offsets = offsets
-        self._known: dict[int, NDArray[Any]] = {}
-        self._limit = FIRST
-
-    def rows_of(self, parts: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[Any]]:
-        """Yield the rows of all frames of each part, one after another.
-
-        Args:
-            parts: Frames of each part, in the order in which they are wanted.
-        """
-        for number, part in enumerate(parts):
-            if isinstance(self._column, StoredColumn):
-                frames = part.tolist()
-                if not all(frame in self._known for frame in frames):
-                    self._read(parts[number:])
-                yield np.concatenate([self._known[frame] for frame in frames])
-            else:
-                yield self._column[self._boxes(part)]
-
-    def _read(self, parts: Iterable[NDArray[np.int64]]) -> None:
-        """Read the frames of as many parts as the limit allows, at least those of the first one."""
-        assert isinstance(self._column, StoredColumn)
-        most = AHEAD // (self._column.shape[1] * self._column.dtype.itemsize)
-        if sum(map(len, self._known.values())) + self._limit > most:
-            self._known.clear()
-        wanted: list[int] = []
-        rows = 0
-        for part in parts:
-            wanted += [frame for frame in part.tolist() if frame not in self._known]
-            rows += int((self._offsets[part + 1] - self._offsets[part]).sum())
-            if rows >= self._limit:
-                break
-        frames = np.array(wanted, dtype=np.int64)
-        read = self._column[self._boxes(frames)]
-        ends = np.cumsum(self._offsets[frames + 1] - self._offsets[frames])[:-1]
-        self._known.update(zip(wanted, np.split(read, ends)))
-        self._limit = min(2 * self._limit, most)
-
-    def _boxes(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
-        first = self._offsets[frames]
-        sizes = self._offsets[frames + 1] - first
-        return np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)

@@ -4,10 +4,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ssal3d.active import CALSampler, CRBSampler, QuerySettings, select
+from ssal3d.active.functional import diversity
+from ssal3d.active.functional.diversity import ReadAhead
 from ssal3d.active.query.inputs import read_pool
 from ssal3d.errors import UserError
-from ssal3d.predictions import PredictionWriter, read_predictions, stored
-from ssal3d.predictions.stored import ReadAhead, StoredColumn
+from ssal3d.predictions import PredictionWriter, read_predictions
+from ssal3d.predictions.stored import StoredColumn
 from ssal3d.predictions.synthetic import second_model, synthetic_pool, write_predictions
 
 FIELDS = ('box_features', 'gradient')
@@ -85,9 +87,9 @@ def test_only_the_row_groups_of_the_wanted_rows_are_read(folder, groups_read):
 
 @pytest.mark.parametrize('most', [1, 300, 2**20])
 def test_reading_ahead_gives_the_rows_of_every_frame(folder, most, monkeypatch):
-    monkeypatch.setattr(stored, 'FIRST', 4)
-    monkeypatch.setattr(stored, 'AHEAD', most)
-    monkeypatch.setattr(stored, 'WHOLE', 0)
+    monkeypatch.setattr(diversity, 'FIRST', 4)
+    monkeypatch.setattr(diversity, 'AHEAD', most)
+    monkeypatch.setattr(diversity, 'WHOLE', 0)
     whole = read_predictions(folder, FIELDS)
     pool = read_predictions(folder, FIELDS, stored=FIELDS)
     ahead = ReadAhead(pool['box_features'], pool.offsets)
@@ -104,7 +106,7 @@ def test_reading_ahead_gives_the_rows_of_every_frame(folder, most, monkeypatch):
 
 @pytest.mark.parametrize(('sampler', 'settings'), [(CALSampler(), 60), (CRBSampler(k1=2, k2=1), 30)])
 def test_a_query_is_the_same_whether_columns_stay_on_disk(tmp_path, monkeypatch, sampler, settings):
-    monkeypatch.setattr(stored, 'WHOLE', 0)
+    monkeypatch.setattr(diversity, 'WHOLE', 0)
     pool = synthetic_pool(300, fields=sampler.required_fields, noise=0.5, boxes_per_frame=4)
     pool.metadata['gradient_layer'] = 'shared_fc'
     write_predictions(pool, tmp_path, frames_per_part=40)

@@ -6,17 +6,20 @@ its frame is about to be visited, and none any more once the frame is known to b
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.functional.checks import check_box_features
-from ssal3d.predictions.stored import ReadAhead, StoredColumn
+from ssal3d.predictions.stored import StoredColumn
 
 Features = NDArray[np.float32]
 BLOCK = 1024  # features that a candidate is compared with at a time; rejected ones rarely need all of them
 LOOK_AHEAD = 16  # frames compared together: products of a dozen rows use a third of a core's arithmetic
+FIRST = 2**12  # rows of a stored column that are read ahead at first
+WHOLE = 2**26  # bytes of a stored column up to which all of it is read at once
+AHEAD = 2**27  # bytes of a larger one that are read ahead at most
 
 
 class Similarity:
@@ -228,3 +231,61 @@ def representatives(rows: Features, count: int) -> Features:
 
     centres = KMeans(count, n_init=1, random_state=0).fit(rows).cluster_centers_
     return rows[np.unique(pairwise_distances_argmin(centres, rows))]
+
+
+class ReadAhead:
+    """Rows of a column frame by frame, in an order that is known in advance.
+
+    A stored column is read for many frames at once, every time twice as far, or as a whole where it is small; what was
+    read stays for the next order.
+
+    Args:
+        column: ``(K, width)`` rows of all boxes.
+        offsets: ``(F + 1,)`` position of each frame's first box.
+    """
+
+    def __init__(self, column: NDArray[np.floating] | StoredColumn, offsets: NDArray[np.int64]) -> None:
+        small = len(column) * column.shape[1] * column.dtype.itemsize <= WHOLE
+        self._column = np.asarray(column) if small else column
+        self._offsets = offsets
+        self._known: dict[int, NDArray[np.floating]] = {}
+        self._limit = FIRST
+
+    def rows_of(self, parts: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.floating]]:
+        """Yield the rows of all frames of each part, one after another.
+
+        Args:
+            parts: Frames of each part, in the order in which they are wanted.
+        """
+        for number, part in enumerate(parts):
+            if isinstance(self._column, StoredColumn):
+                frames = part.tolist()
+                if not all(frame in self._known for frame in frames):
+                    self._read(parts[number:])
+                yield np.concatenate([self._known[frame] for frame in frames])
+            else:
+                yield self._column[self._boxes(part)]
+
+    def _read(self, parts: Iterable[NDArray[np.int64]]) -> None:
+        """Read the frames of as many parts as the limit allows, at least those of the first one."""
+        assert isinstance(self._column, StoredColumn)
+        most = AHEAD // (self._column.shape[1] * self._column.dtype.itemsize)
+        if sum(map(len, self._known.values())) + self._limit > most:
+            self._known.clear()
+        wanted: list[int] = []
+        rows = 0
+        for part in parts:
+            wanted += [frame for frame in part.tolist() if frame not in self._known]
+            rows += int((self._offsets[part + 1] - self._offsets[part]).sum())
+            if rows >= self._limit:
+                break
+        frames = np.array(wanted, dtype=np.int64)
+        read = self._column[self._boxes(frames)]
+        ends = np.cumsum(self._offsets[frames + 1] - self._offsets[frames])[:-1]
+        self._known.update(zip(wanted, np.split(read, ends)))
+        self._limit = min(2 * self._limit, most)
+
+    def _boxes(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+        first = self._offsets[frames]
+        sizes = self._offsets[frames + 1] - first
+        return np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.active.query.estimates import labelled_table
 from ssal3d.active.sampler import ActiveSampler, Detections
 from ssal3d.class_names import ALIASES, class_index
 from ssal3d.data.label_state import LabelState, pool_digest
@@ -144,6 +143,32 @@ def labelled_rows(pool: PoolPredictions, labels: LabelState) -> PoolPredictions 
     if not rows or None in rows:
         return None
     return pool.take(np.sort(np.array(rows, dtype=np.int64)))
+
+
+def labelled_table(
+    labels: LabelState, classes: Sequence[str], frame_ids: Sequence[str] | None = None
+) -> NDArray[np.int64]:
+    """Return the ``(L, C)`` annotated boxes of labelled frames.
+
+    Args:
+        labels: What is labelled, with counts by frame.
+        classes: Class names that give the order.
+        frame_ids: Frames of it that give the order of the rows; by default all in its own order.
+
+    Raises:
+        UserError: If the label state counts a class that the predictions do not have.
+    """
+    if frame_ids is None:
+        frames = labels.frames
+    else:
+        by_id = {frame.frame_id: frame for frame in labels.frames}
+        frames = tuple(by_id[frame_id] for frame_id in frame_ids)
+    place = {name: class_index(name, classes, 'the label state') for name in labels.classes}
+    table = np.zeros((len(frames), len(classes)), dtype=np.int64)
+    for row, frame in enumerate(frames):
+        for name, count in frame.boxes.items():
+            table[row, place[name]] += count
+    return table
 
 
 class Known(NamedTuple):

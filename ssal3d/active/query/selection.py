@@ -16,14 +16,14 @@ from ssal3d.active.query.candidates import (
     known_detections,
     labelled_part,
     labelled_rows,
+    labelled_table,
     pool_of_ids,
     unlabelled_part,
 )
-from ssal3d.active.query.cost_score import CALIBRATED, USUAL, CostScores, cost_scores
+from ssal3d.active.query.costs import USUAL, CostScores, cost_scores, estimate
 from ssal3d.active.query.dontcare import Regions, drop_excluded
-from ssal3d.active.query.estimates import estimate, labelled_table
 from ssal3d.active.query.query_file import Query, SelectedFrame
-from ssal3d.active.query.settings import QuerySettings
+from ssal3d.active.query.settings import CALIBRATED, QuerySettings
 from ssal3d.active.sampler import ActiveSampler, Candidate, Detections, QueryContext
 from ssal3d.class_names import class_index
 from ssal3d.data.label_state import LabelState

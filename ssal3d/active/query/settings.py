@@ -6,12 +6,13 @@ from functools import cached_property
 from typing import Any
 
 from ssal3d.active.query.budget import STOP_RULES
-from ssal3d.active.query.cost_score import CALIBRATED
 from ssal3d.active.query.dontcare import PROJECTION_FIELDS, RULES
 from ssal3d.active.query.units import BudgetUnit, build_unit
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.options import check_range, one_of
 from ssal3d.typed import check_fields
+
+CALIBRATED = 'calibrated'
 
 
 @dataclass(frozen=True)

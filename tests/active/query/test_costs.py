@@ -1,10 +1,15 @@
 import numpy as np
 import pytest
 
-from ssal3d.active.query.cost_score import USUAL, calibrated_scores, cost_scores
+from ssal3d.active.query.costs import USUAL, calibrated_scores, cost_scores, estimate
+from ssal3d.active.query.settings import QuerySettings
 from ssal3d.active.sampler import Detections
 from ssal3d.errors import UserError
 from tests.helpers.active_pools import CLASSES, box, make_pool
+
+NOTHING = np.zeros((0, 3), dtype=np.int64)
+LABELLED = np.array([[5, 0, 0], [0, 0, 2], [0, 0, 0]])
+PREDICTED = np.array([[1, 0, 0], [1, 0, 1], [0, 1, 0]])
 
 
 def detections(scores_by_class, unreliable=0):
@@ -50,3 +55,20 @@ def test_given_scores_need_every_class():
     assert cost_scores({'Vehicle': 0.1, 'Pedestrian': 0.2, 'Cyclist': 0.3}, CLASSES, None, np.zeros(3)).scores[0] == 0.1
     with pytest.raises(UserError, match="cost_score: class 'Pedestrian' is missing"):
         cost_scores({'Car': 0.1}, CLASSES, None, np.zeros(3))
+
+
+def bought(labelled, predicted, budget, **settings):
+    return tuple(estimate(QuerySettings(budget, **settings), labelled, predicted, CLASSES))
+
+
+def test_boxes_per_labelled_frame_else_per_predicted_one():
+    assert bought(LABELLED, PREDICTED, 10) == (5, 10)  # ceil(10 / (7 / 3))
+    assert bought(NOTHING, PREDICTED, 10) == (8, 10)  # ceil(10 / (4 / 3))
+    assert bought(np.zeros((4, 3), np.int64), PREDICTED, 10) == (8, 10)
+    assert bought(NOTHING, np.zeros((2, 3), np.int64), 10) == (2, 10)
+
+
+def test_other_units():
+    assert bought(LABELLED, PREDICTED, 9, unit='frames') == (9, 21)
+    assert bought(NOTHING, PREDICTED, 9, unit='frames') == (9, 12)
+    assert bought(LABELLED, PREDICTED, 30, unit={'frame': 5, 'box': 1}) == (5, 10)  # 22 units for 3 frames, 7 boxes

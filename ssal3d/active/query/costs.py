@@ -1,21 +1,23 @@
-"""The score above which a predicted box counts as an object that somebody will have to label.
+"""What frames will cost: which predicted boxes count as objects that somebody will have to label, what a budget buys.
 
 A young detector predicts dozens of phantoms with low scores in every frame. If all of them counted, a budget of boxes
 would be spent on a handful of frames. The labelled frames tell where to cut: as many boxes should count there as were
 annotated.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.active.query.settings import CALIBRATED, QuerySettings
+from ssal3d.active.query.units import BoxUnit
 from ssal3d.active.sampler import Detections
 from ssal3d.class_names import per_class
 from ssal3d.predictions import PoolPredictions
 
-CALIBRATED = 'calibrated'
 USUAL = 0.3  # score from which on a box counts while nothing is known
 FEWEST = 10  # annotated boxes of a class in the labelled frames that a calibration takes
 
@@ -93,3 +95,34 @@ def score_of_rank(scores: NDArray[np.floating], count: int) -> float:
     (0.2, 0.0)
     """
     return float(np.partition(scores, len(scores) - count - 1)[len(scores) - count - 1]) if len(scores) > count else 0.0
+
+
+class Estimates(NamedTuple):
+    """What a budget will probably buy.
+
+    Attributes:
+        frames: Number of frames.
+        boxes: Number of boxes; the budget itself where it is counted in boxes.
+    """
+
+    frames: int
+    boxes: int
+
+
+def estimate(
+    settings: QuerySettings, labelled: NDArray[np.integer], predicted: NDArray[np.integer], classes: Sequence[str]
+) -> Estimates:
+    """Return what the budget will buy if the pool's frames are like the labelled ones.
+
+    Args:
+        settings: Budget and unit.
+        labelled: ``(L, C)`` annotated boxes of the labelled frames; frames of the pool stand in while there are none.
+        predicted: ``(F, C)`` predicted boxes of the pool's frames.
+        classes: Names of the C classes.
+    """
+    known = labelled if labelled.any() else predicted
+    cost, boxes = float(settings.pricing.prices(known, classes).sum()), int(known.sum())
+    frames = math.ceil(settings.budget * len(known) / cost) if cost else len(known)
+    if isinstance(settings.pricing, BoxUnit):
+        return Estimates(frames, int(settings.budget))
+    return Estimates(frames, round(settings.budget * boxes / cost) if cost else boxes)
