@@ -18,6 +18,7 @@ from typing import Any
 
 from ssal3d.cli.arguments import Words, make_parser
 from ssal3d.errors import UserError, command
+from ssal3d.fileio import atomic_path
 from ssal3d.terminal import console, print_table
 
 
@@ -38,6 +39,7 @@ def main(argv: Words = None) -> None:
     parser.add_argument('--work-dir', help='folder of runs and simulations (default: work_dirs/reproduce)')
     parser.add_argument('--results', help='CSV file of results (default: results.csv in the work dir)')
     parser.add_argument('--figure', help='with show: draw the table into this image, every seed a dot')
+    parser.add_argument('--markdown', help='with show: write what is shown into this file, too')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -94,11 +96,11 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from ssal3d.reproduce import read_rows, table
-    from ssal3d.reproduce.data_sets import metrics_of, unit_of
+    from ssal3d.reproduce import questions, read_rows, table
+    from ssal3d.reproduce.data_sets import BEV_METRICS, metrics_of, unit_of
     from ssal3d.reproduce.figures import draw
     from ssal3d.reproduce.results import collect, merge
-    from ssal3d.reproduce.rows import TITLES
+    from ssal3d.reproduce.rows import BENCHMARK, TITLES
 
     rows, experiments = read_rows(arguments.table, arguments.rows), _experiments(arguments)
     name, data = rows[0].table, _data_set(arguments)
@@ -106,9 +108,22 @@ def _show(arguments: argparse.Namespace) -> None:
     results = merge(_results(arguments), collect(data.name, experiments))
     shown = table.lines(rows, results, data.name, metrics)
     title = f'{TITLES[name]}: {unit_of(name, data)}, mean ± half the 95 % interval over seeds'
-    print_table(title, table.header(metrics), table.body(shown, metrics))
+    parts = [(title, table.header(shown, metrics), table.body(shown, metrics))]
+    if answers := questions.answers(questions.questions(read_rows(arguments.table), metrics), shown):
+        parts.append(('what the seeds say, compared within seeds', questions.header(), questions.body(answers)))
+    if effects := questions.effects(shown, BEV_METRICS[-1]) if name == BENCHMARK else {}:
+        cells = [[text, f'{effect:+.1f} ± {half:.1f}'] for text, (effect, half) in effects.items()]
+        parts.append(
+            ('effects in a mixed model with a level per seed', ['factor', table.short(BEV_METRICS[-1])], cells)
+        )
+    for part in parts:
+        print_table(*part)
     if data.about:
         console.print(data.about, highlight=False)
+    if arguments.markdown:
+        text = '\n'.join(f'**{title}**\n\n{table.markdown(header, body)}' for title, header, body in parts)
+        with atomic_path(Path(arguments.markdown)) as temporary:
+            temporary.write_text(text, encoding='utf-8')
     if arguments.figure:
         draw(shown, Path(arguments.figure), metrics)
 

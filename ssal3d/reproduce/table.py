@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ssal3d.reproduce.data_sets import KITTI_METRICS as METRICS
 from ssal3d.reproduce.results import Result
 from ssal3d.reproduce.rows import Row
-from ssal3d.reproduce.statistics import Comparison, Interval, compare, interval
+from ssal3d.reproduce.statistics import Interval, interval
 
 BOXES = 'boxes'
 
@@ -81,10 +81,15 @@ def printed(row: Row, metrics: Sequence[str] = METRICS) -> list[str]:
     return [f'{row.paper[metric]:.{min(digits(metric), 2)}f}' if metric in row.paper else '' for metric in metrics]
 
 
-def header(metrics: Sequence[str] = METRICS) -> list[str]:
+def _in_paper(table: Sequence[Line], metrics: Sequence[str]) -> list[str]:
+    """Return the metrics that the paper prints for a row of the table."""
+    return [metric for metric in metrics if any(metric in line.row.paper for line in table)]
+
+
+def header(table: Sequence[Line], metrics: Sequence[str] = METRICS) -> list[str]:
     """Return the column titles that go with `body`."""
     names = [short(metric) for metric in metrics]
-    return ['', 'row', 'boxes', *names, 'seeds', *(f'{name} (paper)' for name in names)]
+    return ['', 'row', 'boxes', *names, 'seeds', *(f'{short(metric)} (paper)' for metric in _in_paper(table, metrics))]
 
 
 def body(table: Sequence[Line], metrics: Sequence[str] = METRICS) -> list[list[str]]:
@@ -101,35 +106,18 @@ def body(table: Sequence[Line], metrics: Sequence[str] = METRICS) -> list[list[s
             f'{line.intervals[BOXES].mean:.0f}' if BOXES in line.intervals else '',
             *(cell(line.intervals.get(metric), digits(metric)) for metric in metrics),
             ', '.join(map(str, sorted({seed for metric in metrics for seed in line.values[metric]}))),
-            *printed(line.row, metrics),
+            *printed(line.row, _in_paper(table, metrics)),
         ]
         for line in table
     ]
 
 
-def markdown(table: Sequence[Line], metrics: Sequence[str] = METRICS) -> str:
-    """Return the table in Markdown.
+def markdown(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return text cells as a table in Markdown.
 
-    Args:
-        table: From `lines`.
-        metrics: Which numbers.
+    >>> print(markdown(['row', 'AP'], [['CAL', '60.1']]), end='')
+    | row | AP |
+    | --- | --- |
+    | CAL | 60.1 |
     """
-    rows = [header(metrics), ['---'] * len(header(metrics)), *body(table, metrics)]
-    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
-
-
-def against(table: Sequence[Line], first: str, second: str, metric: str = METRICS[-1]) -> Comparison | None:
-    """Compare two experiments over the seeds that both have; None without a common seed.
-
-    Args:
-        table: From `lines`.
-        first: Name of an experiment.
-        second: Name of another one.
-        metric: Which number.
-    """
-    values = {line.row.experiment: line.values[metric] for line in table}
-    common = sorted(set(values.get(first, {})) & set(values.get(second, {})))
-    if not common:
-        return None
-    pair = ([values[first][seed] for seed in common], [values[second][seed] for seed in common])
-    return compare([pair])[0]
+    return ''.join(f'| {" | ".join(row)} |\n' for row in (header, ['---'] * len(header), *body))

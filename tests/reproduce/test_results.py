@@ -88,12 +88,8 @@ def test_the_table_has_means_over_seeds_beside_the_printed_numbers(tmp_path):
     assert second[7] == '0'
     assert third[2:8] == [''] * 6
     assert third[-1] == '54.2'
-    assert len(table.markdown(shown).splitlines()) == 5
+    assert len(table.markdown(table.header(shown), table.body(shown)).splitlines()) == 5
     assert table.lines(rows, collect('sim', runs), 'kitti')[0].intervals == {}
-    difference = table.against(shown, 'Normal-Entropy-supervised', 'Normal-Random-supervised')
-    assert difference.difference.mean == 10
-    assert difference.difference.seeds == 1
-    assert table.against(shown, 'Normal-PPAL-supervised', 'Normal-Random-supervised') is None
 
 
 def test_a_figure_is_drawn(tmp_path):
@@ -190,7 +186,7 @@ def test_a_learning_curve_takes_the_final_model_of_every_round(tmp_path):
         for number, level, seed in ((4, 30.0, 0), (5, 40.0, 0), (5, 44.0, 1))
     ]
     shown = table.lines(read_rows('fig6'), collect('sim-360', made), 'sim-360', CURVE_METRICS)
-    assert table.header(CURVE_METRICS)[3:8] == [f'round {number}' for number in range(1, 6)]
+    assert table.header(shown, CURVE_METRICS)[3:8] == [f'round {number}' for number in range(1, 6)]
     assert table.body(shown, CURVE_METRICS)[3][1:8] == ['Normal + CAL', '200', '34.0', '35.0', '36.0', '37.0', '38.0']
     assert shown[4].values['boxes_round_3'] == {0: 300, 1: 300}
     figures.draw(shown, tmp_path / 'fig6.png', CURVE_METRICS)
@@ -232,7 +228,7 @@ def test_table_8_and_fig_7_are_measured_on_the_predictions_that_a_query_saw(tmp_
     shown = table.lines(read_rows('8'), collect('sim-360', experiments), 'sim-360', CALIBRATION_METRICS)
     assert table.body(shown, CALIBRATION_METRICS)[0][1:4] == ['Normal', '101', '0.250']  # (0.1 + 0.4) / 2
     assert table.body(shown, CALIBRATION_METRICS)[4][3] == '0.110'
-    assert table.body(shown, CALIBRATION_METRICS)[4][-4:] == ['0.09', '0.08', '0.15', '']
+    assert table.body(shown, CALIBRATION_METRICS)[4][-3:] == ['0.09', '0.08', '0.15']
     assert [
         shown[0].values[f'Veh_{name}'][0] for name in ('0.3-0.5_count', '0.3-0.5_precision', '0.8-1.0_precision')
     ] == [20, 0, 1]

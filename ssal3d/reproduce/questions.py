@@ -1,0 +1,180 @@
+"""What a table is asked, fixed before its rows are run, and what the seeds answer."""
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ssal3d.reproduce.data_sets import BEV_METRICS, CALIBRATION_METRICS
+from ssal3d.reproduce.rows import BENCHMARK, SCORES, Row
+from ssal3d.reproduce.statistics import Comparison, compare, mixed_model
+from ssal3d.reproduce.table import Line, digits, short
+
+FACTORS = {
+    'pretrain': 'Normal',
+    'sampler': 'Random',
+    'final': 'supervised',
+}  # with the level that others are compared to
+FEWEST = 3  # seeds from which on a level per seed can be estimated
+NORMAL = 1.96  # standard errors of half a 95 % interval
+
+
+class Question(NamedTuple):
+    """Do some experiments reach more than others, on average within a seed?
+
+    Attributes:
+        text: The question for people.
+        first: Experiments that are averaged.
+        second: Those that they are compared with.
+        metrics: Numbers that are averaged.
+    """
+
+    text: str
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+class Answer(NamedTuple):
+    """What the seeds say.
+
+    Attributes:
+        question: The question.
+        differences: First minus second, by seed; of the seeds that have all experiments.
+        comparison: Their mean and how sure it is; p values are corrected over all questions of the table.
+    """
+
+    question: Question
+    differences: dict[int, float]
+    comparison: Comparison
+
+
+def questions(rows: Sequence[Row], metrics: Sequence[str]) -> list[Question]:
+    """Return the questions of a table, see docs/benchmark.md; none for the others.
+
+    Args:
+        rows: Rows of the table.
+        metrics: What the table shows; the last one but those of other levels or kinds is the mean.
+    """
+    table = rows[0].table
+    if table == BENCHMARK:
+        return _crossed(rows)
+    if table == '6' and len(rows) == 2:
+        one, more = rows
+        mean = next(metric for metric in metrics if metric.startswith('Avg'))
+        return [Question(f'{more.rounds} rounds against {one.rounds}', (more.experiment,), (one.experiment,), (mean,))]
+    by_pretrain = {row.pretrain: row.experiment for row in rows}
+    if table == '8' and {'CPSP', 'Normal'} <= set(by_pretrain):
+        pair = (by_pretrain['CPSP'],), (by_pretrain['Normal'],)
+        return [Question(f'CPSP against Normal, {short(name)}', *pair, (name,)) for name in CALIBRATION_METRICS[:-1]]
+    if table == SCORES:
+        mean = next(metric for metric in metrics if metric.startswith('Avg'))
+        plain, *changed = rows
+        return [
+            Question(f'{row.variant} against scores as predicted', (row.experiment,), (plain.experiment,), (mean,))
+            for row in changed
+        ]
+    return []
+
+
+def _crossed(rows: Sequence[Row]) -> list[Question]:
+    """Return Q1 to Q4 of the benchmark."""
+
+    def having(**wanted: str) -> tuple[str, ...]:
+        crossed = [row for row in rows if row.final != 'longer']
+        return tuple(
+            row.experiment for row in crossed if all(getattr(row, key) == value for key, value in wanted.items())
+        )
+
+    mean, small = (BEV_METRICS[-1],), BEV_METRICS[1:3]
+    queries = [(having(sampler='CAL'), having(sampler=other), other) for other in ('Random', 'Entropy')]
+    return [
+        Question('Q1a: final CPSP against supervised', having(final='CPSP'), having(final='supervised'), mean),
+        Question('Q1b: final CPSP against longer', ('Normal-Random-CPSP',), ('Normal-Random-longer',), mean),
+        *(Question(f'Q2: query CAL against {other}', first, second, mean) for first, second, other in queries),
+        Question('Q3: pre-training CPSP against Normal', having(pretrain='CPSP'), having(pretrain='Normal'), mean),
+        *(Question(f'Q4: Q2 for Ped and Cyc, {other}', first, second, small) for first, second, other in queries),
+    ]
+
+
+def answers(asked: Sequence[Question], table: Sequence[Line]) -> list[Answer]:
+    """Answer what was measured; questions without a seed that has all of their experiments are left out.
+
+    Args:
+        asked: From `questions`.
+        table: From `ssal3d.reproduce.table.lines`.
+    """
+    values = {line.row.experiment: line.values for line in table}
+
+    def of(experiments: tuple[str, ...], metrics: tuple[str, ...], seed: int) -> float:
+        found = [values.get(name, {}).get(metric, {}).get(seed, np.nan) for name in experiments for metric in metrics]
+        return float(np.mean(found)) if found else float('nan')
+
+    seeds = sorted({seed for by_metric in values.values() for by_seed in by_metric.values() for seed in by_seed})
+    sides = {
+        entry: {seed: (of(entry.first, entry.metrics, seed), of(entry.second, entry.metrics, seed)) for seed in seeds}
+        for entry in asked
+    }
+    complete = {
+        entry: {seed: pair for seed, pair in found.items() if np.isfinite(pair).all()} for entry, found in sides.items()
+    }
+    measured = {entry: found for entry, found in complete.items() if found}
+    pairs = [tuple(zip(*found.values(), strict=True)) for found in measured.values()]
+    return [
+        Answer(entry, {seed: first - second for seed, (first, second) in found.items()}, comparison)
+        for (entry, found), comparison in zip(measured.items(), compare([(a, b) for a, b in pairs]))
+    ]
+
+
+def effects(table: Sequence[Line], metric: str) -> dict[str, tuple[float, float]]:
+    """Return the effect of each level of the crossed factors, with half its 95 % interval, by its name.
+
+    From a linear mixed model with a random level per seed, over the seeds that have all rows of the design.
+
+    Args:
+        table: From `ssal3d.reproduce.table.lines`, of the benchmark.
+        metric: Which number.
+    """
+    crossed = [line for line in table if line.row.final != 'longer']
+    seeds = set.intersection(*(set(line.values.get(metric, {})) for line in crossed)) if crossed else set()
+    if len(seeds) < FEWEST or any(len({getattr(line.row, factor) for line in crossed}) < 2 for factor in FACTORS):
+        return {}
+    cells = [(line, seed) for line in crossed for seed in sorted(seeds)]
+    columns = {factor: [getattr(line.row, factor) for line, _ in cells] for factor in FACTORS}
+    columns |= {'value': [line.values[metric][seed] for line, seed in cells], 'seed': [seed for _, seed in cells]}
+    terms = [f'C({factor}, Treatment("{usual}"))' for factor, usual in FACTORS.items()]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # where seeds do not differ, their spread lies on the edge of what is possible
+        fitted = mixed_model(columns, 'value ~ ' + ' + '.join(terms))
+    found = {}
+    for name, (effect, error) in fitted.items():
+        for factor, usual in FACTORS.items():
+            if name.startswith(f'C({factor}'):
+                level = name.rpartition('[T.')[2].rstrip(']')
+                found[f'{factor} {level} against {usual}'] = effect, NORMAL * error
+    return found
+
+
+def header() -> list[str]:
+    """Return the column titles that go with `body`."""
+    return ['question', 'difference (95 % interval)', 'by seed', 'p', 'p (Holm)', 'seeds needed']
+
+
+def body(found: Sequence[Answer]) -> list[list[str]]:
+    """Return a line of text cells for every answer."""
+    table = []
+    for question, differences, comparison in found:
+        places = digits(question.metrics[0])
+        mean, low, high, _ = comparison.difference
+        text = f'{mean:+.{places}f}' + (f' ({low:+.{places}f} to {high:+.{places}f})' if low == low else '')
+        table.append(
+            [
+                question.text,
+                text,
+                ', '.join(f'{value:+.{places}f}' for value in differences.values()),
+                *(f'{value:.2g}' if value == value else '' for value in (comparison.p, comparison.adjusted)),
+                f'{comparison.seeds_needed:.0f}' if comparison.seeds_needed == comparison.seeds_needed else '',
+            ]
+        )
+    return table
