@@ -51,7 +51,16 @@ class Overrides(argparse.Action):
                 parser.error(f"--cfg-options: found '{word}', expected KEY=VALUE, e.g. budget=100")
         from mmengine.config import DictAction
 
-        DictAction(self.option_strings, self.dest)(parser, namespace, values, *rest)
+        read = DictAction(self.option_strings, self.dest)
+        for word in values:
+            try:
+                read(parser, argparse.Namespace(), [word])
+            except (AssertionError, RecursionError):  # of brackets that do not match, or of a call such as dict(...)
+                parser.error(
+                    f"--cfg-options: the value of '{word}' cannot be read; expected a word, a number, [1,2] or, for a "
+                    'dictionary, a key for each of its values: KEY.Car=3 KEY.Cyclist=5'
+                )
+        read(parser, namespace, values, *rest)
 
 
 def add_overrides(parser: argparse._ActionsContainer, example: str) -> None:

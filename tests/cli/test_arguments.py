@@ -19,6 +19,25 @@ def test_an_override_without_key_or_value_is_named(capsys, words):
     assert f"--cfg-options: found '{words[-1]}', expected KEY=VALUE" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('word', ['a=dict(Car=3,Cyclist=5)', 'a=[1,2', 'a=(1,(2)', 'a=[1,dict(b=2,c=3)]'])
+def test_a_value_that_cannot_be_read_is_named(capsys, word):
+    parser = argparse.ArgumentParser()
+    add_overrides(parser, 'a=1')
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(['--cfg-options', 'b=[1,2]', word])
+    assert ended.value.code == 2
+    assert f"--cfg-options: the value of '{word}' cannot be read" in capsys.readouterr().err
+
+
+def test_values_are_those_of_mmengine():
+    parser = argparse.ArgumentParser()
+    add_overrides(parser, 'a=1')
+    words = ['a.Car=3', 'a.Cyclist=5', 'b=[1,2]', 'c=x,y', 'd=0.5', 'e=true', 'f=(1,[2,3])']
+    assert parser.parse_args(['--cfg-options', *words]).cfg_options == {
+        **{'a.Car': 3, 'a.Cyclist': 5, 'b': [1, 2], 'c': ['x', 'y'], 'd': 0.5, 'e': True, 'f': (1, [2, 3])}
+    }
+
+
 @pytest.mark.parametrize('command', ['train', 'check', 'predict', 'test', 'select'])
 def test_an_option_that_no_command_has_is_refused(capsys, command):
     with pytest.raises(SystemExit) as ended:
