@@ -23,6 +23,7 @@ from ssal3d.report import read_experiment, write_report
 from ssal3d.report.comparison import group
 from ssal3d.report.experiment import MEASURES
 from ssal3d.report.learned import stage_rows
+from ssal3d.reproduce.experiments import settings_digest
 from ssal3d.terminal import console, print_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,7 +86,8 @@ def main() -> int:
         _finish(run)
         folders = [work / 'run', *([work / 'rival'] if rival else [])]
         write_report(folders, work / 'report.html')
-        write_json(work / 'demo.json', {'schema': 1, **done, 'folders': [folder.name for folder in folders]})
+        made = {'folders': [folder.name for folder in folders], 'settings': settings_digest(config)}
+        write_json(work / 'demo.json', {'schema': 1, **done, **made})
     _show(work)
     return 0
 
@@ -97,11 +99,12 @@ def _with(options: list[str], override: str) -> list[str]:
 
 
 def _is_done(work: Path, wanted: dict) -> bool:
-    """Return whether this very demo finished here before."""
+    """Return whether this very demo finished here before, with the settings that its config has now."""
     if not (work / 'demo.json').exists():
         return False
     found = read_json(work / 'demo.json')
-    return all(found.get(key) == value for key, value in wanted.items())
+    same = all(found.get(key) == value for key, value in wanted.items())
+    return same and found.get('settings') == settings_digest(wanted['config'])
 
 
 def _get_data(demo: Demo, real: str | None, data: Path) -> dict[str, str]:

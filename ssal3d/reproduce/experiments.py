@@ -145,7 +145,7 @@ def variant_settings(row: Row) -> Mapping[str, Any]:
         if not given['DEL']:
             changed['bank'] = {'del_after': 255}
         none = {'false_positives': dict.fromkeys(('Car', 'Pedestrian', 'Cyclist'), 0)} if not given['FP'] else {}
-        return {'stages': {'cpsp': {**changed, **none}, 'final_cpsp': changed}} if changed or none else {}
+        return {'stages': {name: {**changed, **none} for name in ('cpsp', 'final_cpsp')}} if changed or none else {}
     if set(given) == {'centres'}:
         centres = {'bank': {'k_first': given['centres'], 'k_next': given['centres']}}
         return {'stages': {'cpsp': centres, 'final_cpsp': centres}} if given['centres'] != 20 else {}

@@ -1,9 +1,13 @@
 """The demo converts, then trains; what goes wrong in either is its own result, in one line."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+from ssal3d.fileio import write_json
+from ssal3d.reproduce.experiments import settings_digest
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,3 +34,18 @@ def test_the_data_is_converted_beside_the_run_and_only_read(street, tmp_path):
     assert result.stderr.strip().splitlines()[-1].startswith('error: no_such_config.py')
     assert json.loads((tmp_path / 'work' / 'data' / 'manifest.json').read_text())
     assert {path: path.stat().st_mtime_ns for path in street.rglob('*')} == before
+
+
+def test_a_demo_that_ended_with_other_settings_is_not_shown_as_this_one(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    demo = importlib.import_module('demo')
+    config = tmp_path / 'mine.py'
+    config.write_text("_base_ = 'ssal3d::ssal/pillars_sim_demo.py'\n")
+    wanted = {'config': str(config), 'options': [], 'data': None}
+    assert not demo._is_done(tmp_path, wanted)
+    write_json(tmp_path / 'demo.json', {'schema': 1, **wanted, 'settings': settings_digest(str(config))})
+    assert demo._is_done(tmp_path, wanted)
+    assert not demo._is_done(tmp_path, {**wanted, 'options': ['--cfg-options', 'budget=1']})
+    config.write_text("_base_ = 'ssal3d::ssal/pillars_sim_demo.py'\nquery = dict(budget=7)\n")
+    settings_digest.cache_clear()
+    assert not demo._is_done(tmp_path, wanted)
