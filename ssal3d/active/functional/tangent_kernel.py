@@ -14,13 +14,12 @@ The products with the long rows x are float32, in chunks of fixed sizes; what fo
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.functional.chunks import map_chunks
-from ssal3d.ops.kernel import kernel as compiled
 
 KERNELS = ('ntk', 'last_layer', 'linear')
 HIDDEN = 100  # width of the proxy's second hidden layer
@@ -106,6 +105,8 @@ class TangentKernel:
 
     def _products(self, x: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the ``(N, M)`` products of x with the first layer's weights, and its projection; one pass over x."""
+        from ssal3d.ops.proxy_kernels import add_signed  # numba: half a start of `ssal3d select`
+
         weights = self.proxy.weights[0]
         total = np.zeros((len(x), weights.shape[1]), dtype=np.float32)
         product = np.empty_like(total)
@@ -114,7 +115,7 @@ class TangentKernel:
             if product.size:
                 total += np.matmul(rows, weights[part], out=product)
             if sums.size:
-                _scatter(rows, self.places[part], self.signs[part], sums)
+                add_signed(rows, self.places[part], self.signs[part], sums)
         return total, sums @ self.projection
 
 
@@ -215,23 +216,12 @@ def _adam(
     lr: float,
 ) -> None:
     """Make one step of Adam in place, in one pass; moments are sums without their constant factors."""
+    from ssal3d.ops.proxy_kernels import adam_step
+
     mean, square = moments
     bias = np.sqrt((1 - BETA2) / (1 - BETA2**step))
     factors = np.array((BETA1, BETA2, EPSILON / bias, lr * (1 - BETA1) / (1 - BETA1**step) / bias), dtype=np.float32)
-    _update(*(part.reshape(-1) for part in (values, gradient, mean, square)), factors, step == 1)
-
-
-@compiled(error_model='numpy')
-def _update(values: Any, gradient: Any, mean: Any, square: Any, factors: Any, first: bool) -> None:
-    beta1, beta2, epsilon, rate = factors
-    for i in range(values.size):
-        slope = gradient[i]
-        if first:
-            mean[i], square[i] = slope, slope * slope
-        else:
-            mean[i] = mean[i] * beta1 + slope
-            square[i] = square[i] * beta2 + slope * slope
-        values[i] -= mean[i] / (np.sqrt(square[i]) + epsilon) * rate
+    adam_step(*(part.reshape(-1) for part in (values, gradient, mean, square)), factors, step == 1)
 
 
 def posterior_features(
@@ -260,14 +250,6 @@ def posterior_features(
     precision = known.T @ known + sigma**2 * np.eye(known.shape[1])
     factor = np.linalg.inv(np.linalg.cholesky(precision)).T * (sigma * scale)
     return np.concatenate(map_chunks(lambda start, stop: features[start:stop] @ factor, len(features)))
-
-
-@compiled
-def _scatter(rows: Any, places: Any, signs: Any, sums: Any) -> None:
-    """Add each value of ``(N, B)`` rows, with its sign of ``(B,)``, to the sum at its place of ``(B,)``."""
-    for row in range(rows.shape[0]):
-        for column in range(rows.shape[1]):
-            sums[row, places[column]] += signs[column] * rows[row, column]
 
 
 def _float32_blocks(x: NDArray[np.floating], start: int, stop: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:

@@ -1,0 +1,32 @@
+"""Loops over the long rows of KECOR's proxy: hashing of features, steps of Adam."""
+
+from typing import Any
+
+import numpy as np
+
+from ssal3d.ops.kernel import kernel
+
+
+@kernel
+def add_signed(rows: Any, places: Any, signs: Any, sums: Any) -> None:
+    """Add each value of ``(N, B)`` rows, with its sign of ``(B,)``, to the sum at its place of ``(B,)``."""
+    for row in range(rows.shape[0]):
+        for column in range(rows.shape[1]):
+            sums[row, places[column]] += signs[column] * rows[row, column]
+
+
+@kernel(error_model='numpy')
+def adam_step(values: Any, gradient: Any, mean: Any, square: Any, factors: Any, first: bool) -> None:
+    """Make one step of Adam in place; moments are sums without their constant factors, set by the first step.
+
+    Factors are the decays of both moments, epsilon and the rate, with their corrections.
+    """
+    beta1, beta2, epsilon, rate = factors
+    for i in range(values.size):
+        slope = gradient[i]
+        if first:
+            mean[i], square[i] = slope, slope * slope
+        else:
+            mean[i] = mean[i] * beta1 + slope
+            square[i] = square[i] * beta2 + slope * slope
+        values[i] -= mean[i] / (np.sqrt(square[i]) + epsilon) * rate
