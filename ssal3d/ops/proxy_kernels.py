@@ -30,3 +30,10 @@ def adam_step(values: Any, gradient: Any, mean: Any, square: Any, factors: Any, 
             mean[i] = mean[i] * beta1 + slope
             square[i] = square[i] * beta2 + slope * slope
         values[i] -= mean[i] / (np.sqrt(square[i]) + epsilon) * rate
+
+
+def _warm_up() -> None:
+    rows, places, ones = np.ones((2, 2), np.float32), np.zeros(1, np.int32), np.ones(1, np.float32)
+    for block in (rows[:, :1], rows[:, :1].copy()):  # the last block of a row is a part of an array
+        add_signed(block, places, ones, np.zeros((2, 1), np.float32))
+    adam_step(ones.copy(), ones.copy(), ones.copy(), ones.copy(), np.ones(4, np.float32), True)

@@ -10,7 +10,11 @@ from ssal3d.ops.warm_up import modules_to_warm_up, warm_up
 ROOT = Path(__file__).resolve().parents[2]
 
 
-THROUGH_THEIR_USERS = {'ssal3d.evaluation.kitti_matching', 'ssal3d.ops.box_kernels'}  # by kitti_ap, by boxes
+THROUGH_THEIR_USERS = {  # by kitti_ap, by boxes, by paste
+    'ssal3d.evaluation.kitti_matching',
+    'ssal3d.ops.box_kernels',
+    'ssal3d.ops.kept_points',
+}
 WITH_KERNELS = {
     '.'.join(path.relative_to(ROOT).with_suffix('').parts)
     for path in (ROOT / 'ssal3d').rglob('*.py')
