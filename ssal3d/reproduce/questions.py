@@ -11,11 +11,8 @@ from ssal3d.reproduce.rows import BENCHMARK, SCORES, Row
 from ssal3d.reproduce.statistics import Comparison, compare, mixed_model
 from ssal3d.reproduce.table import Line, digits, short
 
-FACTORS = {
-    'pretrain': 'Normal',
-    'sampler': 'Random',
-    'final': 'supervised',
-}  # with the level that others are compared to
+# Of the crossed design, with the level that the others are compared to.
+FACTORS = {'pretrain': 'Normal', 'sampler': 'Random', 'final': 'supervised'}
 FEWEST = 3  # seeds from which on a level per seed can be estimated
 NORMAL = 1.96  # standard errors of half a 95 % interval
 
@@ -54,28 +51,25 @@ def questions(rows: Sequence[Row], metrics: Sequence[str]) -> list[Question]:
     """Return the questions of a table, see docs/benchmark.md; none for the others.
 
     Args:
-        rows: Rows of the table.
-        metrics: What the table shows; the last one but those of other levels or kinds is the mean.
+        rows: All rows of the table.
+        metrics: What the table shows; the first mean is what the table is asked about, where classes are not.
     """
     table = rows[0].table
     if table == BENCHMARK:
         return _crossed(rows)
-    if table == '6' and len(rows) == 2:
-        one, more = rows
-        mean = next(metric for metric in metrics if metric.startswith('Avg'))
-        return [Question(f'{more.rounds} rounds against {one.rounds}', (more.experiment,), (one.experiment,), (mean,))]
-    by_pretrain = {row.pretrain: row.experiment for row in rows}
-    if table == '8' and {'CPSP', 'Normal'} <= set(by_pretrain):
+    if table == '8':
+        by_pretrain = {row.pretrain: row.experiment for row in rows}
         pair = (by_pretrain['CPSP'],), (by_pretrain['Normal'],)
         return [Question(f'CPSP against Normal, {short(name)}', *pair, (name,)) for name in CALIBRATION_METRICS[:-1]]
-    if table == SCORES:
-        mean = next(metric for metric in metrics if metric.startswith('Avg'))
-        plain, *changed = rows
-        return [
-            Question(f'{row.variant} against scores as predicted', (row.experiment,), (plain.experiment,), (mean,))
-            for row in changed
-        ]
-    return []
+    if table not in ('6', SCORES):
+        return []
+    mean = next(metric for metric in metrics if metric.startswith('Avg'))
+    usual, *changed = rows
+    texts = [
+        f'{row.rounds} rounds against {usual.rounds}' if table == '6' else f'{row.variant} against scores as predicted'
+        for row in changed
+    ]
+    return [Question(text, (row.experiment,), (usual.experiment,), (mean,)) for text, row in zip(texts, changed)]
 
 
 def _crossed(rows: Sequence[Row]) -> list[Question]:
@@ -107,23 +101,21 @@ def answers(asked: Sequence[Question], table: Sequence[Line]) -> list[Answer]:
     """
     values = {line.row.experiment: line.values for line in table}
 
-    def of(experiments: tuple[str, ...], metrics: tuple[str, ...], seed: int) -> float:
-        found = [values.get(name, {}).get(metric, {}).get(seed, np.nan) for name in experiments for metric in metrics]
-        return float(np.mean(found)) if found else float('nan')
+    def of(experiments: tuple[str, ...], metrics: tuple[str, ...]) -> dict[int, float]:
+        """Return the mean of each seed that has all numbers."""
+        found = [values.get(name, {}).get(metric, {}) for name in experiments for metric in metrics]
+        common = set.intersection(*map(set, found))
+        return {seed: float(np.mean([by_seed[seed] for by_seed in found])) for seed in sorted(common)}
 
-    seeds = sorted({seed for by_metric in values.values() for by_seed in by_metric.values() for seed in by_seed})
-    sides = {
-        entry: {seed: (of(entry.first, entry.metrics, seed), of(entry.second, entry.metrics, seed)) for seed in seeds}
-        for entry in asked
-    }
-    complete = {
-        entry: {seed: pair for seed, pair in found.items() if np.isfinite(pair).all()} for entry, found in sides.items()
-    }
-    measured = {entry: found for entry, found in complete.items() if found}
-    pairs = [tuple(zip(*found.values(), strict=True)) for found in measured.values()]
+    measured = []
+    for entry in asked:
+        first, second = of(entry.first, entry.metrics), of(entry.second, entry.metrics)
+        if pairs := {seed: (first[seed], second[seed]) for seed in first if seed in second}:
+            measured.append((entry, pairs))
+    comparisons = compare([tuple(zip(*pairs.values(), strict=True)) for _, pairs in measured])
     return [
-        Answer(entry, {seed: first - second for seed, (first, second) in found.items()}, comparison)
-        for (entry, found), comparison in zip(measured.items(), compare([(a, b) for a, b in pairs]))
+        Answer(entry, {seed: first - second for seed, (first, second) in pairs.items()}, comparison)
+        for (entry, pairs), comparison in zip(measured, comparisons)
     ]
 
 

@@ -120,29 +120,22 @@ class Similarity:
 
     def _update_union(self, frames: NDArray[np.int64], cosines: Features, seen: int) -> None:
         """Raise the running maximum of every box of some frames, then the frames' means."""
-        boxes, starts, sizes = self._boxes(frames)
+        boxes, starts, sizes = boxes_of(frames, self._offsets)
         self._best[boxes] = np.maximum(self._best[boxes], cosines.max(axis=1))
         self._similarity[frames] = np.add.reduceat(self._best[boxes].astype(np.float64), starts) / sizes
 
     def _update_per_frame(self, frames: NDArray[np.int64], cosines: Features, seen: int) -> None:
         """Raise the similarity of some frames to the most similar of the selected frames behind ``seen``."""
-        _, starts, sizes = self._boxes(frames)
+        _, starts, sizes = boxes_of(frames, self._offsets)
         scenes = [scene - seen for scene in self._scenes if seen <= scene < seen + cosines.shape[1]]
         per_scene = np.maximum.reduceat(cosines, scenes, axis=1).astype(np.float64)
         means = np.add.reduceat(per_scene, starts, axis=0) / sizes[:, None]
         self._similarity[frames] = np.maximum(self._similarity[frames], means.max(axis=1))
 
-    def _boxes(self, frames: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return the positions of some frames' boxes, where each frame starts among them, and how many it has."""
-        first = self._offsets[frames]
-        sizes = self._offsets[frames + 1] - first
-        starts = np.cumsum(sizes) - sizes
-        return np.arange(sizes.sum()) + np.repeat(first - starts, sizes), starts, sizes
-
     def _unit_rows(self, frames: Sequence[int]) -> dict[int, Features]:
         """Return the unit features of each frame's boxes."""
         chosen = np.asarray(frames, dtype=np.int64)
-        return self._split(chosen, self._features[self._boxes(chosen)[0]])
+        return self._split(chosen, self._features[boxes_of(chosen, self._offsets)[0]])
 
     def _split(self, frames: NDArray[np.int64], features: NDArray[np.floating]) -> dict[int, Features]:
         """Return the unit features of each frame's boxes, given all of them one after another."""
@@ -264,7 +257,7 @@ class ReadAhead:
                     self._read(parts[number:])
                 yield np.concatenate([self._known[frame] for frame in frames])
             else:
-                yield self._column[self._boxes(part)]
+                yield self._column[boxes_of(part, self._offsets)[0]]
 
     def _read(self, parts: Iterable[NDArray[np.int64]]) -> None:
         """Read the frames of as many parts as the limit allows, at least those of the first one."""
@@ -280,12 +273,21 @@ class ReadAhead:
             if rows >= self._limit:
                 break
         frames = np.array(wanted, dtype=np.int64)
-        read = self._column[self._boxes(frames)]
-        ends = np.cumsum(self._offsets[frames + 1] - self._offsets[frames])[:-1]
-        self._known.update(zip(wanted, np.split(read, ends)))
+        boxes, starts, _ = boxes_of(frames, self._offsets)
+        self._known.update(zip(wanted, np.split(self._column[boxes], starts[1:])))
         self._limit = min(2 * self._limit, most)
 
-    def _boxes(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
-        first = self._offsets[frames]
-        sizes = self._offsets[frames + 1] - first
-        return np.arange(sizes.sum()) + np.repeat(first - (np.cumsum(sizes) - sizes), sizes)
+
+def boxes_of(
+    frames: NDArray[np.int64], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of some frames' boxes, where each frame starts among them, and how many it has.
+
+    Args:
+        frames: ``(N,)`` frames in any order.
+        offsets: ``(F + 1,)`` position of each frame's first box.
+    """
+    first = offsets[frames]
+    sizes = offsets[frames + 1] - first
+    starts = np.cumsum(sizes) - sizes
+    return np.arange(sizes.sum()) + np.repeat(first - starts, sizes), starts, sizes

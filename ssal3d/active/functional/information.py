@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.active.functional.chunks import map_chunks
-from ssal3d.active.functional.diversity import Features, unit_rows
+from ssal3d.active.functional.diversity import Features, boxes_of, unit_rows
 
 FIT_ROWS = 2**14  # rows that decide on the directions to keep; evenly spaced ones where there are more
 ROWS = 4096  # rows of a matrix product
@@ -90,9 +90,7 @@ class Information:
     def _gains(self, frames: NDArray[np.int64]) -> NDArray[np.float64]:
         """Value frames in groups of about equally many boxes: ``1/2 log det(I_n + A M^-1 A^T)`` with rows A."""
         gains = np.zeros(len(frames))
-        sizes = self._offsets[frames + 1] - self._offsets[frames]
-        starts = np.cumsum(sizes) - sizes
-        boxes = np.arange(sizes.sum()) + np.repeat(self._offsets[frames] - starts, sizes)
+        boxes, starts, sizes = boxes_of(frames, self._offsets)
         rows = self._scaled(boxes) @ self._whitening
         rows = np.concatenate((rows, np.zeros((1, rows.shape[1]))))  # what frames are padded with: it adds nothing
         buckets = -(-sizes // BUCKET)
