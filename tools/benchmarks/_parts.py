@@ -69,14 +69,13 @@ def step(config: str) -> Callable[[Path], float]:
     """Return how to measure forward and backward pass of two scans for an experiment's detector, on one thread."""
 
     def measure(folder: Path) -> float:
-        import torch
-        from benchmarks import train_step
+        from benchmarks.train_step import one_thread, scan, step_seconds
         from mmengine.registry import init_default_scope
 
         compat.apply_preferences()
         init_default_scope('mmdet3d')
-        torch.set_num_threads(1)
-        return sum(train_step.step_seconds(read_config(EXPERIMENTS / f'{config}.py'), train_step.scan(), STEPS))
+        with one_thread():
+            return sum(step_seconds(read_config(EXPERIMENTS / f'{config}.py'), scan(), STEPS))
 
     return measure
 

@@ -19,6 +19,7 @@ from benchmarks._parts import PARTS
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import atomic_path, read_json, write_json
+from ssal3d.machine import cpu_name
 from ssal3d.terminal import console
 
 BASELINE = Path(__file__).with_name('baseline.json')
@@ -76,15 +77,9 @@ def regressions(found: dict[str, dict[str, float]], known: dict[str, dict[str, f
 def machine() -> str:
     """Return what the figures were measured on."""
     return (
-        f'{_processor()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}, '
+        f'{cpu_name()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}, '
         f'pyarrow {pa.__version__}'
     )
-
-
-def _processor() -> str:
-    lines = Path('/proc/cpuinfo').read_text().splitlines() if Path('/proc/cpuinfo').exists() else []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def page(found: dict[str, dict[str, float]], known: dict[str, dict[str, float]]) -> str:

@@ -51,11 +51,18 @@ def run(frames: int, method: str | None = None, all: bool = False) -> list[dict[
         return _semi_step.method_step(method, frames) if method else _semi_step.every_method(frames)
     compat.apply_preferences()
     init_default_scope('mmdet3d')
+    with one_thread():
+        points = scan()
+        return [*operators(points, frames), *prediction(points, frames), *training(points, frames)]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let PyTorch compute on one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        points = scan()
-        return [*operators(points, frames), *prediction(points, frames), *training(points, frames)]
+        yield
     finally:
         torch.set_num_threads(threads)
 
