@@ -62,7 +62,10 @@ def hard_voxelize_by_sorting(
     """
     size, low = (np.asarray(values, dtype=np.float32).tolist() for values in (voxel_size, point_range[:3]))
     grid = _grid_size(voxel_size, point_range).tolist()
-    cells = [((points[:, axis] - low[axis]) / size[axis]).floor() for axis in range(3)]
+    # Tensors of the device, because CUDA multiplies with the reciprocal of a number of the host: points on faces of
+    # voxels would fall to the other side.
+    sizes = [torch.full((), side, dtype=points.dtype, device=points.device) for side in size]
+    cells = [((points[:, axis] - low[axis]) / sizes[axis]).floor() for axis in range(3)]
     inside = torch.stack([(cell >= 0) & (cell < count) for cell, count in zip(cells, grid)]).all(0)
     x, y, z = (torch.where(inside, cell, 0).long() for cell in cells)
     nowhere = grid[0] * grid[1] * grid[2]

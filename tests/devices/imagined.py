@@ -212,6 +212,8 @@ class ImaginedGPU(TorchDispatchMode):
             kwargs |= {'device': 'cpu', **({'pin_memory': False} if kwargs.get('pin_memory') else {})}
         self._count(name, args, tensors, ours, to_gpu)
         before = {id(value.values_on_cpu): value for value in ours}
+        if to_gpu and name in ('div', 'div_') and not kwargs and isinstance(args[0], OnGPU):
+            func, args = _as_cuda_divides(func, *args)
         result = func(*mapped(off, args), **mapped(off, kwargs))
         for value in ours:
             if value.shape != value.values_on_cpu.shape:
@@ -250,6 +252,17 @@ class ImaginedGPU(TorchDispatchMode):
                     self.wait('boolean index')
         elif name in WAITING and ours:
             self.wait(name.strip('_'))
+
+
+def _as_cuda_divides(func, values, divisor):
+    """A division by a number of the host is a product with its reciprocal there, one bit less exact."""
+    on_device = isinstance(divisor, OnGPU)
+    if on_device or not values.is_floating_point():
+        return func, (values, divisor)
+    aten = torch.ops.aten
+    product = aten.mul.Tensor if func.overloadpacket is aten.div else aten.mul_.Tensor
+    kind = torch.promote_types(values.dtype, torch.float32)  # half types are computed in single precision
+    return product, (values, float(1 / torch.tensor(float(divisor), dtype=kind)))
 
 
 def line_of_ours():

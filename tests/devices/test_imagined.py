@@ -8,6 +8,7 @@ from torch import nn
 
 from ssal3d import compat
 from ssal3d.ops.sampling import furthest_point_sample
+from ssal3d.ops.voxelize import hard_voxelize, hard_voxelize_by_sorting
 from tests.devices.imagined import DEVICE, DeviceError, ImaginedGPU, OnGPU
 
 compat.apply_preferences()
@@ -75,6 +76,25 @@ def test_operands_on_two_devices_are_refused(values, mixture):
 def test_numbers_and_indices_may_come_from_the_cpu(values):
     assert (values * torch.tensor(2.0)).tolist() == [[0, 2, 4], [6, 8, 10]]
     assert values[torch.tensor([1])].tolist() == [[3, 4, 5]]
+
+
+def test_numbers_of_the_host_divide_by_their_reciprocal(gpu):
+    """As ``div_true_kernel_cuda`` does: 1.3 / 0.1 rounds to 13 in single precision, 1.3 * 10 does not reach it."""
+    thirds = torch.arange(1.0, 200).to(DEVICE) / 49
+    exact = torch.arange(1.0, 200).to(DEVICE) / torch.full((), 49.0, device=DEVICE)
+    assert exact.tolist() == (torch.arange(1.0, 200) / 49).tolist()
+    assert thirds.tolist() == (torch.arange(1.0, 200) * (1 / torch.tensor(49.0))).tolist() != exact.tolist()
+    assert (torch.arange(4, device=DEVICE) / 2).tolist() == [0, 0.5, 1, 1.5]
+
+
+def test_voxels_of_points_on_borders_are_those_of_the_cpu(gpu):
+    size, limits = (0.05, 0.05, 0.1), (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
+    cells = torch.rand(3000, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1408.0, 1600, 40])
+    points = cells.floor() * torch.tensor(size) + torch.tensor(limits[:3])
+    expected = hard_voxelize(points, size, limits, 5, 4000)
+    *found, number = hard_voxelize_by_sorting(points.to(DEVICE), size, limits, 5, 4000)
+    assert int(number) == len(expected[0])
+    assert [part[: len(expected[0])].tolist() for part in found] == [part.tolist() for part in expected]
 
 
 def test_kernels_for_the_cpu_are_refused(values):

@@ -20,6 +20,7 @@ def run(record: Record) -> None:
     """
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     model, (points, other) = build(model_config(record), record.device), two_clouds()
+    normalise(model, [points, other])
     backend = type(model.middle_encoder.conv_input[0]).__module__.split('.')[0]
 
     def rows_stand_frame_by_frame() -> None:
@@ -47,6 +48,17 @@ def run(record: Record) -> None:
     record.check('the same frame gives the same twice', twice)
     if backend == 'spconv':  # mmcv's own sparse convolution has no kernel for the CPU
         record.check('the CPU and this device agree', here_and_there)
+
+
+def normalise(model: Any, clouds: list[Tensor]) -> None:
+    """Give every batch normalisation the statistics of its input: random weights alone let features fade to nothing."""
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.momentum = 1.0
+        norm.train()
+    encode(model, clouds)
+    for norm in norms:
+        norm.eval()
 
 
 def evenly(encoder: Any, points: list[Tensor], _: Tensor) -> Tensor:
