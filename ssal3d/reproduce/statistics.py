@@ -4,6 +4,7 @@ Runs with the same seed share pool, first labels, initial weights and order of s
 seeds.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ssal3d.errors import UserError
+
+MOST_SEEDS = 1_000_000  # more are not counted
 
 
 class Interval(NamedTuple):
@@ -104,7 +107,8 @@ def seeds_needed(difference: float, differences: ArrayLike, power: float = 0.8, 
         level: Of the two-sided test.
 
     Returns:
-        A whole number, or NaN with fewer than two seeds, without spread or with a difference of 0.
+        A whole number, or NaN with fewer than two seeds, without spread, with a difference of 0 or where a million
+        seeds were not enough.
     """
     from statsmodels.stats.power import TTestPower
 
@@ -113,9 +117,11 @@ def seeds_needed(difference: float, differences: ArrayLike, power: float = 0.8, 
     if not spread or not difference:
         return float('nan')
     effect = abs(difference) / spread
-    if TTestPower().power(effect, 2, level) >= power:
-        return 2.0
-    return float(np.ceil(np.max(TTestPower().solve_power(effect, power=power, alpha=level))))
+    # A search, because statsmodels' root finder does not converge where two or three seeds are enough, and the one tail
+    # that counts, because SciPy gives NaN for the other one at large effects.
+    numbers, test = range(2, MOST_SEEDS), TTestPower()
+    place = bisect_left(numbers, power, key=lambda count: test.power(effect, count, level / 2, alternative='larger'))
+    return float(numbers[place]) if place < len(numbers) else float('nan')
 
 
 def mixed_model(

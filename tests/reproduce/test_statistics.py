@@ -44,7 +44,9 @@ def test_a_single_pair_of_runs_proves_nothing():
     assert np.isnan(found.seeds_needed)
 
 
-@pytest.mark.parametrize(('spread', 'difference', 'seeds'), [(1.5, 2, 7), (2.5, 2, 15), (2.5, 5, 5), (4.0, 3, 16)])
+@pytest.mark.parametrize(
+    ('spread', 'difference', 'seeds'), [(1.5, 2, 7), (2.5, 2, 15), (2.5, 5, 5), (4.0, 3, 16), (1.0, 6, 3)]
+)
 def test_the_number_of_seeds_is_that_of_the_power_of_the_t_test(spread, difference, seeds):
     values = np.array([-spread, spread]) / np.sqrt(2) + difference  # standard deviation `spread`
     assert seeds_needed(difference, values) == seeds
@@ -52,9 +54,14 @@ def test_the_number_of_seeds_is_that_of_the_power_of_the_t_test(spread, differen
     def power(count):
         shift = difference / spread * np.sqrt(count)
         limit = stats.t.ppf(0.975, count - 1)
-        return stats.nct.sf(limit, count - 1, shift) + stats.nct.cdf(-limit, count - 1, shift)
+        other_tail = stats.nct.cdf(-limit, count - 1, shift)  # NaN where it is next to nothing
+        return stats.nct.sf(limit, count - 1, shift) + np.nan_to_num(other_tail)
 
     assert power(seeds) >= 0.8 > power(seeds - 1)
+
+
+def test_no_number_of_seeds_sees_almost_nothing():
+    assert np.isnan(seeds_needed(1e-4, [-1.0, 1.0002]))
 
 
 def test_a_mixed_model_finds_the_effects_beneath_the_levels_of_seeds():
