@@ -30,7 +30,7 @@ FIXES: tuple[Fix, ...] = (
     *spconv_fixes.FIXES,
     *mmdet3d_fixes.FIXES,
 )
-PREFERENCES: tuple[Fix, ...] = (*mmcv_fixes.PREFERENCES, *allocator.PREFERENCES)
+PREFERENCES: tuple[Fix, ...] = (*mmcv_fixes.PREFERENCES, *mmdet3d_fixes.PREFERENCES, *allocator.PREFERENCES)
 _applied: set[str] = set()
 
 

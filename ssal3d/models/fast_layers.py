@@ -7,8 +7,9 @@ in the same process stay as they are.
 from typing import Any
 
 import torch
+from mmcv.ops import ball_query, grouping_operation
 from mmdet3d.models.dense_heads import PartA2RPNHead
-from mmdet3d.models.layers.pointnet_modules.stack_point_sa_module import StackedSAModuleMSG
+from mmdet3d.models.layers.pointnet_modules.stack_point_sa_module import StackedSAModuleMSG, StackQueryAndGroup
 from mmdet3d.models.middle_encoders import VoxelSetAbstraction
 from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
 from mmdet3d.models.task_modules.anchor import AlignedAnchor3DRangeGenerator, Anchor3DRangeGenerator
@@ -82,6 +83,41 @@ def _is_plain_layer(layer: Any) -> bool:
         and isinstance(getattr(layer, 'activate', None), nn.ReLU)
         and not any(hooks)
     )
+
+
+class FastQueryAndGroup(StackQueryAndGroup):
+    """Neighbours of each centre without waiting for the device; stock waits five times, to check counts and to fill."""
+
+    def forward(
+        self,
+        xyz: Tensor,
+        xyz_batch_cnt: Tensor,
+        new_xyz: Tensor,
+        new_xyz_batch_cnt: Tensor,
+        features: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Gather neighbours.
+
+        Args:
+            xyz: ``(N, 3)`` points of all frames, frame by frame.
+            xyz_batch_cnt: ``(B,)`` points of each frame.
+            new_xyz: ``(M, 3)`` centres.
+            new_xyz_batch_cnt: ``(B,)`` centres of each frame.
+            features: ``(N, C)`` features of the points.
+
+        Returns:
+            ``(M, 3 + C, K)`` offsets from the centre and features, zeros where a centre has no neighbour, and the
+            ``(M, K)`` numbers of the neighbours in their frame.
+        """
+        counts = xyz_batch_cnt, new_xyz_batch_cnt
+        rows = ball_query(0, self.radius, self.sample_nums, xyz, new_xyz, *counts)
+        alone = rows[:, :1] == -1
+        rows = rows.masked_fill(alone, 0)
+        grouped = grouping_operation(xyz, rows, *counts) - new_xyz[..., None]
+        if features is not None:
+            taken = grouping_operation(features, rows, *counts)
+            grouped = torch.cat((grouped, taken), dim=1) if self.use_xyz else taken
+        return grouped.masked_fill_(alone[..., None], 0), rows
 
 
 class FastVoxelSetAbstraction(VoxelSetAbstraction):
@@ -232,6 +268,7 @@ class RememberedAlignedAnchors(RememberedAnchors, AlignedAnchor3DRangeGenerator)
 
 FAST: dict[type, type] = {
     StackedSAModuleMSG: FastSetAbstraction,
+    StackQueryAndGroup: FastQueryAndGroup,
     VoxelSetAbstraction: FastVoxelSetAbstraction,
     PartA2RPNHead: FastPartA2RPNHead,
     Anchor3DRangeGenerator: RememberedAnchors,

@@ -313,6 +313,20 @@ def serial_voxelisation():
     return fails(lambda: _ext.hard_voxelize_forward(meta(5, 4), *grid, *results, **sizes, deterministic=True))
 
 
+def boxes_one_by_one():
+    """Whether a box object is made for each of the instances that an index takes."""
+    from mmdet3d.structures import LiDARInstance3DBoxes
+    from mmengine.structures import InstanceData
+
+    instances = InstanceData(boxes=LiDARInstance3DBoxes(torch.rand(9, 7)), scores=torch.rand(9))
+    with mock.patch.object(
+        LiDARInstance3DBoxes, '__init__', autospec=True, side_effect=LiDARInstance3DBoxes.__init__
+    ) as made:
+        taken = instances[instances.scores > -1]
+    assert torch.equal(taken.boxes.tensor, instances.boxes.tensor)
+    return made.call_count > 1
+
+
 def kept_memory():
     """Whether large blocks go back to the system when they are freed, so that their pages are handed out anew."""
     import ctypes
@@ -373,7 +387,7 @@ FUNCTIONS = (
     broken_open3d, numpy_long, pkg_resources, safe_checkpoints, safe_pickles, atomic_files, keep_last_checkpoint,
     cyclic_momentum, cpu_data_parallel, cpu_launchers, cpu_point_operators, fast_cpu_boxes_and_voxels, nms_of_nothing,
     spconv_stream, spconv_frame_order, spconv_hash_order, spconv_cuda_build, spconv_races, sparse_row_order,
-    serial_voxelisation, kept_memory, frames_without_points, frames_without_proposals, frames_without_objects,
+    serial_voxelisation, boxes_one_by_one, kept_memory, frames_without_points, frames_without_proposals, frames_without_objects,
     negative_proposals,
 )  # fmt: skip
 PROBES = {function.__name__.replace('_', '-'): function for function in FUNCTIONS}

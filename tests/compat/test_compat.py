@@ -1,5 +1,6 @@
 import argparse
 import importlib
+import inspect
 import json
 import platform
 import subprocess
@@ -15,7 +16,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from spconv.cppconstants import CPU_ONLY_BUILD
 
 from ssal3d import compat, launch, mmcv_stand_in, register
-from ssal3d.compat import allocator
+from ssal3d.compat import allocator, mmdet3d_fixes
 from ssal3d.compat.environment_fixes import get_installed_path, is_installed
 from ssal3d.compat.fix import Fix, replace_everywhere
 from ssal3d.compat.mmcv_fixes import by_device
@@ -287,6 +288,36 @@ def test_a_frame_without_points_in_range_gets_one(points):
 def test_a_frame_with_points_in_range_is_left_alone():
     points = torch.tensor([[9.0, 9, 9, 0.5], [1, 1, 1, 0.5]])
     assert with_point_in_range(points, [0, 0, 0, 4, 4, 2]) is points
+
+
+@pytest.mark.parametrize(
+    'index',
+    [[True, False, True, True], [False] * 4, [3, 0, 0], [], [2]],
+    ids=['mask', 'nothing', 'rows', 'none', 'one'],
+)
+@pytest.mark.parametrize('columns', [7, 9])
+def test_boxes_taken_at_once_are_those_that_upstream_takes_one_by_one(monkeypatch, index, columns):
+    from mmdet3d.structures import LiDARInstance3DBoxes
+    from mmengine.structures import InstanceData
+
+    boxes = LiDARInstance3DBoxes(torch.rand(4, columns), box_dim=columns)
+    instances = InstanceData(metainfo={'frame': 'a'}, scores=torch.rand(4), bboxes_3d=boxes, names=list('abcd'))
+    if not any(index):
+        del instances.names  # upstream cannot take nothing of a list
+    item = torch.tensor(index, dtype=torch.bool if any(value is False for value in index) else torch.long)
+    take = inspect.unwrap(InstanceData.__getitem__)
+    expected = take(instances, item)
+    monkeypatch.setattr(InstanceData, '__getitem__', take)
+    mmdet3d_fixes._take_boxes_at_once()
+    found = instances[item]
+    assert type(found.bboxes_3d) is LiDARInstance3DBoxes
+    assert (found.bboxes_3d.box_dim, found.bboxes_3d.with_yaw) == (columns, True)
+    assert torch.equal(found.bboxes_3d.tensor, expected.bboxes_3d.tensor)
+    assert torch.equal(found.scores, expected.scores)
+    assert sorted(found.keys()) == sorted(expected.keys())
+    assert found.get('names') == expected.get('names')
+    assert found.metainfo == {'frame': 'a'}
+    assert torch.equal(instances[1:].bboxes_3d.tensor, boxes.tensor[1:])  # slices go their old way
 
 
 @pytest.mark.parametrize('name', allocator.USERS)

@@ -28,16 +28,16 @@ STAGES = {  # the model's config, and whose batch it learns from
 }
 # Kernels and host synchronisations of a step, forward and backward; more than 5 % above is a regression.
 COST = {
-    'supervised': (3416, 401),
-    'supervised, class quality': (3526, 404),
-    'loss net': (5118, 666),
-    'threedioumatch': (6451, 764),
-    'joint3d': (5298, 588),
-    'nal': (5541, 628),
-    'hssda': (5919, 688),
-    'hssda, from last mining': (4960, 591),
-    'hssda, no level': (4117, 474),
-    'hssda, no shuffle': (5780, 675),
+    'supervised': (3237, 292),
+    'supervised, class quality': (3347, 295),
+    'loss net': (4670, 412),
+    'threedioumatch': (5978, 486),
+    'joint3d': (4893, 334),
+    'nal': (5181, 428),
+    'hssda': (5586, 493),
+    'hssda, from last mining': (4631, 400),
+    'hssda, no level': (3876, 347),
+    'hssda, no shuffle': (5447, 480),
 }
 MARGIN = 1.05
 

@@ -9,7 +9,7 @@ import torch
 from mmcv.ops import furthest_point_sample
 from mmdet3d.models.dense_heads import PartA2RPNHead, parta2_rpn_head
 from mmdet3d.models.layers.pointnet_modules import stack_point_sa_module
-from mmdet3d.models.layers.pointnet_modules.stack_point_sa_module import StackedSAModuleMSG
+from mmdet3d.models.layers.pointnet_modules.stack_point_sa_module import StackedSAModuleMSG, StackQueryAndGroup
 from mmdet3d.models.middle_encoders import VoxelSetAbstraction, voxel_set_abstraction
 from mmdet3d.models.roi_heads.bbox_heads import PVRCNNBBoxHead
 from mmdet3d.models.task_modules.anchor import AlignedAnchor3DRangeGenerator, Anchor3DRangeGenerator
@@ -23,6 +23,7 @@ from ssal3d.configs import read_config
 from ssal3d.models.fast_layers import (
     FAST,
     FastPartA2RPNHead,
+    FastQueryAndGroup,
     FastSetAbstraction,
     FastVoxelSetAbstraction,
     PointwiseConv2d,
@@ -33,6 +34,7 @@ from ssal3d.models.fast_layers import (
     use_fast_layers,
 )
 from ssal3d.runner import QuietRunner
+from tests.devices.imagined import DEVICE, ImaginedGPU
 from tests.helpers.paths import TINY
 from tests.helpers.timing import seconds
 
@@ -74,6 +76,39 @@ def test_key_points_of_two_frames_of_another_device_are_chosen_together(module, 
     ):
         encoder.sample_key_points(clouds, None)
     assert seen == ([(2, 1200, 3)] if together else [(1, 1100, 3), (1, 1200, 3)])
+
+
+@pytest.mark.parametrize(('use_xyz', 'channels'), [(True, 5), (False, 5), (True, 0)])
+def test_neighbours_are_those_of_stock_also_where_there_are_none(use_xyz, channels):
+    generator = torch.Generator().manual_seed(0)
+    points, features = torch.rand(60, 3, generator=generator), torch.rand(60, channels, generator=generator)
+    centres = torch.cat(
+        (points[::4], torch.full((2, 3), 9.0))
+    )  # the last two of the second frame are far from everything
+    counts = torch.tensor([36, 24], dtype=torch.int32), torch.tensor([9, 8], dtype=torch.int32)
+
+    def grouped(kind):
+        leaves = [part.clone().requires_grad_() for part in (points, features)]
+        found, rows = kind(0.3, 8, use_xyz)(leaves[0], counts[0], centres, counts[1], leaves[1] if channels else None)
+        (found * torch.arange(found.numel()).view_as(found)).sum().backward()
+        return [found, rows, *(leaf.grad for leaf in leaves if leaf.grad is not None)]
+
+    found, expected = grouped(FastQueryAndGroup), grouped(StackQueryAndGroup)
+    assert len(found) == len(expected) == 2 + (use_xyz or not channels) + (channels > 0)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(found, expected, strict=True))
+    assert not found[0][-2:].any()
+
+
+def test_the_device_is_not_waited_for_to_find_neighbours():
+    points, counts = torch.rand(60, 3), torch.tensor([60], dtype=torch.int32)
+    waits = {}
+    for kind in (StackQueryAndGroup, FastQueryAndGroup):
+        with ImaginedGPU() as gpu:
+            there, many = points.to(DEVICE), counts.to(DEVICE)
+            gpu.reset()
+            kind(0.3, 8)(there, many, there, many, there)
+            waits[kind] = sum(gpu.waits.values())
+    assert waits == {StackQueryAndGroup: 5, FastQueryAndGroup: 0}
 
 
 @pytest.mark.parametrize(('module', 'repeated'), [(StackedSAModuleMSG, [16]), (FastSetAbstraction, [])])
@@ -186,6 +221,7 @@ def test_our_detector_and_our_runner_have_fast_layers_and_other_models_do_not():
     config = read_config(TINY).model
     model = MODELS.build(config)
     assert set(fast_parts(model)) == {
+        'FastQueryAndGroup',
         'FastSetAbstraction',
         'FastVoxelSetAbstraction',
         'PointwiseConv2d',
@@ -197,7 +233,12 @@ def test_our_detector_and_our_runner_have_fast_layers_and_other_models_do_not():
     names = list(plain.state_dict())
     assert not fast_parts(plain)
     assert QuietRunner.build_model(mock.Mock(spec=QuietRunner), plain) is plain
-    assert set(fast_parts(plain)) == {'FastSetAbstraction', 'PointwiseConv2d', 'RememberedAlignedAnchors'}
+    assert set(fast_parts(plain)) == {
+        'FastQueryAndGroup',
+        'FastSetAbstraction',
+        'PointwiseConv2d',
+        'RememberedAlignedAnchors',
+    }
     assert list(plain.state_dict()) == names
     use_fast_layers(plain)  # once more changes nothing
     assert list(plain.state_dict()) == names
