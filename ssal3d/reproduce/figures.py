@@ -13,7 +13,7 @@ from ssal3d.evaluation.calibration import FIG7_EDGES
 from ssal3d.evaluation.calibration_figure import range_figure
 from ssal3d.fileio import atomic_path
 from ssal3d.reproduce.rows import FIG_6, FIG_7
-from ssal3d.reproduce.table import Line, digits
+from ssal3d.reproduce.table import Line, digits, short
 
 CLASSES = {'Veh': 'Vehicle', 'Ped': 'Pedestrian', 'Cyc': 'Cyclist'}
 _RANGES = tuple(f'{low:.1f}-{high:.1f}' for low, high in pairwise(FIG7_EDGES))
@@ -25,7 +25,7 @@ def draw(table: Sequence[Line], path: Path, metrics: Sequence[str]) -> None:
     Args:
         table: From `ssal3d.reproduce.table.lines`.
         path: Image to write; its suffix tells the format.
-        metrics: The numbers that the table shows; of a plain table the last one is drawn.
+        metrics: The numbers that the table shows; of a plain table the first mean is drawn, which it is asked about.
 
     Raises:
         UserError: If nothing is measured yet.
@@ -39,7 +39,7 @@ def draw(table: Sequence[Line], path: Path, metrics: Sequence[str]) -> None:
     elif name == FIG_7:
         figure = draw_ranges(shown)
     else:
-        metric = metrics[-1]
+        metric = next((metric for metric in metrics if metric.startswith('Avg')), metrics[-1])
         figure = draw_dots([line for line in shown if line.values[metric]], metric)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lstrip('.') or 'png', dpi=120)
@@ -55,17 +55,20 @@ def draw_dots(shown: Sequence[Line], metric: str) -> Figure:
     figure = Figure(figsize=(7, 1.1 + 0.35 * max(1, len(shown))), layout='constrained')
     axes = figure.subplots()
     for place, line in enumerate(shown):
-        values = list(line.values[metric].values())
         mean = line.intervals[metric]
-        axes.plot(values, [place] * len(values), 'o', color='tab:blue', alpha=0.5, label='' if place else 'a seed')
         if mean.low == mean.low:
-            axes.plot([mean.low, mean.high], [place, place], '-', color='tab:blue')
-        axes.plot(mean.mean, place, '|', color='tab:blue', markersize=14, label='' if place else 'mean, 95 %')
+            axes.plot([mean.low, mean.high], [place, place], '-', color='tab:grey', alpha=0.5)
+        axes.plot(mean.mean, place, '|', color='black', markersize=14, label='' if place else 'mean, 95 %')
+    for number, seed in enumerate(sorted({seed for line in shown for seed in line.values[metric]})):
+        measured = [
+            (line.values[metric][seed], place) for place, line in enumerate(shown) if seed in line.values[metric]
+        ]
+        axes.plot(*zip(*measured), 'o', color=f'C{number}', alpha=0.8, markersize=5, label=f'seed {seed}')
     axes.set_yticks(range(len(shown)), [line.row.label for line in shown])
     axes.set_ylim(len(shown) - 0.4, -0.6)
-    axes.set_xlabel(f'{metric.replace("_", " ")}{"" if digits(metric) > 1 else " (%)"}')
+    axes.set_xlabel(f'{short(metric)}{"" if digits(metric) > 1 else " (%)"}')
     axes.grid(axis='x', alpha=0.3)
-    figure.legend(loc='outside upper right', ncols=2, fontsize='small', frameon=False)
+    figure.legend(loc='outside upper right', ncols=6, fontsize='small', frameon=False)
     return figure
 
 
@@ -103,14 +106,14 @@ def draw_ranges(shown: Sequence[Line]) -> Figure:
     Args:
         shown: Rows with a calibration.
     """
-    short = {name: key for key, name in CLASSES.items()}
-    return range_figure(list(short), lambda axis, name, kind: _draw_bars(axis, shown, short[name], kind))
+    keys = {name: key for key, name in CLASSES.items()}
+    return range_figure(list(keys), lambda axis, name, kind: _draw_bars(axis, shown, keys[name], kind))
 
 
-def _draw_bars(axis: Axes, shown: Sequence[Line], short: str, kind: str) -> None:
+def _draw_bars(axis: Axes, shown: Sequence[Line], key: str, kind: str) -> None:
     width = 0.8 / len(shown)
     for number, line in enumerate(shown):
-        metrics = [f'{short}_{range_}_{kind}' for range_ in _RANGES]
+        metrics = [f'{key}_{range_}_{kind}' for range_ in _RANGES]
         places = np.arange(len(metrics)) + (number + 0.5) * width - 0.4
         heights = [line.intervals[metric].mean if metric in line.intervals else np.nan for metric in metrics]
         axis.bar(places, heights, width, label=line.row.pretrain)

@@ -1,5 +1,7 @@
 """Results of runs, their file, and the table for people."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 
@@ -99,6 +101,13 @@ def test_a_figure_is_drawn(tmp_path):
     figures.draw(shown, tmp_path / 'figures' / 'table.png', table.METRICS)
     assert (tmp_path / 'figures' / 'table.png').stat().st_size > 5000
     assert table.cell(Interval(1.0, 0.5, 1.5, 3)) == '1.0 ± 0.5'
+    with mock.patch.object(figures, 'draw_dots', wraps=figures.draw_dots) as dots:
+        figures.draw(shown, tmp_path / 'bev.png', ('Car_mod_BEV_mAP', *table.METRICS[::-1]))  # the first mean is drawn
+    [(_, metric)] = [call.args for call in dots.call_args_list]
+    axes = figures.draw_dots(shown, metric).axes[0]
+    assert axes.get_xlabel() == 'Avg (%)'
+    drawn = {line.get_label(): line.get_xdata().tolist() for line in axes.lines if line.get_label().startswith('seed')}
+    assert drawn == {'seed 0': [43.0], 'seed 1': [47.0]}
 
 
 def test_the_command_lists_and_shows(tmp_path, capsys):
