@@ -62,6 +62,8 @@ def quieten(logger: logging.Logger) -> None:
     """
     if checkpoints := sys.modules.get('mmengine.runner.checkpoint'):  # it prints where nobody gives it a logger
         vars(checkpoints)['print_log'] = _log
+    # Under torchrun, torch gives its loggers a handler of their own, which writes to the terminal.
+    logging.getLogger('torch.fx._symbolic_trace').addFilter(is_shown)
     files: list[logging.Handler] = []
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):

@@ -58,3 +58,11 @@ def test_the_log_file_holds_what_the_terminal_does_not_show(tmp_path, capsys, wa
         ('of a library', [True, False]),
     ):
         assert [text in written, text in shown] == where, text
+
+
+def test_what_torch_says_about_itself_under_torchrun_is_not_shown(tmp_path, caplog, warnings_as_at_start):
+    QuietRunner(nn.Identity(), str(tmp_path), experiment_name='traced')
+    with caplog.at_level(logging.WARNING):
+        logging.getLogger('torch.fx._symbolic_trace').warning('is_fx_tracing will return true for both')
+        logging.getLogger('torch.fx._symbolic_trace').warning('something else')
+    assert [entry.getMessage() for entry in caplog.records] == ['something else']
