@@ -168,7 +168,7 @@ def _boxes_are_taken_apart() -> bool:
 
 
 def _take_boxes_at_once() -> None:
-    """Index the numbers of rows as upstream indexes, then the boxes by the rows that it chose."""
+    """Let upstream index all that is no box, and the boxes index themselves."""
     from mmdet3d.structures import BaseInstance3DBoxes
     from mmengine.structures import InstanceData
 
@@ -177,16 +177,14 @@ def _take_boxes_at_once() -> None:
     @wraps(take)
     def take_rows(self: Any, item: Any) -> Any:
         boxes = {name: value for name, value in self.items() if isinstance(value, BaseInstance3DBoxes)}
-        if not boxes or not isinstance(item, Tensor):
-            return take(self, item)
-        if item.dtype == torch.bool and item.shape == (len(self),):
-            item = item.nonzero().view(-1)  # once, where every field would wait for the device
-        numbered = self.__class__(metainfo=self.metainfo)
-        for name, value in self.items():
-            numbered[name] = torch.arange(len(value), device=item.device) if name in boxes else value
-        found = take(numbered, item)
+        is_mask = isinstance(item, Tensor) and item.dtype == torch.bool
+        if not boxes or not isinstance(item, Tensor) or (is_mask and item.shape != (len(self),)):
+            return take(self, item)  # which also says that a mask has another length
+        rows = item.nonzero().view(-1) if is_mask else item  # once, where every field would wait for the device
+        others = {name: value for name, value in self.items() if name not in boxes}
+        found = take(self.__class__(metainfo=self.metainfo, **others), rows)
         for name, value in boxes.items():
-            found[name] = value[found[name].to(value.device)]
+            found[name] = value[rows.to(value.device)]
         return found
 
     InstanceData.__getitem__ = take_rows

@@ -13,7 +13,7 @@ from ssal3d.evaluation.calibration import FIG7_EDGES
 from ssal3d.evaluation.calibration_figure import range_figure
 from ssal3d.fileio import atomic_path
 from ssal3d.reproduce.rows import FIG_6, FIG_7
-from ssal3d.reproduce.table import Line, digits, short
+from ssal3d.reproduce.table import Line, asked_about, digits, short
 
 CLASSES = {'Veh': 'Vehicle', 'Ped': 'Pedestrian', 'Cyc': 'Cyclist'}
 _RANGES = tuple(f'{low:.1f}-{high:.1f}' for low, high in pairwise(FIG7_EDGES))
@@ -39,7 +39,7 @@ def draw(table: Sequence[Line], path: Path, metrics: Sequence[str]) -> None:
     elif name == FIG_7:
         figure = draw_ranges(shown)
     else:
-        metric = next((metric for metric in metrics if metric.startswith('Avg')), metrics[-1])
+        metric = asked_about(metrics)
         figure = draw_dots([line for line in shown if line.values[metric]], metric)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lstrip('.') or 'png', dpi=120)

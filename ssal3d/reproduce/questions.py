@@ -9,7 +9,7 @@ import numpy as np
 from ssal3d.reproduce.data_sets import BEV_METRICS, CALIBRATION_METRICS
 from ssal3d.reproduce.rows import BENCHMARK, SCORES, Row
 from ssal3d.reproduce.statistics import Comparison, compare, mixed_model
-from ssal3d.reproduce.table import Line, digits, short
+from ssal3d.reproduce.table import Line, asked_about, digits, short
 
 # Of the crossed design, with the level that the others are compared to.
 FACTORS = {'pretrain': 'Normal', 'sampler': 'Random', 'final': 'supervised'}
@@ -63,7 +63,7 @@ def questions(rows: Sequence[Row], metrics: Sequence[str]) -> list[Question]:
         return [Question(f'CPSP against Normal, {short(name)}', *pair, (name,)) for name in CALIBRATION_METRICS[:-1]]
     if table not in ('6', SCORES):
         return []
-    mean = next(metric for metric in metrics if metric.startswith('Avg'))
+    mean = asked_about(metrics)
     usual, *changed = rows
     texts = [
         f'{row.rounds} rounds against {usual.rounds}' if table == '6' else f'{row.variant} against scores as predicted'

@@ -76,6 +76,15 @@ def short(metric: str) -> str:
     return ' '.join((parts[0], *level, *(['H'] if metric.endswith('APH') else [])))
 
 
+def asked_about(metrics: Sequence[str]) -> str:
+    """Return the number that a table is asked about, and that its figure shows: the first mean over classes.
+
+    >>> asked_about(('Car_mod_BEV_mAP', 'Avg_mod_BEV_mAP', 'Avg_mod_mAP'))
+    'Avg_mod_BEV_mAP'
+    """
+    return next(metric for metric in metrics if metric.startswith('Avg'))
+
+
 def printed(row: Row, metrics: Sequence[str] = METRICS) -> list[str]:
     """Return the paper's numbers of a row, '' where it has none."""
     return [f'{row.paper[metric]:.{min(digits(metric), 2)}f}' if metric in row.paper else '' for metric in metrics]

@@ -256,8 +256,7 @@ class ImaginedGPU(TorchDispatchMode):
 
 def _as_cuda_divides(func, values, divisor):
     """A division by a number of the host is a product with its reciprocal there, one bit less exact."""
-    on_device = isinstance(divisor, OnGPU)
-    if on_device or not values.is_floating_point():
+    if isinstance(divisor, OnGPU) or not values.is_floating_point():
         return func, (values, divisor)
     aten = torch.ops.aten
     product = aten.mul.Tensor if func.overloadpacket is aten.div else aten.mul_.Tensor

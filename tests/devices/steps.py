@@ -15,6 +15,7 @@ from ssal3d.configs import read_config
 from ssal3d.registry import STAGES
 from ssal3d.stages.supervised import StageInputs
 from tests.helpers.paths import TINY
+from tools.gpu_checks.norms import input_statistics
 
 CAR, CYCLIST = 2, 1  # labels
 BOXES = [[6.0, 0.0, -1.7, 4.0, 1.7, 1.5, 0.1], [9.5, 3.0, -1.7, 1.8, 0.6, 1.7, -0.4]]  # bottom-centred
@@ -86,21 +87,13 @@ def build(config, seed=0):
 
 @torch.no_grad()
 def _calibrate(model):
-    """Fill the running statistics of batch normalisation from a batch.
-
-    With those of a new network a detector in eval mode gives every anchor its bias, so that all scores tie.
-    """
+    """Fill the running statistics of batch normalisation from a batch."""
     detector = getattr(model, 'student', model)
     torch.nn.Module.train(detector, True)
-    norms = [part for part in detector.modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)]
-    momenta = [part.momentum for part in norms]
-    for part in norms:
-        part.momentum = 1.0
     inputs = model.data_preprocessor(batch('supervised'), True)['inputs']
-    features = detector.extract_feat(inputs)
-    detector.extract_points_feat(inputs, features, [])
-    for part, momentum in zip(norms, momenta, strict=True):
-        part.momentum = momentum
+    with input_statistics(detector):
+        features = detector.extract_feat(inputs)
+        detector.extract_points_feat(inputs, features, [])
     if getattr(model, 'teacher', None) is not None:
         model.teacher.load_state_dict(model.student.state_dict())
 

@@ -79,11 +79,11 @@ def test_numbers_and_indices_may_come_from_the_cpu(values):
 
 
 def test_numbers_of_the_host_divide_by_their_reciprocal(gpu):
-    """As ``div_true_kernel_cuda`` does: 1.3 / 0.1 rounds to 13 in single precision, 1.3 * 10 does not reach it."""
-    thirds = torch.arange(1.0, 200).to(DEVICE) / 49
+    """As ``div_true_kernel_cuda`` does: 1.3 / 0.1 is just below 13 in single precision, 1.3 * (1 / 0.1) is 13."""
+    by_reciprocal = torch.arange(1.0, 200).to(DEVICE) / 49
     exact = torch.arange(1.0, 200).to(DEVICE) / torch.full((), 49.0, device=DEVICE)
     assert exact.tolist() == (torch.arange(1.0, 200) / 49).tolist()
-    assert thirds.tolist() == (torch.arange(1.0, 200) * (1 / torch.tensor(49.0))).tolist() != exact.tolist()
+    assert by_reciprocal.tolist() == (torch.arange(1.0, 200) * (1 / torch.tensor(49.0))).tolist() != exact.tolist()
     assert (torch.arange(4, device=DEVICE) / 2).tolist() == [0, 0.5, 1, 1.5]
 
 

@@ -82,9 +82,8 @@ def test_key_points_of_two_frames_of_another_device_are_chosen_together(module, 
 def test_neighbours_are_those_of_stock_also_where_there_are_none(use_xyz, channels):
     generator = torch.Generator().manual_seed(0)
     points, features = torch.rand(60, 3, generator=generator), torch.rand(60, channels, generator=generator)
-    centres = torch.cat(
-        (points[::4], torch.full((2, 3), 9.0))
-    )  # the last two of the second frame are far from everything
+    far = torch.full((2, 3), 9.0)  # from every point; they belong to the second frame
+    centres = torch.cat((points[::4], far))
     counts = torch.tensor([36, 24], dtype=torch.int32), torch.tensor([9, 8], dtype=torch.int32)
 
     def grouped(kind):

@@ -9,6 +9,7 @@ from benchmarks.train_step import sample
 from torch import Tensor
 
 from gpu_checks.inputs import build, model_config, two_clouds
+from gpu_checks.norms import input_statistics
 from gpu_checks.record import Figures, NotHeldError, Record, require_near
 
 
@@ -20,7 +21,8 @@ def run(record: Record) -> None:
     """
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     model, (points, other) = build(model_config(record), record.device), two_clouds()
-    normalise(model, [points, other])
+    with input_statistics(model):
+        encode(model, [points, other])
     backend = type(model.middle_encoder.conv_input[0]).__module__.split('.')[0]
 
     def rows_stand_frame_by_frame() -> None:
@@ -48,17 +50,6 @@ def run(record: Record) -> None:
     record.check('the same frame gives the same twice', twice)
     if backend == 'spconv':  # mmcv's own sparse convolution has no kernel for the CPU
         record.check('the CPU and this device agree', here_and_there)
-
-
-def normalise(model: Any, clouds: list[Tensor]) -> None:
-    """Give every batch normalisation the statistics of its input: random weights alone let features fade to nothing."""
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.momentum = 1.0
-        norm.train()
-    encode(model, clouds)
-    for norm in norms:
-        norm.eval()
 
 
 def evenly(encoder: Any, points: list[Tensor], _: Tensor) -> Tensor:

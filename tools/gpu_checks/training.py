@@ -104,25 +104,24 @@ def _half(record: Record) -> Iterator[Any]:
 def _timed(record: Record, model: Any, batch: Any, precision: Any = nullcontext) -> Figures:
     """Time forward, backward and optimiser; the loss must be finite and every parameter learn."""
     parameters = [value for value in model.parameters() if value.requires_grad]
-    optimizer, found, first = torch.optim.AdamW(parameters, 1e-4), {}, []
+    optimizer, seen = torch.optim.AdamW(parameters, 1e-4), []
 
     def step() -> None:
         context: AbstractContextManager = precision()
         with context:
             losses = model(**model.data_preprocessor(_semi_step._copied(batch), True), mode='loss')
-        found['loss'], _ = model.parse_losses(losses)
-        if not first:
-            first.append(float(found['loss'].detach()))
+        loss, _ = model.parse_losses(losses)
+        seen.append(loss.detach())
         optimizer.zero_grad()
-        found['loss'].backward()
+        loss.backward()
         optimizer.step()
 
     record.forget_memory()
     torch.manual_seed(0)  # of the sampled regions
-    figures = {'ms': record.milliseconds(step, 15), 'GiB': record.gibibytes(), 'loss': first[0]}
+    figures = {'ms': record.milliseconds(step, 15), 'GiB': record.gibibytes(), 'loss': float(seen[0])}
     idle = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
-    if not bool(torch.isfinite(found['loss'])) or idle:
-        raise NotHeldError(f'loss {float(found["loss"])}, without gradient: {idle[:3]}')
+    if not bool(torch.isfinite(seen[-1])) or idle:
+        raise NotHeldError(f'loss {float(seen[-1])}, without gradient: {idle[:3]}')
     return figures
 
 
