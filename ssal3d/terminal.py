@@ -1,5 +1,6 @@
 """What a person sees: progress with an ETA, and tables."""
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import TypeVar
@@ -10,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 T = TypeVar('T')
+_NUMBER = re.compile(r'[\d.-]*( ± [\d.]+)?')  # or nothing
+LONG_WORD = 20  # characters; longer ones, such as paths, are broken in a table that is too wide
 PAUSE = 10  # seconds between two lines of progress in a log file
 
 # A pipe or a CI log has no width; tables must not be cut there.
@@ -70,16 +73,23 @@ def _track_in_log(
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; numbers are right-aligned."""
+    """Print a table; numbers are right-aligned and never cut, text is wrapped where it does not fit."""
     cells = [[_cell(value) for value in row] for row in rows]
     table = Table()
+    narrowest = 1
     for column, name in enumerate(header):
-        numeric = all(row[column].replace('.', '').replace('-', '').isdigit() or not row[column] for row in cells)
-        table.add_column(name, justify='right' if numeric and cells else 'left', no_wrap=True)
+        texts = [row[column] for row in cells]
+        numeric = bool(cells) and all(map(_NUMBER.fullmatch, texts))
+        words = [*name.split(), *(texts if numeric else ' '.join(texts).split())]
+        width = max(map(len, words), default=0)
+        if not numeric:
+            width = min(width, LONG_WORD)
+        table.add_column(name, justify='right' if numeric else 'left', min_width=width, overflow='fold')
+        narrowest += width + 3
     for row in cells:
         table.add_row(*row)
     console.print(Text(title, style='bold'), soft_wrap=True)  # as a title of the table it would be wrapped to its width
-    console.print(table)
+    console.print(table, width=max(console.width, narrowest), crop=False)
 
 
 def duration(seconds: float) -> str:

@@ -34,7 +34,7 @@ def main(argv: Words = None) -> None:
         'sim or sim-360)',
     )
     parser.add_argument('--rows', type=int, nargs='+', default=(), help='numbers of rows (default: all)')
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='seeds to run or show (default: 0)')
+    parser.add_argument('--seeds', type=int, nargs='+', help='seeds to run (default: 0) or to show (default: all)')
     parser.add_argument('--jobs', type=int, help='experiments side by side (default: one per GPU, or per core without)')
     parser.add_argument('--work-dir', help='folder of runs and simulations (default: work_dirs/reproduce)')
     parser.add_argument('--results', help='CSV file of results (default: results.csv in the work dir)')
@@ -106,6 +106,7 @@ def _show(arguments: argparse.Namespace) -> None:
     name, data = rows[0].table, _data_set(arguments)
     metrics = metrics_of(name, data)
     results = merge(_results(arguments), collect(data.name, experiments))
+    results = [result for result in results if not arguments.seeds or result.seed in arguments.seeds]
     shown = table.lines(rows, results, data.name, metrics)
     title = f'{TITLES[name]}: {unit_of(name, data)}, mean ± half the 95 % interval over seeds'
     parts = [(title, table.header(shown, metrics), table.body(shown, metrics))]
@@ -144,11 +145,17 @@ def _experiments(arguments: argparse.Namespace) -> list:
     rows = [row for row in rows if not data.lacks(row)]
     root = _work_dir(arguments) / data.name
     found: dict = {}
-    for seed in arguments.seeds:
+    for seed in arguments.seeds or (_seeds_of(root) if arguments.action == 'show' else []) or [0]:
         for row in rows:
             folder = root / f'seed_{seed}' / row.experiment
             found.setdefault(folder, Experiment(row, seed, folder, data, tuple(arguments.cfg_options)))
     return list(found.values())
+
+
+def _seeds_of(root: Path) -> list[int]:
+    """Return the seeds that were run in a folder."""
+    names = [path.name.removeprefix('seed_') for path in root.glob('seed_*')]
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 def _data_set(arguments: argparse.Namespace) -> Any:

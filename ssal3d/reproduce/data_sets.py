@@ -107,6 +107,8 @@ def metrics_of(table: str, data: DataSet) -> tuple[str, ...]:
         return CURVE_METRICS
     if table == BENCHMARK:
         return *BEV_METRICS, KITTI_METRICS[-1]
+    if data.name == 'sim':
+        return *KITTI_METRICS, BEV_METRICS[-1]  # what its pilot decided for
     return KITTI_METRICS if data.samplers == 'kitti' else WAYMO_METRICS
 
 
@@ -116,4 +118,6 @@ def unit_of(table: str, data: DataSet) -> str:
         return 'D-ECE'
     if table == BENCHMARK:
         return "AP (R40, moderate, %) in bird's-eye view, at last the mean in 3D"
+    if data.name == 'sim':
+        return "3D AP (R40, moderate, %), at last the mean in bird's-eye view"
     return '3D AP (R40, moderate, %)' if data.samplers == 'kitti' else 'AP (%)'

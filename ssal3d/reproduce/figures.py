@@ -25,7 +25,7 @@ def draw(table: Sequence[Line], path: Path, metrics: Sequence[str]) -> None:
     Args:
         table: From `ssal3d.reproduce.table.lines`.
         path: Image to write; its suffix tells the format.
-        metrics: The numbers that the table shows; of a plain table the first mean is drawn, which it is asked about.
+        metrics: The numbers that the table shows; of a plain table the one is drawn that `asked_about` names.
 
     Raises:
         UserError: If nothing is measured yet.

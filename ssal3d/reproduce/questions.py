@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ssal3d.reproduce.data_sets import BEV_METRICS, CALIBRATION_METRICS
-from ssal3d.reproduce.rows import BENCHMARK, SCORES, Row
+from ssal3d.reproduce.rows import BENCHMARK, SCORES, WITHOUT_PARTS, Row
 from ssal3d.reproduce.statistics import Comparison, compare, mixed_model
 from ssal3d.reproduce.table import Line, asked_about, digits, short
 
@@ -52,7 +52,7 @@ def questions(rows: Sequence[Row], metrics: Sequence[str]) -> list[Question]:
 
     Args:
         rows: All rows of the table.
-        metrics: What the table shows; the first mean is what the table is asked about, where classes are not.
+        metrics: What the table shows; `asked_about` says which of them the questions are about, where classes are not.
     """
     table = rows[0].table
     if table == BENCHMARK:
@@ -61,9 +61,15 @@ def questions(rows: Sequence[Row], metrics: Sequence[str]) -> list[Question]:
         by_pretrain = {row.pretrain: row.experiment for row in rows}
         pair = (by_pretrain['CPSP'],), (by_pretrain['Normal'],)
         return [Question(f'CPSP against Normal, {short(name)}', *pair, (name,)) for name in CALIBRATION_METRICS[:-1]]
+    mean = asked_about(metrics)
+    if table in WITHOUT_PARTS:  # its last row has all parts
+        *lacking, whole = rows
+        return [
+            Question(f'all parts against {row.variant}', (whole.experiment,), (row.experiment,), (mean,))
+            for row in lacking
+        ]
     if table not in ('6', SCORES):
         return []
-    mean = asked_about(metrics)
     usual, *changed = rows
     texts = [
         f'{row.rounds} rounds against {usual.rounds}' if table == '6' else f'{row.variant} against scores as predicted'

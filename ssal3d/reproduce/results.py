@@ -153,7 +153,7 @@ def calibration(experiment: Experiment) -> dict[str, Any]:
 
 
 def merge(path: Path, results: Sequence[Result]) -> list[Result]:
-    """Put results into a CSV file; a run that is there already is replaced.
+    """Put results into a CSV file; a run that is there already is replaced. Without results nothing is written.
 
     Args:
         path: The file; it need not exist.
@@ -162,6 +162,8 @@ def merge(path: Path, results: Sequence[Result]) -> list[Result]:
     Returns:
         Everything that the file holds now.
     """
+    if not results:
+        return read(path)
     new = {(result.dataset, result.experiment, result.seed) for result in results}
     old = [result for result in read(path) if (result.dataset, result.experiment, result.seed) not in new]
     rows = sorted([*old, *results], key=lambda row: row[:3])

@@ -89,6 +89,8 @@ def test_one_seed_has_a_difference_and_no_interval():
         ('6', 'sim-360', ['3 rounds against 1']),
         ('8', 'sim-360', ['CPSP against Normal, Veh', 'CPSP against Normal, Ped', 'CPSP against Normal, Cyc']),
         ('scores', 'sim', [f'scores={name} against scores as predicted' for name in ('temperature', 'isotonic')]),
+        ('5', 'sim', [f'all parts against {row.variant}' for row in read_rows('5')[:-1]]),
+        ('3', 'kitti', [f'all parts against {row.variant}' for row in read_rows('3')[:-1]]),
         ('1', 'sim', []),
     ],
 )
@@ -101,6 +103,20 @@ def test_other_tables_are_asked_what_their_plan_says(table, dataset, texts):
         for metric in {*metrics, *WAYMO_METRICS, *CALIBRATION_METRICS}
     ]
     assert [answer.question.text for answer in ask(table, results, dataset)[0]] == texts
+
+
+@pytest.mark.parametrize(('dataset', 'mean'), [('sim', 'Avg_mod_BEV_mAP'), ('kitti', 'Avg_mod_mAP')])
+def test_a_part_is_worth_what_the_row_without_it_lacks(dataset, mean):
+    numbers = {row.experiment: row.number for row in read_rows('5')}
+    results = [
+        Result(dataset, name, seed, metric, number**2 + 10 * seed if metric == mean else 0.0, '0', 'abacus')
+        for name, number in numbers.items()
+        for seed in (1, 2, 3)
+        for metric in metrics_of('5', DATA_SETS[dataset])
+    ]
+    found = ask('5', results, dataset)[0]
+    assert [answer.question.metrics for answer in found] == [(mean,)] * 4
+    assert [answer.comparison.difference.mean for answer in found] == pytest.approx([24, 21, 16, 9])
 
 
 def test_the_command_prints_the_answers_and_writes_them(tmp_path, capsys):
@@ -116,3 +132,14 @@ def test_the_command_prints_the_answers_and_writes_them(tmp_path, capsys):
     assert '| sampler CAL against Random | +5.0 ± ' in written
     assert 'Avg (paper)' in written
     assert 'Car BEV (paper)' not in written
+
+
+def test_seeds_are_shown_all_or_as_asked(tmp_path, capsys):
+    merge(tmp_path / 'results.csv', benchmark_results())
+    written = (tmp_path / 'results.csv').stat().st_mtime_ns
+    for words, seeds in ((['--seeds', '2', '3'], '2, 3'), ([], '1, 2, 3, 4')):
+        with pytest.raises(SystemExit, match='0'):
+            main(['show', 'benchmark', '--work-dir', str(tmp_path), '--rows', '1', *words])
+        row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('│ 1 '))
+        assert f'│ {seeds} ' in row
+    assert (tmp_path / 'results.csv').stat().st_mtime_ns == written  # nothing new was collected
