@@ -15,7 +15,8 @@ model = dict(
         type='Det3DDataPreprocessor',
         voxel=True,
         voxel_layer=dict(
-            max_num_points=8,  # points kept per pillar
+            # Points kept per pillar. A person at 10 m has 100 in the fullest one; by 8 of them posts look like persons.
+            max_num_points=64,
             point_cloud_range='${point_cloud_range}',
             voxel_size='${voxel_size}',
             max_voxels=(10000, 10000),  # training, testing
@@ -24,14 +25,14 @@ model = dict(
     voxel_encoder=dict(
         type='PillarFeatureNet',
         in_channels=4,
-        feat_channels=[16],
+        feat_channels=[32],
         with_distance=False,
         voxel_size='${voxel_size}',
         point_cloud_range='${point_cloud_range}',
     ),
-    middle_encoder=dict(type='PointPillarsScatter', in_channels=16, output_shape='${bev_shape}'),
+    middle_encoder=dict(type='PointPillarsScatter', in_channels=32, output_shape='${bev_shape}'),
     backbone=dict(
-        type='SECOND', in_channels=16, layer_nums=[2, 3, 3], layer_strides=[2, 2, 2], out_channels=[16, 32, 64]
+        type='SECOND', in_channels=32, layer_nums=[2, 3, 3], layer_strides=[2, 2, 2], out_channels=[16, 32, 64]
     ),
     neck=dict(type='SECONDFPN', in_channels=[16, 32, 64], upsample_strides=[1, 2, 4], out_channels=[16, 16, 16]),
     bbox_head=dict(
