@@ -1,5 +1,6 @@
-"""Every shipped detector can learn every class: its anchors, or cells, reach the objects."""
+"""Every shipped detector can learn every class: anchors, or cells, reach its objects, voxels keep their points."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import ssal3d.register  # noqa: F401
+from ssal3d.checks.points import kept_shares
 from ssal3d.configs import read_config
+from ssal3d.simulation.frame import simulate_frame
 from ssal3d.simulation.sizes import draw_size
 
 ROOT = Path(__file__).parents[1]
@@ -84,3 +87,33 @@ def test_at_least_95_percent_of_the_objects_of_each_class_are_learnt(detector, n
     assigned = head.bbox_assigner[label].assign(InstanceData(priors=anchors[..., label, :, :].reshape(-1, 7)), truth)
     learnt = assigned.gt_inds[assigned.gt_inds > 0].unique()
     assert len(learnt) >= 0.95 * OBJECTS
+
+
+@cache
+def seen(preset: str) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return points, boxes and class names of simulated frames."""
+    found = []
+    for number in range(0, 400, 20):
+        frame = simulate_frame(3, number, preset)
+        transforms = np.array(frame.snapshot.transforms).reshape(-1, 4, 4)
+        size = np.linalg.norm(transforms[:, :3, :3], axis=1)
+        centres = transforms[:, :3, 3] + transforms[:, :3, 2] / 2
+        yaws = np.arctan2(transforms[:, 1, 0], transforms[:, 0, 0])
+        names = np.array([thing.name for thing in frame.snapshot.objects], dtype=np.str_)
+        found.append((frame.scan.points[:, :3], np.column_stack((centres, size, yaws)), names))
+    return found
+
+
+@pytest.mark.parametrize('detector', DETECTORS)
+def test_an_average_object_of_each_class_keeps_three_quarters_of_its_points(detector):
+    config = read_config(ROOT / f'configs/ssal/{DETECTORS[detector]}.py', custom_imports=False)
+    layer = config.model.data_preprocessor.voxel_layer
+    frames = seen('waymo' if 'sim_360' in detector or 'waymo' in detector else 'kitti')
+    for name in CLASSES:
+        shares = [
+            kept_shares(points, boxes[names == name], layer.point_cloud_range, layer.voxel_size, layer.max_num_points)
+            for points, boxes, names in frames
+        ]
+        known = np.concatenate(shares)[np.isfinite(np.concatenate(shares))]
+        assert len(known) >= 3
+        assert known.mean() >= 0.75, name

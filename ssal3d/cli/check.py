@@ -50,7 +50,7 @@ def show(config: 'Config', arguments: argparse.Namespace) -> None:
     outcomes = check_experiment(config)
     labels = arguments.labels or _given_labels(config)
     if labels is not None:
-        outcomes.append(check_labels(config, labels))
+        outcomes += check_labels(config, labels)
     findings = [finding for outcome in outcomes for finding in outcome.findings]
     errors = sum(finding.severity == 'error' for finding in findings)
     rows = [(outcome.name, outcome.looked_at, _verdict(outcome)) for outcome in outcomes]

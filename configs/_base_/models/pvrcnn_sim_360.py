@@ -26,7 +26,7 @@ def _set_abstraction(channels, scale, radius):
 
 
 model = dict(
-    data_preprocessor=dict(voxel_layer=dict(max_voxels=(20000, 20000))),
+    data_preprocessor=dict(voxel_layer=dict(max_num_points=20, max_voxels=(20000, 20000))),
     voxel_encoder=dict(num_features='${point_features}'),
     middle_encoder=dict(in_channels='${point_features}'),
     points_encoder=dict(
