@@ -65,7 +65,7 @@ def _some_frames(view: Any, objects: Sequence[_Objects]) -> Iterator[Frame]:
 
 def _labelled(config: Config, labels: str | Path) -> Any:
     """Return the labelled frames; their samples have the points that the detector learns from, before augmentation."""
-    loading = [step for step in config.labelled_pipeline if 'LoadPoints' in step['type']]
+    loading = [step for step in config.get('labelled_pipeline', ()) if 'LoadPoints' in str(step['type'])]
     with DefaultScope.overwrite_default_scope('mmdet3d'):
         data = dict(config.pool_dataset, pipeline=loading)
         return DATASETS.build(dict(type='LabelledView', dataset=data, labels=str(labels)))
