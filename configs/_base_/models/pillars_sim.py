@@ -15,8 +15,7 @@ model = dict(
         type='Det3DDataPreprocessor',
         voxel=True,
         voxel_layer=dict(
-            # Points kept per pillar. A person at 10 m has 100 in the fullest one; by 8 of them posts look like persons.
-            max_num_points=64,
+            max_num_points=64,  # points kept per pillar; a person at 10 m has 100 in the fullest one
             point_cloud_range='${point_cloud_range}',
             voxel_size='${voxel_size}',
             max_voxels=(10000, 10000),  # training, testing
