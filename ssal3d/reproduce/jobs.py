@@ -1,10 +1,13 @@
 """Runs experiments side by side, each a process of its own; what several need is trained once."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -51,17 +54,18 @@ class Jobs:
         Returns:
             The experiments that failed; the end of their log has been told.
         """
-        try:
-            while self.waiting or self.running:
-                self._collect()
-                while len(self.running) < self.at_once and (ready := self._next()):
-                    self._start(ready)
-                if self.running:
-                    time.sleep(PAUSE)
-        finally:
-            for process, log, _ in self.running.values():
-                process.terminate()
-                log.close()
+        with _kill_is_an_exit():
+            try:
+                while self.waiting or self.running:
+                    self._collect()
+                    while len(self.running) < self.at_once and (ready := self._next()):
+                        self._start(ready)
+                    if self.running:
+                        time.sleep(PAUSE)
+            finally:
+                for process, log, _ in self.running.values():
+                    process.terminate()
+                    log.close()
         return self.failed
 
     def _next(self) -> Experiment | None:
@@ -118,6 +122,23 @@ class Jobs:
                 self.done[experiment.seed].update(experiment.steps)
                 self.tell(f'finished: {experiment.row.label}, seed {experiment.seed}, {minutes:.1f} min')
                 self.after()
+
+
+@contextlib.contextmanager
+def _kill_is_an_exit() -> Iterator[None]:
+    """Make SIGTERM raise SystemExit here, so that experiments are stopped too: alone they would hold their folders."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may handle signals
+        yield
+        return
+
+    def leave(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def finished_steps(experiment: Experiment) -> list[str]:

@@ -1,8 +1,12 @@
 """Experiments side by side."""
 
 import json
+import os
+import signal
 import stat
 import sys
+import threading
+import time
 
 import pytest
 
@@ -79,3 +83,27 @@ def test_a_failure_is_told_with_its_reason_and_the_others_go_on(run):
     assert failed == [5]
     assert any('failed: Normal + KECOR + supervised, seed 0: no KECOR today' in line for line in told)
     assert sum(line.startswith('finished') for line in told) == 1
+
+
+def test_a_plain_kill_ends_the_experiments_too(tmp_path, monkeypatch):
+    python = tmp_path / 'python'
+    python.write_text(f'#!/bin/sh\necho $$ > {tmp_path}/new\nmv {tmp_path}/new {tmp_path}/pid\nexec sleep 600\n')
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr('ssal3d.reproduce.jobs.sys.executable', str(python))
+    monkeypatch.setattr('ssal3d.reproduce.jobs.PAUSE', 0.01)
+    experiments = [Experiment(row, 0, tmp_path / row.experiment, DATA_SETS['sim']) for row in read_rows('1', (1,))]
+    jobs = Jobs(experiments, lambda e: [], 1, lambda line: None, lambda: None)
+
+    def kill_when_it_runs():
+        while not (tmp_path / 'pid').exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=kill_when_it_runs).start()
+    with pytest.raises(SystemExit) as ended:
+        jobs.run()
+    assert ended.value.code == 128 + signal.SIGTERM
+    (process, _, _) = jobs.running[experiments[0]]
+    assert process.wait(timeout=20) == -signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
