@@ -169,6 +169,15 @@ def test_paste_groups(changed, tmp_path):
     assert [step.groups for step in pipeline if step.type == 'PasteObjects'] == [expected]
 
 
+@pytest.mark.parametrize('share', [None, 0.5])
+def test_annotated_share_of_pseudo_scenes(changed, share, tmp_path):
+    run = run_of(changed(stages=dict(cpsp=dict(annotated_share=share))), 'cpsp', tmp_path)
+    scenes = run.train_dataloader.dataset.backgrounds.dataset.pipeline
+    labelled = run.train_dataloader.dataset.labelled.dataset.pipeline
+    steps = [step for pipeline in (scenes, labelled) for step in pipeline if step.type == 'PasteObjects']
+    assert [step.get('annotated_share') for step in steps] == [share, None]
+
+
 def test_schedule(changed, tmp_path):
     config = changed(schedule=dict(max_lr=0.007))
     for name in ('normal', 'cpsp', 'supervised', 'final_cpsp'):

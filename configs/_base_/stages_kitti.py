@@ -16,6 +16,7 @@ stages = dict(
         pseudo_ratio=0.8,  # share of pseudo-scenes among the samples
         interval=10,  # epochs between two refreshes of the box bank
         false_positives=dict(Car=3, Pedestrian=3, Cyclist=3),  # likely false positives pasted per scene, without label
+        annotated_share=None,  # of the objects pasted into a pseudo-scene; None: annotated and predicted ones alike
         bank=dict(
             profile='ours',  # the released rules with their defects fixed; or 'released', 'paper'
             k_first=30,  # k-means centres per class when the bank is built
@@ -34,6 +35,7 @@ stages = dict(
         repeat=10,  # times an epoch goes through the labelled frames
         pseudo_ratio=0.8,  # share of pseudo-scenes among the samples
         interval=10,  # epochs between two refreshes of the box bank
+        annotated_share=None,  # as for cpsp
         bank=dict(profile='ours', k_first=30, k_next=20, tau_low=0.15),  # as for cpsp
     ),
     loss_net=dict(  # learning loss (LLAL): the detector stays, a small net learns to predict its loss

@@ -48,6 +48,7 @@ pseudo = dict(
     repeat=10,
     interval=2,
     false_positives=dict(Car=3, Pedestrian=5, Cyclist=5),
+    annotated_share=0.5,  # of the pasted objects; else most boxes to learn are the model's own, and cars lose in 3D
     bank=young,
 )
 stages = dict(

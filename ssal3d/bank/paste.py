@@ -30,6 +30,8 @@ class PasteSettings:
         min_points: Points an object needs.
         in_group_iou: Inside a group, both objects of a pair with this BEV IoU are refused; 0 refuses any overlap, as
             usual for labelled frames; the authors take 0.3 in pseudo-scenes.
+        annotated_share: Share in [0, 1] of a class's draw that are annotated objects, as far as there are that many
+            and as many confident ones as are left to draw; None draws from all alike, so few are annotated.
         use_dim: Columns of the files' points that the scene has, as in ``LoadPointsFromFile``: the first so many, or a
             list; None for all.
     """
@@ -40,11 +42,14 @@ class PasteSettings:
     mode: str = 'add'
     min_points: int = 5
     in_group_iou: float = 0.3
+    annotated_share: float | None = None
     use_dim: int | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise unknown_name('paste mode', self.mode, list(MODES))
+        if self.annotated_share is not None and not 0 <= self.annotated_share <= 1:
+            raise UserError(f'found annotated_share {self.annotated_share}, expected a share in [0, 1]')
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,11 @@ def paste_objects(
 ) -> Scene:
     """Return the scene with objects of the bank pasted in.
 
-    For each class a fresh draw without replacement is taken from its objects, ground truth and pseudo labels alike. An
-    object that touches (BEV IoU above 0) a box of the scene, an obstacle or an object of an earlier group is refused;
-    for pairs within a group see `PasteSettings.in_group_iou`. Objects keep their x, y and yaw. Points of the scene
-    inside a pasted box are removed; the objects' points come first. A class without objects is skipped.
+    For each class a fresh draw without replacement is taken from its objects, ground truth and pseudo labels alike
+    unless `PasteSettings.annotated_share` says otherwise. An object that touches (BEV IoU above 0) a box of the scene,
+    an obstacle or an object of an earlier group is refused; for pairs within a group see `PasteSettings.in_group_iou`.
+    Objects keep their x, y and yaw. Points of the scene inside a pasted box are removed; the objects' points come
+    first. A class without objects is skipped.
 
     Args:
         scene: A background, or a labelled frame with its boxes.
@@ -142,13 +148,34 @@ def _draw(
                 wanted -= int((scene.names == name).sum())
             if wanted <= 0 or not len(rows):
                 continue
-            drawn.append(rows[rng.choice(len(rows), min(wanted, len(rows)), replace=False)])
+            if is_labelled and settings.annotated_share is not None:
+                rows = _of_both_kinds(generation, name, wanted, settings, rng)
+            else:
+                rows = _some(rows, wanted, rng)
+            drawn.append(rows)
             labelled += len(drawn[-1]) * is_labelled
     rows = np.concatenate(drawn)
     placed = np.concatenate((scene.boxes, scene.obstacles)).astype(np.float64)
     ends = np.cumsum([len(group) for group in drawn])
     fits = _fits(generation.objects['box'][rows].astype(np.float64), ends, placed, settings.in_group_iou)
     return rows[fits], int(np.count_nonzero(fits[:labelled]))
+
+
+def _of_both_kinds(
+    generation: Generation, name: str, wanted: int, settings: PasteSettings, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return rows of a class, the share of annotated objects first; where one kind has too few, the other fills up."""
+    assert settings.annotated_share is not None
+    annotated, confident = (
+        generation.rows(name, [source] if source in settings.sources else [], settings.min_points)
+        for source in OBJECT_SOURCES
+    )
+    sure = min(len(annotated), max(round(settings.annotated_share * wanted), wanted - len(confident)))
+    return np.concatenate((_some(annotated, sure, rng), _some(confident, wanted - sure, rng)))
+
+
+def _some(rows: NDArray[np.int64], wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    return rows[rng.choice(len(rows), min(wanted, len(rows)), replace=False)]
 
 
 def _ground_height(boxes: NDArray[np.float32], plane: Sequence[float] | NDArray[np.floating]) -> NDArray[np.float64]:

@@ -31,6 +31,8 @@ class CPSPStage(SupervisedStage):
         interval: Epochs between two refreshes of the box bank.
         false_positives: Likely false positives to paste into a pseudo-scene; one number for every class, or by class
             name.
+        annotated_share: Share of the objects in a pseudo-scene that are annotated ones, class by class, as far as there
+            are enough; None draws from annotated and confident ones alike, as released.
         bank: Settings of the box bank: confidence, refinement and backgrounds (see `ssal3d.cpsp.settings`).
         **kwargs: As for `SupervisedStage`.
     """
@@ -42,6 +44,7 @@ class CPSPStage(SupervisedStage):
         pseudo_ratio: float = 0.8,
         interval: int = 10,
         false_positives: int | Mapping[str, int] | None = None,
+        annotated_share: float | None = None,
         bank: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -49,6 +52,7 @@ class CPSPStage(SupervisedStage):
         self.pseudo_ratio = pseudo_ratio
         self.interval = interval
         self.false_positives = false_positives or {}
+        self.annotated_share = annotated_share
         self.bank = dict({} if self.false_positives else {'fp_source': 'none'}, **(bank or {}))
 
     def train_dataset(self, config: Config, inputs: StageInputs) -> dict[str, Any]:
@@ -56,16 +60,19 @@ class CPSPStage(SupervisedStage):
         return dict(
             type='PseudoSceneDataset',
             labelled=labelled_view(config, inputs),
-            backgrounds=background_view(config, inputs, self._false_positives(config)),
+            backgrounds=background_view(config, inputs, self._pasting(config)),
             pseudo_ratio=self.pseudo_ratio,
             **self.length(),
             seed=config.randomness.seed,
         )
 
-    def _false_positives(self, config: Config) -> Mapping[str, int]:
-        if isinstance(self.false_positives, Mapping):
-            return self.false_positives
-        return dict.fromkeys(config.pool_dataset.metainfo['classes'], self.false_positives)
+    def _pasting(self, config: Config) -> dict[str, Any]:
+        """Return what `PasteObjects` does in pseudo-scenes only."""
+        false = self.false_positives
+        if not isinstance(false, Mapping):
+            false = dict.fromkeys(config.pool_dataset.metainfo['classes'], false)
+        pasting: dict[str, Any] = dict(false_positives=dict(false))
+        return pasting if self.annotated_share is None else dict(pasting, annotated_share=self.annotated_share)
 
     def hooks(self, config: Config, inputs: StageInputs) -> list[dict[str, Any]]:
         """Return the hook that builds and refreshes the box bank."""
@@ -94,10 +101,10 @@ class CPSPStage(SupervisedStage):
         }
 
 
-def background_view(config: Config, inputs: StageInputs, false_positives: Mapping[str, int]) -> dict[str, Any]:
+def background_view(config: Config, inputs: StageInputs, pasting: Mapping[str, Any]) -> dict[str, Any]:
     """Return every frame, stripped of its labels, with the pipeline that makes a pseudo-scene of it."""
     pipeline = [
-        dict(step, false_positives=dict(false_positives)) if step['type'] == 'PasteObjects' else step
+        dict(step, **pasting) if step['type'] == 'PasteObjects' else step
         for step in with_bank(config.pseudo_pipeline, bank_of(inputs))
     ]
     return dict(view_config('UnlabelledView', config, inputs, pipeline), include_labelled=True)

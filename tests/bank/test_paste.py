@@ -5,6 +5,7 @@ import pytest
 
 from ssal3d.bank.annotations import LabelledObjects
 from ssal3d.bank.box_bank import BoxBank
+from ssal3d.bank.generation import SOURCES, Generation
 from ssal3d.bank.paste import PasteSettings, Scene, paste_objects
 from ssal3d.cpsp.refresh import refresh
 from ssal3d.cpsp.settings import cpsp_settings
@@ -140,6 +141,56 @@ def test_objects_with_few_points_are_not_drawn():
     scene = paste(EMPTY, generation, {'Car': 5}, false_positives={'Car': 5})
     assert (len(scene.boxes), len(scene.false_positives)) == (0, 1)
     assert len(paste(EMPTY, generation, {'Car': 5}, min_points=4).boxes) == 1
+
+
+def both_kinds(annotated, confident):
+    """A generation of cars far from each other, the first of them annotated."""
+    generation = small_generation(RNG, {'Car': annotated + confident})
+    objects = generation.objects.copy()
+    objects['source'][:annotated] = SOURCES.index('ground_truth')
+    return Generation(
+        objects, generation.points, generation.frames, generation.masks, generation.preds, generation.meta
+    )
+
+
+@pytest.mark.parametrize(
+    ('kinds', 'wanted', 'share', 'expected'),
+    [
+        ((20, 30), 15, 0.5, (8, 7)),
+        ((20, 30), 15, 0.0, (0, 15)),
+        ((20, 30), 15, 1.0, (15, 0)),
+        ((4, 30), 15, 0.5, (4, 11)),  # too few annotated ones: confident ones fill up
+        ((20, 3), 15, 0.5, (12, 3)),  # and the other way round
+        ((4, 3), 15, 0.5, (4, 3)),
+        ((0, 9), 3, 0.5, (0, 3)),
+        ((9, 0), 3, 0.0, (3, 0)),
+    ],
+)
+def test_a_share_of_what_is_pasted_is_annotated(kinds, wanted, share, expected):
+    generation = both_kinds(*kinds)
+    annotated = set(generation.objects['uid'][: kinds[0]].tolist())
+    drawn = set()
+    for seed in range(20):
+        scene = paste(EMPTY, generation, {'Car': wanted}, seed, annotated_share=share)
+        uids = scene.uids.tolist()
+        drawn |= set(uids)
+        sure = len(annotated & set(uids))
+        assert (sure, len(uids) - sure) == expected
+        assert len(set(uids)) == len(uids)
+    if share == 0.5 and sum(kinds) > 2 * wanted:
+        assert len(drawn) > 1.5 * wanted  # each scene has its own
+
+
+def test_a_share_does_not_bring_in_a_kind_that_is_not_wanted():
+    scene = paste(EMPTY, both_kinds(3, 9), {'Car': 8}, annotated_share=0.5, sources=('confident',))
+    assert len(scene.uids) == 8
+    scene = paste(EMPTY, both_kinds(3, 9), {'Car': 8}, annotated_share=0.5, sources=('ground_truth',))
+    assert len(scene.uids) == 3
+
+
+def test_a_share_is_between_0_and_1():
+    with pytest.raises(UserError, match=r'found annotated_share 1.5, expected a share in \[0, 1\]'):
+        PasteSettings({'Car': 1}, annotated_share=1.5)
 
 
 @pytest.mark.parametrize(('mode', 'expected'), [('add', [4, 3]), ('fill_up_to', [2, 3])])
