@@ -9,7 +9,7 @@ active_sampler = dict(
     iou_ens=0.5,  # BEV IoU above which two boxes show the same object
     iou_rel=0.2,  # BEV IoU with any reference box above which a box is reliable
     ensemble_after=None,  # merge after any pre-training; ['CPSPStage']: after CPSP only, for which S-SSAL describes it
-    ensemble_nms=None,  # BEV IoU of a final suppression after merging; None: none
+    ensemble_nms=None,  # BEV IoU above which the higher score alone stays, whatever the classes; for detectors without that
     # how uncertain a frame is
     entropy='binary_score',  # of the final score; 'rpn_softmax': Eq. 4 on the column class_logits; 'none': random order
     # how much of it is selected already

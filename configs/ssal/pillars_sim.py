@@ -36,6 +36,7 @@ active_sampler = dict(
     # Scores are probabilities of a class here, where PV-RCNN estimates a box's IoU: right boxes score lower.
     s_rep=0.4,
     s_add=0.6,
+    ensemble_nms=0.1,  # one box an object: this detector suppresses class by class, PV-RCNN does not
 )
 # What a young detector doubts is no sure background: many true pedestrians and cyclists score below 0.2. So little is
 # cut out as doubtful (`tau_low`), and what is pasted as false positives comes from labelled frames, where annotations

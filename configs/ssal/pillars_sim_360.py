@@ -36,6 +36,7 @@ active_sampler = dict(
     # Scores are probabilities of a class here, where PV-RCNN estimates a box's IoU: right boxes score lower.
     s_rep=0.4,
     s_add=0.6,
+    ensemble_nms=0.1,  # one box an object: this detector suppresses class by class, PV-RCNN does not
 )
 train_cfg = dict(initial=dict(query=dict(budget=400)))  # boxes of the random start
 # A young detector gives many true pedestrians and cyclists low scores: fewer of its doubts are pasted as false

@@ -14,4 +14,5 @@ _base_ = [
 ]
 
 point_cloud_range = [0, -39.68, -3, 69.12, 39.68, 1]  # m, whole cells of the feature map
+active_sampler = dict(ensemble_nms=0.1)  # one box an object: this detector suppresses class by class
 schedule = dict(max_lr=0.003)  # highest learning rate, the usual one of these detectors

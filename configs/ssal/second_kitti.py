@@ -13,4 +13,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
+active_sampler = dict(ensemble_nms=0.1)  # one box an object: this detector suppresses class by class
 schedule = dict(max_lr=0.003)  # highest learning rate, the usual one of these detectors

@@ -11,7 +11,7 @@ from ssal3d.active.functional.collaborative_greedy import (
 )
 from ssal3d.active.functional.density_balance import DensityBalance, point_densities
 from ssal3d.active.functional.diversity import Similarity, unit_rows
-from ssal3d.active.functional.ensemble import merge_predictions
+from ssal3d.active.functional.ensemble import merge_predictions, suppress
 from ssal3d.active.functional.information import Information, lazy_greedy
 from ssal3d.active.functional.k_centre import k_centre_order
 from ssal3d.active.functional.k_medoids import k_centres, k_medoids
@@ -44,5 +44,6 @@ __all__ = [
     'point_densities',
     'seeding_order',
     'softmax_entropy',
+    'suppress',
     'unit_rows',
 ]

@@ -228,28 +228,73 @@ class CountPrecision(NamedTuple):
     Attributes:
         of_class: ``(C,)`` shares in [0, 1]; NaN for a class with fewer than `FEWEST` predicted boxes.
         boxes: ``(C,)`` predicted boxes that they rest on.
+        s_obj: ``(C,)`` score above which those are.
     """
 
     of_class: NDArray[np.float64]
     boxes: NDArray[np.int64]
+    s_obj: NDArray[np.float64]
 
 
 def count_precision(
-    predicted: NDArray[np.integer], annotated: NDArray[np.integer], fewest: int = FEWEST
+    scores: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    frames: NDArray[np.integer],
+    annotated: NDArray[np.integer],
+    s_obj: NDArray[np.floating],
+    least: float = 0.0,
+    fewest: int = FEWEST,
 ) -> CountPrecision:
     """Return the share of predicted boxes that have a counterpart in their frame: ``sum min(p, a) / sum p`` by class.
 
-    Boxes are compared by number, not by place, so that it is an upper bound of the precision, and reached where
-    detections are either in place or of things that are not in the frame at all.
+    Where it is below ``least``, the class's threshold rises to the lowest score above which it is not; if there is
+    none with enough boxes, it stays. Boxes are compared by number, not by place, so that the share is an upper bound of
+    the precision, and reached where detections are either in place or of things that are not in the frame at all.
+    Takes O(K log K) steps.
 
     Args:
-        predicted: ``(F, C)`` predicted boxes of labelled frames.
-        annotated: ``(F, C)`` their annotated boxes.
+        scores: ``(K,)`` predicted boxes of labelled frames.
+        labels: ``(K,)`` their classes.
+        frames: ``(K,)`` their frames, rows of ``annotated``.
+        annotated: ``(F, C)`` annotated boxes of the frames.
+        s_obj: ``(C,)`` score above which a box counts.
+        least: Share that a class should have.
         fewest: Predicted boxes of a class that a precision takes.
 
-    >>> count_precision(np.array([[4, 12], [2, 0]]), np.array([[3, 1], [5, 7]]), 5).of_class.round(3).tolist()
-    [0.833, 0.083]
+    >>> scores, frames = np.array([0.9, 0.8, 0.7, 0.6]), np.array([0, 1, 0, 2])
+    >>> count_precision(scores, np.zeros(4, int), frames, np.array([[1], [1], [0]]), np.array([0.5]), 0.9, 2)
+    CountPrecision(of_class=array([1.]), boxes=array([2]), s_obj=array([0.7]))
     """
-    boxes = predicted.sum(axis=0)
-    right = np.minimum(predicted, annotated).sum(axis=0)
-    return CountPrecision(np.where(boxes >= fewest, right / np.maximum(boxes, 1), np.nan), boxes)
+    classes = len(s_obj)
+    of_class, boxes, raised = (
+        np.full(classes, np.nan),
+        np.zeros(classes, np.int64),
+        np.asarray(s_obj, np.float64).copy(),
+    )
+    for label in range(classes):
+        own = np.flatnonzero((labels == label) & (scores > np.asarray(s_obj, scores.dtype)[label]))
+        own = own[np.argsort(-scores[own], kind='stable')]
+        boxes[label] = len(own)
+        if len(own) < fewest:
+            continue
+        share = np.cumsum(_rank_in_frame(frames[own]) < annotated[frames[own], label]) / np.arange(1, len(own) + 1)
+        last_of_its_score = np.append(scores[own][1:] != scores[own][:-1], True)
+        enough = np.flatnonzero(last_of_its_score & (share >= least) & (np.arange(len(own)) >= fewest - 1))
+        end = int(enough[-1]) if len(enough) else len(own) - 1
+        of_class[label], boxes[label] = share[end], end + 1
+        if end + 1 < len(own):
+            raised[label] = scores[own][end + 1]
+    return CountPrecision(of_class, boxes, raised)
+
+
+def _rank_in_frame(frames: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return how many earlier boxes are of the same frame.
+
+    >>> _rank_in_frame(np.array([5, 2, 5, 5, 2])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(frames, kind='stable')
+    first = np.searchsorted(frames[order], frames[order])
+    rank = np.empty(len(frames), dtype=np.int64)
+    rank[order] = np.arange(len(frames)) - first
+    return rank

@@ -68,6 +68,34 @@ def merge_predictions(
     return Detections(merged, np.concatenate([part.reliable for part in parts]))
 
 
+def suppress(predictions: PoolPredictions, threshold: float) -> PoolPredictions:
+    """Return the predictions without boxes that overlap one of their frame with a higher score, whatever the classes.
+
+    Detectors that suppress class by class give one object a box of each class that it resembles.
+
+    Args:
+        predictions: Of F frames.
+        threshold: BEV IoU above which two boxes show the same object.
+
+    Returns:
+        Boxes, scores, labels and, where there are any, ``class_logits`` of what is left.
+    """
+    kept = [np.ones(0, dtype=bool)]
+    for low in range(0, len(predictions), FRAMES):
+        part = predictions.between(low, low + FRAMES)
+        kept.append(_survivors(part.boxes, part.scores, part.offsets, threshold))
+    keep = np.concatenate(kept)
+    name = 'class_logits'
+    return replace(
+        predictions,
+        offsets=np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(keep)))[predictions.offsets],
+        boxes=predictions.boxes[keep],
+        scores=predictions.scores[keep],
+        labels=predictions.labels[keep],
+        fields={name: predictions[name][keep]} if name in predictions.fields else {},
+    )
+
+
 class _Rules(NamedTuple):
     """The rules of a merge, see `merge_predictions`."""
 
@@ -162,10 +190,14 @@ def _survivors(
     box, other, iou = overlapping_pairs(boxes, offsets, boxes, offsets)
     rank = np.empty(len(scores), dtype=np.int64)
     rank[np.lexsort((-scores, np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))))] = np.arange(len(rank))
-    close = np.flatnonzero((iou > threshold) & (rank[box] < rank[other]))
-    close = close[np.argsort(rank[box[close]], kind='stable')]
+    close = (iou > threshold) & (rank[box] < rank[other])
+    stronger, weaker = box[close], other[close]
     kept = np.ones(len(rank), dtype=bool)
-    for stronger, weaker in zip(box[close].tolist(), other[close].tolist()):
-        if kept[stronger]:
-            kept[weaker] = False
+    while len(stronger):  # as many rounds as boxes of one chain that fall in turn
+        doubtful = np.zeros(len(rank), dtype=bool)
+        doubtful[weaker] = True
+        stays = ~doubtful[stronger]
+        kept[weaker[stays]] = False
+        open_pairs = ~stays & kept[stronger] & kept[weaker]
+        stronger, weaker = stronger[open_pairs], weaker[open_pairs]
     return kept

@@ -26,7 +26,7 @@ from ssal3d.active.functional.collaborative_greedy import (
     manual_caps,
 )
 from ssal3d.active.functional.diversity import Similarity, unit_rows
-from ssal3d.active.functional.ensemble import merge_predictions
+from ssal3d.active.functional.ensemble import merge_predictions, suppress
 from ssal3d.active.functional.uncertainty import binary_entropy, softmax_entropy
 from ssal3d.active.sampler import ActiveSampler, Candidate, Detections, QueryContext
 from ssal3d.class_names import per_class
@@ -46,9 +46,9 @@ class CALSampler(ActiveSampler):
     ``div``, ``cluster``, ``caps``, ``counts``, ``div_reference``. Features are those of the query model's own boxes,
     even where the ensemble replaces or adds boxes.
 
-    A class whose predicted boxes are mostly phantoms would fill its counter without a single real object. Hence a class
-    counts only if its boxes are known to be precise enough on the labelled frames, where there are predictions of
-    them by the same models; the query's diagnostics say which classes count, and why not.
+    A class whose predicted boxes are mostly phantoms would fill its counter without a single real object. Hence only
+    boxes with scores that are known to be precise enough on the labelled frames count, where there are predictions of
+    them by the same models; the query's diagnostics say which scores that are, which classes have none, and why.
 
     Args:
         t_sim: Similarity to the selection from which a frame is rejected.
@@ -70,11 +70,13 @@ class CALSampler(ActiveSampler):
             (``'per_frame'``, released code).
         div_reference: Similarity to this ``'query'`` alone, or also to the ``'labelled'`` frames.
         cluster: Number of representative features to keep of the selection; None keeps all.
-        ensemble_nms: BEV IoU of a final suppression after merging; None for none.
+        ensemble_nms: BEV IoU above which only the box with the highest score of one or both models is left, whatever
+            the classes: one object, one box. For detectors that suppress class by class; None for none.
         relax: Which limits are relaxed, one after another, when no frame passes them: ``'s_obj'``, down to its half,
             then ``'classes'``, the demand for a box of a class below its limit, at last ``'t_sim'``.
         min_precision: Share of a class's counted boxes that must have a counterpart among the annotated boxes of its
-            frame for the class to fill its counter; 0 lets all classes count (paper).
+            frame. Where fewer have, ``s_obj`` of the class rises until they do; a class without such a score does not
+            fill its counter. 0: ``s_obj`` stays, all classes count (paper).
         ensemble_after: Stages after which an experiment merges the query model with the round's first one, by their
             class, e.g. ``['CPSPStage']``; None: after any.
     """
@@ -142,7 +144,7 @@ class CALSampler(ActiveSampler):
     def detections(self, pool: PoolPredictions, reference: PoolPredictions | None) -> Detections:
         """Return the ensemble of both models; without a reference model the pool's own boxes, all reliable."""
         if reference is None:
-            return Detections.of(pool)
+            return Detections.of(pool if self.ensemble_nms is None else suppress(pool, self.ensemble_nms))
         s_add = per_class(self.s_add, pool.classes, 's_add')
         return merge_predictions(pool, reference, self.s_rep, s_add, self.iou_ens, self.iou_rel, self.ensemble_nms)
 
@@ -151,10 +153,10 @@ class CALSampler(ActiveSampler):
         classes = context.classes
         annotated = self._counts_annotated(context)
         s_obj = per_class(self.s_obj, classes, 's_obj')
-        precision = None if annotated else counted_precision(context, s_obj)
+        precision = None if annotated else counted_precision(context, s_obj, self.min_precision)
         limits = Limits(
             self.t_sim,
-            s_obj,
+            s_obj if precision is None else precision.s_obj,
             self._caps(context),
             per_class(self.w_full, classes, 'w_full'),
             tuple(self.relax),
@@ -206,13 +208,14 @@ class CALSampler(ActiveSampler):
         return similarity
 
 
-def counted_precision(context: QueryContext, s_obj: NDArray[np.floating]) -> CountPrecision | None:
+def counted_precision(context: QueryContext, s_obj: NDArray[np.floating], least: float) -> CountPrecision | None:
     """Return how many of the boxes that fill the class counters are real on the labelled frames; None if unknown."""
     if context.known is None or context.known_counts is None:
         return None
-    boxes = context.known.predictions
-    above = boxes.scores > s_obj.astype(np.float32)[boxes.labels]
-    return count_precision(context.known.count(context.known.reliable & above), context.known_counts)
+    boxes, seen = context.known.predictions, np.flatnonzero(context.known.reliable)
+    return count_precision(
+        boxes.scores[seen], boxes.labels[seen], boxes.frame_of_box[seen], context.known_counts, s_obj, least
+    )
 
 
 def _class_facts(
@@ -230,5 +233,6 @@ def _class_facts(
             'counts': limits.counts is None or bool(limits.counts[label]),
             'precision': None if share is None or np.isnan(share) else round(share, 4),
             'labelled_boxes': 0 if precision is None else int(precision.boxes[label]),
+            's_obj': round(float(limits.s_obj[label]), 6),
         }
     return facts
