@@ -50,19 +50,63 @@ def test_caps_do_not_depend_on_the_order_of_the_classes():
         np.testing.assert_array_equal(inverse_frequency_caps(counts[order], 150), expected)
 
 
+def counted(predicted, annotated, least=0.0):
+    """The precision where ``predicted`` boxes ``(F, C)`` all have the same score."""
+    predicted, annotated = np.array(predicted), np.array(annotated)
+    cells = np.repeat(np.arange(predicted.size), predicted.ravel())
+    frames, labels = np.divmod(cells, predicted.shape[1])
+    scores = np.full(len(cells), 0.5, np.float32)
+    return count_precision(scores, labels, frames, annotated, np.full(predicted.shape[1], 0.3), least)
+
+
 def test_precision_of_counts_by_frame_and_class():
-    predicted = np.array([[3, 0, 20], [0, 6, 0], [9, 6, 0]])
-    annotated = np.array([[1, 4, 20], [5, 9, 0], [9, 0, 2]])
-    found = count_precision(predicted, annotated)
+    found = counted([[3, 0, 20], [0, 6, 0], [9, 6, 0]], [[1, 4, 20], [5, 9, 0], [9, 0, 2]])
     assert found.of_class == pytest.approx([10 / 12, 6 / 12, 1])
     assert found.boxes.tolist() == [12, 12, 20]
+    assert found.s_obj.tolist() == [0.3] * 3
 
 
 def test_precision_of_few_boxes_tells_nothing():
-    found = count_precision(np.array([[9, 10]]), np.array([[9, 0]]))
+    found = counted([[9, 10]], [[9, 0]])
     assert np.isnan(found.of_class[0])
     assert found.of_class[1] == 0
-    assert np.isnan(count_precision(np.zeros((0, 2), int), np.zeros((0, 2), int)).of_class).all()
+    assert np.isnan(counted(np.zeros((0, 2), int), np.zeros((0, 2), int)).of_class).all()
+
+
+def test_equal_scores_are_not_parted():
+    found = counted([[12]], [[6]], least=0.9)
+    assert (found.of_class.tolist(), found.boxes.tolist(), found.s_obj.tolist()) == ([0.5], [12], [0.3])
+
+
+def share_above(above, scores, frames, annotated):
+    """Share of the boxes of a class above a score that have a counterpart in their frame, and their number."""
+    predicted = np.bincount(frames[scores > np.float32(above)], minlength=len(annotated))
+    return np.minimum(predicted, annotated).sum() / max(predicted.sum(), 1), predicted.sum()
+
+
+@pytest.mark.parametrize('least', [0.0, 0.3, 0.5, 0.8, 1.0])
+def test_the_lowest_score_at_which_counts_are_precise(least):
+    """Against every score that occurs, tried one after another."""
+    rng = np.random.default_rng(3)
+    raised = 0
+    for _ in range(60):
+        frames, labels = rng.integers(0, 8, 120), rng.integers(0, 2, 120)
+        scores = rng.choice([0.2, 0.35, 0.5, 0.65, 0.8, 0.95], 120).astype(np.float32)
+        annotated = rng.integers(0, 7, (8, 2))
+        found = count_precision(scores, labels, frames, annotated, np.array([0.3, 0.5]), least)
+        for label, lowest in ((0, 0.3), (1, 0.5)):
+            boxes = (scores[labels == label], frames[labels == label], annotated[:, label])
+            tried = [(above, *share_above(above, *boxes)) for above in (lowest, *np.unique(scores[scores > lowest]))]
+            good = [entry for entry in tried if entry[1] >= least and entry[2] >= 10]
+            share, count = share_above(found.s_obj[label], *boxes)
+            assert (found.of_class[label], found.boxes[label]) == (pytest.approx(share), count)
+            if good:
+                assert count == good[0][2]  # scores between two that occur count the same boxes
+            else:
+                assert found.s_obj[label] == lowest
+                assert share < least
+            raised += found.s_obj[label] > lowest
+    assert bool(raised) is (least > 0)
 
 
 def limits(**options):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from ssal3d.active.functional.ensemble import merge_predictions
+from ssal3d.active.functional.ensemble import FRAMES, merge_predictions, suppress
 from ssal3d.predictions.synthetic import second_model, synthetic_pool
-from tests.helpers.active_pools import at, box, make_pool
+from tests.helpers.active_pools import CLASSES, at, box, make_pool
 
 
 def merged_boxes(detections, frame=0):
@@ -99,6 +99,57 @@ def test_class_thresholds_logits_and_final_suppression():
     suppressed = merge_predictions(query, reference, nms=0.1)
     assert merged_boxes(suppressed) == [(0.0, 0.6, 'Car'), (30.0, 0.85, 'Car')]
     assert suppressed.predictions.offsets.tolist() == [0, 2]
+
+
+def survivors_one_after_another(pool, threshold):
+    """The rule in words: from the highest score downwards, a box stays if it overlaps none that stays."""
+    from ssal3d.ops.boxes import bev_iou
+
+    kept = []
+    for frame in range(len(pool)):
+        rows = range(*pool.boxes_of(frame).indices(len(pool.scores)))
+        stay = []
+        for row in sorted(rows, key=lambda row: (-pool.scores[row], row)):
+            if not any(bev_iou(pool.boxes[[row]], pool.boxes[[other]])[0, 0] > threshold for other in stay):
+                stay.append(row)
+        kept += sorted(stay)
+    return kept
+
+
+@pytest.mark.parametrize('threshold', [0.0, 0.1, 0.5])
+def test_suppression_agrees_with_one_box_after_another(threshold):
+    """Chains included, in which a box that falls lets the next one live."""
+    rng = np.random.default_rng(7)
+    pool = make_pool(
+        {
+            f'{frame:02d}': [
+                box(str(rng.choice(CLASSES)), float(rng.choice([0.2, 0.5, 0.6, 0.9])), box=at(*rng.uniform(0, 12, 2)))
+                for _ in range(rng.integers(0, 25))
+            ]
+            for frame in range(20)
+        }
+    )
+    expected = survivors_one_after_another(pool, threshold)
+    found = suppress(pool, threshold)
+    assert 0 < len(expected) < len(pool.scores)
+    for name in ('boxes', 'scores', 'labels'):
+        assert getattr(found, name).tolist() == getattr(pool, name)[expected].tolist()
+    assert found.frame_of_box.tolist() == pool.frame_of_box[expected].tolist()
+    assert found['class_logits'].tolist() == pool['class_logits'][expected].tolist()
+
+
+def test_one_object_has_one_box_whatever_the_class(monkeypatch):
+    frames = {
+        'a': [box('Pedestrian', 0.4, box=at(0)), box('Cyclist', 0.6, box=at(0.5)), box('Car', 0.3, box=at(30))],
+        'b': [],
+        'c': [box('Car', 0.2, box=at(0))],
+    }
+    for size in (FRAMES, 1):
+        monkeypatch.setattr('ssal3d.active.functional.ensemble.FRAMES', size)
+        found = suppress(make_pool(frames), 0.1)
+        assert found.offsets.tolist() == [0, 2, 2, 3]
+        assert [found.classes[label] for label in found.labels] == ['Cyclist', 'Car', 'Car']
+    assert len(suppress(make_pool({}), 0.1)) == 0
 
 
 def test_a_pool_of_no_frames():

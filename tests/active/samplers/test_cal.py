@@ -380,6 +380,7 @@ def test_phantoms_do_not_fill_a_class_counter(counts_all):
         'counts': True,
         'precision': 1.0,
         'labelled_boxes': 10,
+        's_obj': 0.3,
     }
     assert (facts['Cyclist']['precision'], facts['Cyclist']['labelled_boxes']) == (0.0, 20)
     assert facts['Cyclist']['counts'] is counts_all
@@ -387,6 +388,41 @@ def test_phantoms_do_not_fill_a_class_counter(counts_all):
     assert facts['Cyclist']['full'] is counts_all
     assert (max(frame.relax_level for frame in query.frames) > 0) is counts_all  # nothing is wanted any more
     json.dumps(query.to_json(), allow_nan=False)
+
+
+def test_a_class_counts_from_the_score_at_which_it_is_precise():
+    """Each frame has a sure cyclist, which is there, and a doubtful one, which is not."""
+    frames = {
+        f'{k:03d}': [
+            box('Cyclist', 0.7, box=at(0), feature=[1, 0, 0, 0, k, 0]),
+            *(box('Cyclist', 0.5, box=at(20 + 9 * n), feature=[0, 0, k, 1, 0, n]) for n in range(3)),
+        ]
+        for k in range(40)
+    }
+    pool = make_pool(frames, width=6)
+    labels = unlabelled(pool).buy(0, [(f'{k:03d}', {'Cyclist': 1}) for k in range(12)])
+    oracle = Oracle({frame_id: {'Cyclist': 1} for frame_id in pool.frame_ids.tolist()})
+    for least, expected in ((0.5, (1.0, 12, True, 0.5, 6)), (0.2, (0.25, 48, True, 0.3, 24))):
+        sampler = CALSampler(t_sim=float('inf'), min_precision=least, caps='none')
+        facts = select(sampler, pool, labels, QuerySettings(6), annotate=oracle).diagnostics['classes']['Cyclist']
+        found = tuple(facts[name] for name in ('precision', 'labelled_boxes', 'counts', 's_obj', 'counted'))
+        assert found == pytest.approx(expected)
+
+
+def test_one_object_is_not_two_classes():
+    """A detector that suppresses class by class shows each pedestrian as a cyclist, too."""
+    frames = {
+        f'{k:03d}': [
+            box('Pedestrian', 0.7, box=at(0), feature=[1, 0, 0, 0, k, 0]),
+            box('Cyclist', 0.4, box=at(0.2), feature=[0, 1, k, 0, 0, 0]),
+        ]
+        for k in range(9)
+    }
+    pool = make_pool(frames, width=6)
+    for threshold, expected in ((None, [1, 1]), (0.1, [1, 0])):
+        query = select(CALSampler(ensemble_nms=threshold), pool, None, QuerySettings(1, unit='frames'))
+        predicted = query.to_json()['frames'][0]['predicted_boxes']
+        assert [predicted['Pedestrian'], predicted['Cyclist']] == expected
 
 
 def test_precision_is_that_of_what_both_models_see():
