@@ -9,7 +9,7 @@ active_sampler = dict(
     iou_ens=0.5,  # BEV IoU above which two boxes show the same object
     iou_rel=0.2,  # BEV IoU with any reference box above which a box is reliable
     ensemble_after=None,  # merge after any pre-training; ['CPSPStage']: after CPSP only, for which S-SSAL describes it
-    ensemble_nms=None,  # BEV IoU above which the higher score alone stays, whatever the classes; for detectors without that
+    ensemble_nms=None,  # BEV IoU above which the highest score alone stays, whatever the classes; None: all stay
     # how uncertain a frame is
     entropy='binary_score',  # of the final score; 'rpn_softmax': Eq. 4 on the column class_logits; 'none': random order
     # how much of it is selected already
@@ -24,7 +24,7 @@ active_sampler = dict(
     w_full=0.1,  # weight of the uncertainty of a class that reached its limit; number or dict by class
     s_obj=0.3,  # score above which a reliable box counts as an object; number or dict by class
     counts='reliable',  # what fills the class counters: predicted boxes; 'annotated': those of bought frames
-    min_precision=0.5,  # share of a class's boxes that must be real on labelled frames for the class to count; 0: all do
+    min_precision=0.5,  # share of boxes real on labelled frames; a class below it counts from a higher score; 0: as is
     # what else
     relax=['s_obj', 'classes', 't_sim'],  # what gives way, one after another, if no frame passes; []: nothing
 )

@@ -65,9 +65,8 @@ def class_facts(query: Query) -> Iterator[str]:
             continue
         share = 'how many are real is not known: too few predictions of labelled frames'
         if facts['precision'] is not None:
-            share = (
-                f'{facts["precision"]:.0%} of {facts["labelled_boxes"]} predicted boxes are there on labelled frames'
-            )
+            above = f' above {facts["s_obj"]:.2f}' if 's_obj' in facts else ''  # queries of earlier versions lack it
+            share = f'{facts["precision"]:.0%} of {facts["labelled_boxes"]} predicted boxes{above} are there on labelled frames'
         if not facts['counts']:
             yield f'{name}: predicted boxes do not fill the class counter, only {share}'
         elif facts['full']:

@@ -128,10 +128,12 @@ def test_classes_that_do_not_count_or_filled_their_counter_are_told():
         'Tram': {**known, 'counted': 0, 'full': False, 'counts': False, 'precision': 0.1},
         'Cyclist': {**known, 'limit': None},
         'Person': {**known, 'full': False},
+        'Truck': {**known, 's_obj': 0.4375},
     }
     assert list(class_facts(make_query(diagnostics={'classes': classes}))) == [
         'Car: limit of 9 reached with 9 counted boxes; 80% of 40 predicted boxes are there on labelled frames',
         'Van: limit of 9 reached with 9 counted boxes; how many are real is not known: too few predictions of labelled '
         'frames',
         'Tram: predicted boxes do not fill the class counter, only 10% of 40 predicted boxes are there on labelled frames',
+        'Truck: limit of 9 reached with 9 counted boxes; 80% of 40 predicted boxes above 0.44 are there on labelled frames',
     ]
