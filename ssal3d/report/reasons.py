@@ -138,6 +138,8 @@ def _levels(query: Query, classes: Sequence[str]) -> list[Relaxation]:
     """Return the limits of a query of CAL, level by level."""
     options, nothing = query.sampler, np.zeros(len(classes))
     s_obj = per_class(options['s_obj'], classes, 's_obj')
+    facts = query.diagnostics.get('classes', {})  # a class may have counted from a higher score
+    s_obj = np.array([facts.get(name, {}).get('s_obj', known) for name, known in zip(classes, s_obj)])
     return list(Limits(options['t_sim'], s_obj, nothing, nothing, tuple(options['relax'])).levels())
 
 

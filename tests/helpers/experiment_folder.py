@@ -78,7 +78,7 @@ class Data:
         write_infos(self.annotations, infos)
 
 
-def write_experiment(folder, data, seed=1, sampler=None, gain=2.0, name='small'):
+def write_experiment(folder, data, seed=1, sampler=None, gain=2.0, name='small', start=20, known=False):
     """Write the folder of an experiment and return it.
 
     Args:
@@ -88,6 +88,8 @@ def write_experiment(folder, data, seed=1, sampler=None, gain=2.0, name='small')
         sampler: Of the query; CAL by default.
         gain: What the labels add to AP.
         name: Of its config.
+        start: Boxes that are labelled before the query.
+        known: Whether the query knows what both models see in the labelled frames.
     """
     folder, steps = Path(folder), []
     state = LabelState.empty(data.classes, data.annotations.stem, data.pool.ids)
@@ -95,7 +97,7 @@ def write_experiment(folder, data, seed=1, sampler=None, gain=2.0, name='small')
         RandomSampler(),
         pool_of_ids(data.pool.ids, data.classes),
         state,
-        QuerySettings(20),
+        QuerySettings(start),
         seed=seed,
         annotate=data.counts,
     )
@@ -115,6 +117,8 @@ def write_experiment(folder, data, seed=1, sampler=None, gain=2.0, name='small')
         QuerySettings(24),
         seed=seed,
         reference=reference,
+        labelled=data.predict(1, sorted(state.frame_ids)) if known else None,
+        labelled_reference=data.predict(0, sorted(state.frame_ids)) if known else None,
         annotate=data.counts,
     )
     _buy(folder, steps, 'round_1/query', query, state)

@@ -38,6 +38,15 @@ def test_the_full_classes_reproduce_every_utility_of_the_query(tmp_path, data, o
     assert seen_full, 'the budget fills no class: the test would say nothing'
 
 
+def test_scores_that_rose_and_boxes_that_went_are_counted_as_by_the_query(tmp_path, data):
+    sampler = CALSampler(t_sim=0.9, min_precision=0.95, ensemble_nms=0.1)
+    folder = write_experiment(tmp_path, Data(tmp_path / 'data', frames=100), sampler=sampler, start=160, known=True)
+    choice = Choice.of(read_experiment(folder), 'round_1/query')
+    facts = choice.query.diagnostics['classes'].values()
+    assert any(entry['s_obj'] > 0.3 and entry['counted'] for entry in facts), 'nothing rose: the test would say nothing'
+    assert len(choice.needs) == len(choice.query.frames)
+
+
 def test_relaxed_limits_are_told_with_the_limit_that_was_passed(tmp_path, data):
     folder = write_experiment(tmp_path, data, sampler=CALSampler(t_sim=0.5))
     choice = Choice.of(read_experiment(folder), 'round_1/query')

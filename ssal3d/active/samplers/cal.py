@@ -233,6 +233,6 @@ def _class_facts(
             'counts': limits.counts is None or bool(limits.counts[label]),
             'precision': None if share is None or np.isnan(share) else round(share, 4),
             'labelled_boxes': 0 if precision is None else int(precision.boxes[label]),
-            's_obj': round(float(limits.s_obj[label]), 6),
+            's_obj': float(limits.s_obj[label]),  # exact: the page counts again
         }
     return facts
