@@ -153,7 +153,7 @@ def _draw(
             else:
                 rows = _some(rows, wanted, rng)
             drawn.append(rows)
-            labelled += len(drawn[-1]) * is_labelled
+            labelled += len(rows) * is_labelled
     rows = np.concatenate(drawn)
     placed = np.concatenate((scene.boxes, scene.obstacles)).astype(np.float64)
     ends = np.cumsum([len(group) for group in drawn])

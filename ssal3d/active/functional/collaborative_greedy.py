@@ -265,14 +265,10 @@ def count_precision(
     >>> count_precision(scores, np.zeros(4, int), frames, np.array([[1], [1], [0]]), np.array([0.5]), 0.9, 2)
     CountPrecision(of_class=array([1.]), boxes=array([2]), s_obj=array([0.7]))
     """
-    classes = len(s_obj)
-    of_class, boxes, raised = (
-        np.full(classes, np.nan),
-        np.zeros(classes, np.int64),
-        np.asarray(s_obj, np.float64).copy(),
-    )
-    for label in range(classes):
-        own = np.flatnonzero((labels == label) & (scores > np.asarray(s_obj, scores.dtype)[label]))
+    lowest, raised = np.asarray(s_obj, scores.dtype), np.array(s_obj, dtype=np.float64)
+    of_class, boxes = np.full(len(raised), np.nan), np.zeros(len(raised), dtype=np.int64)
+    for label in range(len(raised)):
+        own = np.flatnonzero((labels == label) & (scores > lowest[label]))
         own = own[np.argsort(-scores[own], kind='stable')]
         boxes[label] = len(own)
         if len(own) < fewest:

@@ -26,7 +26,6 @@ def merge_predictions(
     s_add: NDArray[np.floating] | float = 0.8,
     iou_ens: float = 0.5,
     iou_rel: float = 0.2,
-    nms: float | None = None,
 ) -> Detections:
     """Merge confident boxes of a reference model into those of the query model.
 
@@ -42,13 +41,12 @@ def merge_predictions(
         s_add: Score above which a reference box may be appended, one value or ``(C,)``.
         iou_ens: BEV IoU above which two boxes show the same object.
         iou_rel: BEV IoU with any reference box above which a merged box is reliable.
-        nms: BEV IoU of a final class-agnostic suppression; none by default.
 
     Returns:
         The merged boxes with their reliable mask. ``class_logits`` are merged alike if both models have them.
     """
     rules = _Rules(
-        np.float32(s_rep), np.broadcast_to(s_add, len(query.classes)).astype(np.float32), iou_ens, iou_rel, nms
+        np.float32(s_rep), np.broadcast_to(s_add, len(query.classes)).astype(np.float32), iou_ens, iou_rel
     )  # scores are float32, too
     parts = [
         _merge(query.between(low, low + FRAMES), reference.between(low, low + FRAMES), rules)
@@ -68,25 +66,26 @@ def merge_predictions(
     return Detections(merged, np.concatenate([part.reliable for part in parts]))
 
 
-def suppress(predictions: PoolPredictions, threshold: float) -> PoolPredictions:
-    """Return the predictions without boxes that overlap one of their frame with a higher score, whatever the classes.
+def suppress(detections: Detections, threshold: float) -> Detections:
+    """Return the detections without boxes that overlap one of their frame with a higher score, whatever the classes.
 
     Detectors that suppress class by class give one object a box of each class that it resembles.
 
     Args:
-        predictions: Of F frames.
+        detections: Of F frames.
         threshold: BEV IoU above which two boxes show the same object.
 
     Returns:
-        Boxes, scores, labels and, where there are any, ``class_logits`` of what is left.
+        What is left, without other columns than ``class_logits``.
     """
+    predictions = detections.predictions
     kept = [np.ones(0, dtype=bool)]
     for low in range(0, len(predictions), FRAMES):
         part = predictions.between(low, low + FRAMES)
         kept.append(_survivors(part.boxes, part.scores, part.offsets, threshold))
     keep = np.concatenate(kept)
     name = 'class_logits'
-    return replace(
+    left = replace(
         predictions,
         offsets=np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(keep)))[predictions.offsets],
         boxes=predictions.boxes[keep],
@@ -94,6 +93,7 @@ def suppress(predictions: PoolPredictions, threshold: float) -> PoolPredictions:
         labels=predictions.labels[keep],
         fields={name: predictions[name][keep]} if name in predictions.fields else {},
     )
+    return Detections(left, detections.reliable[keep])
 
 
 class _Rules(NamedTuple):
@@ -103,7 +103,6 @@ class _Rules(NamedTuple):
     s_add: NDArray[np.float32]
     iou_ens: float
     iou_rel: float
-    nms: float | None
 
 
 class _Part(NamedTuple):
@@ -137,12 +136,6 @@ def _merge(query: PoolPredictions, reference: PoolPredictions, rules: _Rules) ->
     frame = np.concatenate((query.frame_of_box, reference.frame_of_box[appended]))
     source = np.concatenate((source, own + np.flatnonzero(appended)))[np.argsort(frame, kind='stable')]
     counts = np.bincount(frame, minlength=len(query))
-    if rules.nms is not None:
-        boxes, scores = (
-            np.concatenate(pair)[source] for pair in ((query.boxes, reference.boxes), (query.scores, reference.scores))
-        )
-        kept = _survivors(boxes, scores, np.concatenate(([0], np.cumsum(counts))), rules.nms)
-        source, counts = source[kept], np.bincount(np.sort(frame)[kept], minlength=len(query))
     seen_twice = np.bincount(box[iou > rules.iou_rel], minlength=own) > 0
     itself = (reference.boxes[:, 3] * reference.boxes[:, 4] > 0) & (rules.iou_rel < 1)
     return _Part(source.astype(np.int32), counts, np.concatenate((seen_twice, itself))[source])

@@ -143,10 +143,11 @@ class CALSampler(ActiveSampler):
 
     def detections(self, pool: PoolPredictions, reference: PoolPredictions | None) -> Detections:
         """Return the ensemble of both models; without a reference model the pool's own boxes, all reliable."""
-        if reference is None:
-            return Detections.of(pool if self.ensemble_nms is None else suppress(pool, self.ensemble_nms))
-        s_add = per_class(self.s_add, pool.classes, 's_add')
-        return merge_predictions(pool, reference, self.s_rep, s_add, self.iou_ens, self.iou_rel, self.ensemble_nms)
+        detections = Detections.of(pool)
+        if reference is not None:
+            s_add = per_class(self.s_add, pool.classes, 's_add')
+            detections = merge_predictions(pool, reference, self.s_rep, s_add, self.iou_ens, self.iou_rel)
+        return detections if self.ensemble_nms is None else suppress(detections, self.ensemble_nms)
 
     def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
         """Yield frames in the order of `collaborative_greedy`."""

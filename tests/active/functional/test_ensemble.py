@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from ssal3d.active.functional.ensemble import FRAMES, merge_predictions, suppress
+from ssal3d.active.sampler import Detections
 from ssal3d.predictions.synthetic import second_model, synthetic_pool
 from tests.helpers.active_pools import CLASSES, at, box, make_pool
 
@@ -96,7 +97,7 @@ def test_class_thresholds_logits_and_final_suppression():
     assert merged_boxes(detections)[1:] == [(30.1, 0.85, 'Cyclist')]
     assert detections.predictions['class_logits'].tolist() == [[1, 0, 0], [0, 0, 3]]
     assert len(merged_boxes(merge_predictions(query, reference))) == 3
-    suppressed = merge_predictions(query, reference, nms=0.1)
+    suppressed = suppress(merge_predictions(query, reference), 0.1)
     assert merged_boxes(suppressed) == [(0.0, 0.6, 'Car'), (30.0, 0.85, 'Car')]
     assert suppressed.predictions.offsets.tolist() == [0, 2]
 
@@ -130,7 +131,7 @@ def test_suppression_agrees_with_one_box_after_another(threshold):
         }
     )
     expected = survivors_one_after_another(pool, threshold)
-    found = suppress(pool, threshold)
+    found = suppress(Detections.of(pool), threshold).predictions
     assert 0 < len(expected) < len(pool.scores)
     for name in ('boxes', 'scores', 'labels'):
         assert getattr(found, name).tolist() == getattr(pool, name)[expected].tolist()
@@ -146,10 +147,10 @@ def test_one_object_has_one_box_whatever_the_class(monkeypatch):
     }
     for size in (FRAMES, 1):
         monkeypatch.setattr('ssal3d.active.functional.ensemble.FRAMES', size)
-        found = suppress(make_pool(frames), 0.1)
+        found = suppress(Detections.of(make_pool(frames)), 0.1).predictions
         assert found.offsets.tolist() == [0, 2, 2, 3]
         assert [found.classes[label] for label in found.labels] == ['Cyclist', 'Car', 'Car']
-    assert len(suppress(make_pool({}), 0.1)) == 0
+    assert len(suppress(Detections.of(make_pool({})), 0.1).predictions) == 0
 
 
 def test_a_pool_of_no_frames():
