@@ -1,6 +1,7 @@
 """`tools/gpu_check.py` without a GPU: its stages fit the configs, what is finished counts, nothing is left running."""
 
 import importlib
+import os
 import subprocess
 import sys
 import time
@@ -173,3 +174,30 @@ def test_the_stages_leave_time_on_a_gpu(load):
     limits = [seconds for seconds in module.STAGES.values() if seconds is not None]
     assert sum(limits) <= 60 * module.MINUTES - 30
     assert module.MINUTES <= 9
+
+
+@pytest.mark.parametrize(
+    ('command', 'said'),
+    [
+        ('pass', 'compiled'),
+        ('raise SystemExit(3)', 'ended with 3; see kernels.txt'),
+        ('import time; time.sleep(60)', 'not finished in 1 s; the stages compile the rest'),
+    ],
+)
+def test_on_a_gpu_kernels_are_compiled_before_the_stages_and_cannot_fail_a_check(
+    driver, load, monkeypatch, tmp_path, capfd, command, said
+):
+    module = load('gpu_check')
+    warm_up = tmp_path / 'ssal3d' / 'ops' / 'warm_up.py'
+    warm_up.parent.mkdir(parents=True)
+    warm_up.write_text(command)
+    for folder in (warm_up.parent, warm_up.parents[1]):
+        (folder / '__init__.py').touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, 'KERNELS', 1)
+    monkeypatch.setattr(module, 'environment', lambda _: {**os.environ, 'PYTHONPATH': str(tmp_path)})
+    status, report = driver('', '--only', 'model', '--device', 'cuda')
+    assert status == 0
+    assert len(report['results']) == 2
+    out = capfd.readouterr().out
+    assert out.index('--- kernels') < out.index(said) < out.index('--- model')
