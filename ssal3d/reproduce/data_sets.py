@@ -58,6 +58,16 @@ DATA_SETS = {
         ),
         DataSet('kitti', 'ssal3d::paper/kitti.py', 'kitti', (*KITTI_TABLES, BENCHMARK, SCORES), frames='kitti'),
         DataSet(
+            'kitti-pillars',
+            'ssal3d::paper/kitti_pillars.py',
+            'kitti',
+            (*KITTI_TABLES, BENCHMARK, SCORES),
+            'ours: a few real frames, a small detector; the paper: KITTI, PV-RCNN',
+            two_stages=False,
+            frames='kitti',
+            beside=BEV_METRICS[-1:],
+        ),
+        DataSet(
             'sim-360',
             'ssal3d::paper/sim_360.py',
             'waymo',

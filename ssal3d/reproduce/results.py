@@ -41,7 +41,8 @@ class Result(NamedTuple):
         seed: Its seed.
         metric: As the paper's tables have it, e.g. ``'Ped_mod_mAP'``, ``'Ped_L2_mAP'`` or ``'Ped_D-ECE'``;
             ``'Ped_mod_BEV_mAP'`` for bird's-eye view, ``'Ped_L2_0-30m_mAP'`` by range, ``'Ped_L2_mAP_round_1'`` of the
-            final model after a round; ``'Ped_0.3-0.5_precision'`` of Fig. 7; ``'frames'``, ``'boxes'``,
+            final model after a round, ``'Ped_mod_mAP_held_out'`` on the frames that nobody labelled;
+            ``'Ped_0.3-0.5_precision'`` of Fig. 7; ``'frames'``, ``'boxes'``,
             ``'boxes_Car'``, ... for what was labelled.
         value: %, a count, or a share.
         version: Version and commit of ssal3d that trained it.
@@ -91,6 +92,8 @@ def measured(experiment: Experiment) -> dict[str, float]:
     for number, point in enumerate(curve, start=1):
         found |= {f'{name}_round_{number}': value for name, value in average_precisions(point['metrics']).items()}
         found[f'boxes_round_{number}'] = point['boxes']
+    final = content.get('held_out', {}).get(list(experiment.steps.values())[-1], {})
+    found |= {f'{name}_held_out': value for name, value in (average_precisions(final) if final else {}).items()}
     counts, frames = content['labelled']['boxes'], content['labelled']['frames']
     if experiment.row.final == NO_FINAL:  # what the pre-trained model has learnt from
         counts, frames = (content['purchases']['initial'][key] for key in ('spent_per_class', 'frames'))

@@ -9,7 +9,7 @@ from ssal3d.cli.reproduce import main
 from ssal3d.data.infos import write_infos
 from ssal3d.data.waymo_infos import METAINFO
 from ssal3d.errors import UserError
-from ssal3d.fileio import write_json
+from ssal3d.fileio import read_json, write_json
 from ssal3d.predictions import PredictionWriter
 from ssal3d.reproduce import figures, read_rows, table
 from ssal3d.reproduce.data_sets import CALIBRATION_METRICS, CURVE_METRICS, DATA_SETS, WAYMO_METRICS
@@ -52,6 +52,20 @@ def test_the_last_stage_counts(tmp_path):
     assert found['boxes'] == 200
     assert found['boxes_Pedestrian'] == 60
     assert found['frames'] == 40
+
+
+def test_what_was_measured_on_frames_that_nobody_labelled_counts_for_the_last_stage(tmp_path):
+    made = finish(tmp_path, 6, 0, 30.0)
+    content = read_json(made.folder / 'metrics.json')
+    names = list(content['stages'])
+    held_out = {
+        name: {key: value + 50 for key, value in content['stages'][name].items()} for name in (names[0], names[-1])
+    }
+    write_json(made.folder / 'metrics.json', {**content, 'held_out': held_out})
+    found = measured(made)
+    assert found['Car_mod_mAP'] == 34
+    assert found['Car_mod_mAP_held_out'] == 84
+    assert found['Avg_mod_BEV_mAP_held_out'] == 95
 
 
 def test_results_name_the_version_that_trained_and_not_the_one_that_collects(tmp_path):
