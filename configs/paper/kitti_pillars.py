@@ -7,15 +7,7 @@ _base_ = './sim.py'
 
 data_root = '{{$SSAL3D_KITTI:data/kitti/}}'  # or set the environment variable SSAL3D_KITTI
 query = dict(budget=60)  # boxes per query
-frames = 3000  # that a model learns from in each stage
-stages = dict(
-    normal=dict(frames=frames),
-    supervised=dict(frames=frames),
-    longer=dict(frames=frames),
-    cpsp=dict(frames=frames),
-    final_cpsp=dict(frames=frames),
-)
-del frames  # part of the above, no setting
+stages = {name: dict(frames=3000) for name in _base_.stages}  # frames that a model learns from in each stage
 train_cfg = dict(
     initial=dict(query=dict(budget=60)),  # boxes of the random start
     held_out_report=True,  # measures models on the frames that stay unlabelled, too: those to measure on are few

@@ -83,17 +83,17 @@ def trained_with(experiment: Experiment) -> tuple[str, str]:
 def measured(experiment: Experiment) -> dict[str, float]:
     """Return what a finished experiment measured of its final or pre-trained model, and what it labelled."""
     content = read_json(experiment.folder / 'metrics.json')
+    last = list(experiment.steps.values())[-1]
     if experiment.row.final == NO_FINAL:
         found = measured_calibration(experiment)
     else:
-        found = average_precisions(content['stages'][list(experiment.steps.values())[-1]])
-    last = list(experiment.steps.values())[-1].partition('/')[2]
-    curve = [point for point in content.get('curve', ()) if point['model'].endswith(f'/{last}')]
+        found = average_precisions(content['stages'][last])
+    curve = [point for point in content.get('curve', ()) if point['model'].endswith(f'/{last.partition("/")[2]}')]
     for number, point in enumerate(curve, start=1):
         found |= {f'{name}_round_{number}': value for name, value in average_precisions(point['metrics']).items()}
         found[f'boxes_round_{number}'] = point['boxes']
-    final = content.get('held_out', {}).get(list(experiment.steps.values())[-1], {})
-    found |= {f'{name}_held_out': value for name, value in (average_precisions(final) if final else {}).items()}
+    if last in content.get('held_out', {}):
+        found |= {f'{name}_held_out': value for name, value in average_precisions(content['held_out'][last]).items()}
     counts, frames = content['labelled']['boxes'], content['labelled']['frames']
     if experiment.row.final == NO_FINAL:  # what the pre-trained model has learnt from
         counts, frames = (content['purchases']['initial'][key] for key in ('spent_per_class', 'frames'))
