@@ -23,9 +23,9 @@ from gpu_checks.processes import kill_all
 
 TOOLS = Path(__file__).resolve().parent
 STAGES = {  # seconds that a stage may take on a GPU, in the order of what matters most; the loop gets what is left
-    'operators': 100,
+    'operators': 80,
     'model': 100,
-    'training': 90,
+    'training': 110,
     'methods': 130,
     'pool': 90,
     'loop': None,

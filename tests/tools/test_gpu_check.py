@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,7 +37,35 @@ def test_a_rehearsal_of_a_stage_passes(load, record, stage, monkeypatch):
     made = record()
     load(f'gpu_checks.{stage}').run(made)
     assert [(found.name, found.text) for found in made.results if not found.passed] == []
-    assert len(made.results) == {'operators': 15, 'model': 4, 'training': 3, 'pool': 1}[stage]
+    assert len(made.results) == {'operators': 15, 'model': 4, 'training': 4, 'pool': 1}[stage]
+
+
+def test_actions_are_timed_in_turns(load, record, monkeypatch):
+    made, called = record(), []
+    monkeypatch.setattr(type(made), 'on_gpu', True)
+    monkeypatch.setattr(made, 'synchronise', lambda: called.append('|'))
+    times = made.times([lambda: called.append('a'), lambda: called.append('b')], 3)
+    assert ''.join(called) == 'abab' + 3 * '|a||b|'
+    assert times.shape == (2, 3)
+    assert (times >= 0).all()
+
+
+@pytest.mark.parametrize(('slower', 'passes'), [(1.03, True), (1.07, False)])
+def test_our_step_is_judged_by_the_median_of_the_ratios(load, record, monkeypatch, slower, passes):
+    made, training, drift = record(), load('gpu_checks.training'), np.linspace(0.2, 0.3, 25)
+    ours = drift * slower
+    ours[::6] *= 4  # five steps that something else disturbed
+    monkeypatch.setattr(type(made), 'on_gpu', True)
+    monkeypatch.setattr(training, '_steps', lambda *_: None)
+    monkeypatch.setattr(made, 'times', lambda *_: np.stack([drift, ours]))
+    made.check('in turns', lambda: training._in_turns(made, 2))
+    (found,) = made.results
+    assert found.passed == passes, found.text
+    if passes:
+        assert found.figures['of stock'] == pytest.approx(slower)
+        assert found.figures['at least'] <= found.figures['of stock'] <= found.figures['at most']
+    else:
+        assert found.text.startswith('1.070 of stock (1.070 to 1.070), 1.05 allowed')
 
 
 def test_stock_and_ours_are_the_same_detector_of_full_size(load, record):

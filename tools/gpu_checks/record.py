@@ -1,14 +1,15 @@
 """What a check finds: passed or not, figures, one line; written after every check, so that nothing is lost."""
 
-import statistics
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ssal3d.fileio import write_json
@@ -92,16 +93,29 @@ class Record:
             action: What is timed.
             repeats: How often, on a GPU; once in a rehearsal.
         """
-        for _ in range(2 if self.on_gpu else 0):
+        return 1000 * float(np.median(self.times([action], repeats)))
+
+    def times(self, actions: Sequence[Callable[[], Any]], repeats: int) -> NDArray[np.float64]:
+        """Time actions in turns after two rounds that are not counted, so that what slows the machine slows all.
+
+        Args:
+            actions: What is timed.
+            repeats: Rounds on a GPU; one in a rehearsal.
+
+        Returns:
+            Seconds of each action in each round, (actions, rounds).
+        """
+        for action in [*actions, *actions] if self.on_gpu else []:
             action()
-        times = []
-        for _ in range(repeats if self.on_gpu else 1):
-            self.synchronise()
-            start = time.perf_counter()
-            action()
-            self.synchronise()
-            times.append(time.perf_counter() - start)
-        return 1000 * statistics.median(times)
+        rounds = [[self._seconds(action) for action in actions] for _ in range(repeats if self.on_gpu else 1)]
+        return np.array(rounds).T
+
+    def _seconds(self, action: Callable[[], Any]) -> float:
+        self.synchronise()
+        start = time.perf_counter()
+        action()
+        self.synchronise()
+        return time.perf_counter() - start
 
     def gibibytes(self) -> float:
         """Return the largest memory since `forget_memory`; 0 on the CPU."""
