@@ -91,7 +91,10 @@ def _crossed(rows: Sequence[Row]) -> list[Question]:
     queries = [(having(sampler='CAL'), having(sampler=other), other) for other in ('Random', 'Entropy')]
     return [
         Question('Q1a: final CPSP against supervised', having(final='CPSP'), having(final='supervised'), mean),
-        Question('Q1b: final CPSP against longer', ('Normal-Random-CPSP',), ('Normal-Random-longer',), mean),
+        *(
+            Question(f'{name}: final CPSP against longer, {first}', (f'{first}-CPSP',), (f'{first}-longer',), mean)
+            for name, first in (('Q1b', 'Normal-Random'), ('Q1c', 'CPSP-CAL'))
+        ),
         *(Question(f'Q2: query CAL against {other}', first, second, mean) for first, second, other in queries),
         Question('Q3: pre-training CPSP against Normal', having(pretrain='CPSP'), having(pretrain='Normal'), mean),
         *(Question(f'Q4: Q2 for Ped and Cyc, {other}', first, second, small) for first, second, other in queries),

@@ -35,12 +35,12 @@ def ask(table, results, dataset='sim'):
 
 def test_the_benchmark_finds_what_was_put_into_it():
     found, shown = ask('benchmark', benchmark_results())
-    assert [answer.question.text[:3] for answer in found] == ['Q1a', 'Q1b', 'Q2:', 'Q2:', 'Q3:', 'Q4:', 'Q4:']
+    assert [answer.question.text[:3] for answer in found] == ['Q1a', 'Q1b', 'Q1c', 'Q2:', 'Q2:', 'Q3:', 'Q4:', 'Q4:']
     means = [answer.comparison.difference.mean for answer in found]
-    assert means == pytest.approx([-3, 1, 5, 3, 1, 5, 3], abs=0.2)
+    assert means == pytest.approx([-3, 1, 1, 5, 3, 1, 5, 3], abs=0.2)
     assert all(answer.comparison.difference.seeds == 4 for answer in found)
-    assert found[2].comparison.adjusted == pytest.approx(
-        compare([(list(answer.differences.values()), [0] * 4) for answer in found])[2].adjusted
+    assert found[3].comparison.adjusted == pytest.approx(
+        compare([(list(answer.differences.values()), [0] * 4) for answer in found])[3].adjusted
     )
     by_level = effects(shown, BEV_METRICS[-1])
     assert {name: round(effect) for name, (effect, _) in by_level.items()} == {
@@ -55,7 +55,7 @@ def test_the_benchmark_finds_what_was_put_into_it():
 def test_a_difference_is_that_of_means_within_a_seed():
     results = benchmark_results(noise=4.0)
     values = {(result.experiment, result.seed): result.value for result in results if result.metric == BEV_METRICS[-1]}
-    found = ask('benchmark', results)[0][2]
+    found = ask('benchmark', results)[0][3]
     rows = [row for row in read_rows('benchmark') if row.final != 'longer']
     for seed in SEEDS:
         cal, random = (
@@ -69,7 +69,8 @@ def test_seeds_that_lack_a_row_answer_no_question_about_it():
     found, shown = ask('benchmark', benchmark_results(left_out=[(6, 2), (13, 3)]))
     assert [tuple(answer.differences) for answer in found] == [
         (1, 3, 4),
-        (1, 2, 4),  # Q1b compares two rows alone
+        (1, 2, 4),  # Q1b compares two rows alone, of which one is row 13
+        (1, 2, 3, 4),  # Q1c compares two others
         *[(1, 3, 4)] * 5,
     ]
     assert len(effects(shown, BEV_METRICS[-1])) == 4  # of the three complete seeds
