@@ -13,13 +13,17 @@ Example:
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssal3d.cli.arguments import Words, make_parser
 from ssal3d.errors import UserError, command
 from ssal3d.fileio import atomic_path
 from ssal3d.terminal import console, print_table
+
+if TYPE_CHECKING:
+    from ssal3d.reproduce.results import Result
 
 
 @command
@@ -30,14 +34,17 @@ def main(argv: Words = None) -> None:
     parser.add_argument('table', help='table1 to table8, fig6, fig7, benchmark or scores')
     parser.add_argument(
         '--dataset',
-        help='kitti, waymo, or a simulation: sim instead of KITTI, sim-360 or sim-360-pvrcnn instead of Waymo (default: '
-        'sim or sim-360)',
+        help='kitti, kitti-pillars (a few hundred frames on a CPU), waymo, or a simulation: sim instead of KITTI, sim-360 '
+        'or sim-360-pvrcnn instead of Waymo (default: sim or sim-360)',
     )
     parser.add_argument('--rows', type=int, nargs='+', default=(), help='numbers of rows (default: all)')
     parser.add_argument('--seeds', type=int, nargs='+', help='seeds to run (default: 0) or to show (default: all)')
     parser.add_argument('--jobs', type=int, help='experiments side by side (default: one per GPU, or per core without)')
     parser.add_argument('--work-dir', help='folder of runs and simulations (default: work_dirs/reproduce)')
-    parser.add_argument('--results', help='CSV file of results (default: results.csv in the work dir)')
+    parser.add_argument(
+        '--results',
+        help='CSV file: run adds its results (default: results.csv in the work dir), show reads it and not the work dir',
+    )
     parser.add_argument('--figure', help='with show: draw the table into this image, every seed a dot')
     parser.add_argument('--markdown', help='with show: write what is shown into this file, too')
     parser.add_argument(
@@ -90,22 +97,32 @@ def _run(arguments: argparse.Namespace) -> None:
         lambda: merge(_results(arguments), collect(data.name, experiments)),
     )
     failed = jobs.run()
-    _show(arguments)
+    _print(arguments, merge(_results(arguments), collect(data.name, experiments)))
     if failed:
         raise UserError(f'{len(failed)} experiments failed, the first is {failed[0].folder}; see its log')
 
 
 def _show(arguments: argparse.Namespace) -> None:
+    from ssal3d.reproduce.results import collect, merge, read
+
+    experiments, path = _experiments(arguments), _results(arguments)
+    if not arguments.results:
+        _print(arguments, merge(path, collect(_data_set(arguments).name, experiments)))
+    elif path.is_file():
+        _print(arguments, read(path))
+    else:
+        raise UserError(f'{path}: no such file; without --results the runs of --work-dir are shown')
+
+
+def _print(arguments: argparse.Namespace, results: 'Sequence[Result]') -> None:
     from ssal3d.reproduce import questions, read_rows, table
     from ssal3d.reproduce.data_sets import BEV_METRICS, metrics_of, unit_of
     from ssal3d.reproduce.figures import draw
-    from ssal3d.reproduce.results import collect, merge
     from ssal3d.reproduce.rows import BENCHMARK, TITLES
 
-    rows, experiments = read_rows(arguments.table, arguments.rows), _experiments(arguments)
+    rows = read_rows(arguments.table, arguments.rows)
     name, data = rows[0].table, _data_set(arguments)
     metrics = metrics_of(name, data)
-    results = merge(_results(arguments), collect(data.name, experiments))
     results = [result for result in results if not arguments.seeds or result.seed in arguments.seeds]
     shown = table.lines(rows, results, data.name, metrics)
     title = f'{TITLES[name]}: {unit_of(name, data)}, mean ± half the 95 % interval over seeds'

@@ -14,7 +14,7 @@ from ssal3d.predictions import PredictionWriter
 from ssal3d.reproduce import figures, read_rows, table
 from ssal3d.reproduce.data_sets import CALIBRATION_METRICS, CURVE_METRICS, DATA_SETS, WAYMO_METRICS
 from ssal3d.reproduce.experiments import Experiment
-from ssal3d.reproduce.results import average_precisions, collect, measured, merge, read
+from ssal3d.reproduce.results import Result, average_precisions, collect, measured, merge, read
 from ssal3d.reproduce.statistics import Interval
 
 CLASSES = ('Car', 'Pedestrian', 'Cyclist')
@@ -137,6 +137,26 @@ def test_the_command_lists_and_shows(tmp_path, capsys):
     assert 'simulated streets' in shown
     assert (tmp_path / 'results.csv').exists()
     assert (tmp_path / 'a.png').exists()
+
+
+def test_a_file_that_is_shown_is_read_alone_and_not_written(tmp_path, capsys):
+    finish(tmp_path, 2, 0, 40.0)
+    published = tmp_path / 'published.csv'
+    merge(published, [Result('sim', 'Normal-Random-supervised', 0, 'Avg_mod_BEV_mAP', 65.5, '1', 'abacus')])
+    before = published.read_bytes()
+    words = ['show', 'table1', '--rows', '1', '2', '--work-dir', str(tmp_path), '--results']
+    with pytest.raises(SystemExit, match='0'):
+        main([*words, str(published)])
+    shown = capsys.readouterr().out
+    assert '65.5' in shown
+    assert '53.0' not in shown, 'a run of the work dir'
+    assert published.read_bytes() == before
+    with pytest.raises(SystemExit, match='2'):
+        main([*words, str(tmp_path / 'nowhere.csv')])
+    assert (
+        'nowhere.csv: no such file; without --results the runs of --work-dir are shown'
+        in capsys.readouterr().err.replace('\n', '')
+    )
 
 
 def test_real_data_that_nobody_converted_is_named_with_the_remedy(tmp_path, monkeypatch):
