@@ -97,17 +97,25 @@ def _run(arguments: argparse.Namespace) -> None:
         lambda: merge(_results(arguments), collect(data.name, experiments)),
     )
     failed = jobs.run()
-    _print(arguments, merge(_results(arguments), collect(data.name, experiments)))
+    found = collect(data.name, experiments)
+    merge(_results(arguments), found)
+    _print(arguments, found)
     if failed:
         raise UserError(f'{len(failed)} experiments failed, the first is {failed[0].folder}; see its log')
 
 
 def _show(arguments: argparse.Namespace) -> None:
+    from ssal3d.loop.summary import METRICS
+    from ssal3d.reproduce.experiments import is_finished
     from ssal3d.reproduce.results import collect, merge, read
 
     experiments, path = _experiments(arguments), _results(arguments)
-    if not arguments.results:
-        _print(arguments, merge(path, collect(_data_set(arguments).name, experiments)))
+    if not arguments.results:  # the file may hold runs with other settings; those of the folders are told from them
+        found = collect(_data_set(arguments).name, experiments)
+        merge(path, found)
+        _print(arguments, found)
+        if others := [each for each in experiments if (each.folder / METRICS).exists() and not is_finished(each)]:
+            console.print(f'not shown, as they ran with other settings: {len(others)} runs, e.g. {others[0].folder}')
     elif path.is_file():
         _print(arguments, read(path))
     else:
@@ -127,9 +135,10 @@ def _print(arguments: argparse.Namespace, results: 'Sequence[Result]') -> None:
     shown = table.lines(rows, results, data.name, metrics)
     title = f'{TITLES[name]}: {unit_of(name, data)}, mean ± half the 95 % interval over seeds'
     parts = [(title, table.header(shown, metrics), table.body(shown, metrics))]
-    if answers := questions.answers(questions.questions(read_rows(arguments.table), metrics), shown):
+    asked = table.lines(rows, [found for found in results if found.seed not in data.tuned_on], data.name, metrics)
+    if answers := questions.answers(questions.questions(read_rows(arguments.table), metrics), asked):
         parts.append(('what the seeds say, compared within seeds', questions.header(), questions.body(answers)))
-    if effects := questions.effects(shown, BEV_METRICS[-1]) if name == BENCHMARK else {}:
+    if effects := questions.effects(asked, BEV_METRICS[-1]) if name == BENCHMARK else {}:
         cells = [[text, f'{effect:+.1f} ± {half:.1f}'] for text, (effect, half) in effects.items()]
         parts.append(
             ('effects in a mixed model with a level per seed', ['factor', table.short(BEV_METRICS[-1])], cells)

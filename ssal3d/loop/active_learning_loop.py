@@ -23,7 +23,7 @@ from ssal3d.fileio import exclusive, file_digest, remove_leftovers
 from ssal3d.log import tell
 from ssal3d.loop.abilities import check_abilities
 from ssal3d.loop.chains import Chains, StageNode, order_stages
-from ssal3d.loop.digests import neutral, training_content
+from ssal3d.loop.digests import neutral, own_code, training_content
 from ssal3d.loop.guard import Guard
 from ssal3d.loop.hooks import loop_hooks, without_loop_hooks
 from ssal3d.loop.page_hooks import CurveHook, PageHook
@@ -112,11 +112,13 @@ class ActiveLearningLoop(BaseLoop):
         self.final_every_round = final_every_round
         self.start_from = StartFrom.of(start_from)
         self.start: TrainedModel | None = None
+        self.measured: dict[str, Any] = {}  # of hooks, for metrics.json
         check_entries(self.config, initial, rounds)
         check_annotator(self.config, annotator)
         self.stages = self._build_stages()
         check_abilities(self.config, self.rounds, self.stages)
-        self.steps = Steps(self.work_dir, (reuse,) if isinstance(reuse, str) else tuple(reuse))
+        reuse = (reuse,) if isinstance(reuse, str) else tuple(reuse)
+        self.steps = Steps(self.work_dir, reuse, own_code(self.config))
         self.predictor = Predictor(self.config, self.steps, self.prediction, score_calibration)
         self.promotions = Promotions(self.steps, self.predictor, Guard.of(guard))
         if self.steps.journal.steps and not self.config.get('resume'):

@@ -1,12 +1,13 @@
 """What a step of an experiment reads, without paths: two steps that read the same leave the same results."""
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from ssal3d.fileio import file_digest
+from ssal3d.fileio import digest, file_digest
 
 # What mmengine's Runner trains and measures with; anything else in a config (log, display, launcher) changes no result.
 TRAINING_KEYS = (
@@ -73,6 +74,25 @@ def _neutral_text(text: str, folders: Mapping[Path, str], root: Path | None) -> 
         if ('/' in text or '.' in text) and path.is_file():
             return f'sha256:{file_digest(path)}'
     return text
+
+
+def own_code(config: Config) -> dict[str, str]:
+    """Return a digest of each of the user's modules that a config imports, by its name.
+
+    A package counts with all of its Python files; modules of ssal3d are told by its version.
+
+    Args:
+        config: Config whose ``custom_imports`` are looked at; they are imported already.
+    """
+    names = config.get('custom_imports', {}).get('imports', ())
+    found = {}
+    for name in [names] if isinstance(names, str) else names:
+        module = sys.modules.get(name)
+        path = Path(getattr(module, '__file__', None) or '')
+        if name.partition('.')[0] != 'ssal3d' and path.is_file():
+            paths = sorted(path.parent.rglob('*.py')) if hasattr(module, '__path__') else [path]
+            found[name] = digest([file_digest(entry) for entry in paths])
+    return found
 
 
 def differences(old: Any, new: Any, key: str = '') -> Iterator[tuple[str, Any, Any]]:

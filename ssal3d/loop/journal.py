@@ -1,5 +1,6 @@
 """The journal of an experiment: what finished, in order. Resume trusts nothing else."""
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from ssal3d.errors import UserError
-from ssal3d.fileio import SCHEMA, atomic_path, digest, read_json, sha256, write_json
+from ssal3d.fileio import SCHEMA, atomic_path, digest, read_json, remove, sha256, write_json
 from ssal3d.journal_steps import NAME, read_steps
+from ssal3d.log import tell
 from ssal3d.loop.digests import differences
 
 READS = 'reads'  # folder of what each step reads, beside the journal
 CONFIG = 'config.py'  # of a stage; it names the folders of its experiment
+MACHINE_MADE = frozenset(('checkpoint', 'predictions'))  # roles of steps whose folders hold nothing that people made
 SHOWN = 80  # characters of a value in a message
 
 
@@ -58,6 +61,7 @@ class Journal:
         reads: Mapping[str, Any],
         files: Mapping[str, Path | Sequence[Path]],
         write: bool = True,
+        expected: Mapping[str, str] | None = None,
         **facts: Any,
     ) -> dict[str, Any]:
         """Append a finished step.
@@ -68,7 +72,11 @@ class Journal:
             files: Results by role: a file, or all files of a folder; inside the experiment's folder. Their hashes are
                 kept.
             write: Whether this process writes the file; the others only remember.
+            expected: Hashes that the files must have, by their names in the folder; None where they are new.
             **facts: Anything else worth knowing: seconds, metrics, counts.
+
+        Raises:
+            UserError: If the files are not the expected ones.
         """
         roles: dict[str, str] = {}
         hashes: dict[str, str] = {}
@@ -76,6 +84,9 @@ class Journal:
             paths = [found] if isinstance(found, Path) else list(found)
             roles[role] = str((found if isinstance(found, Path) else paths[0].parent).relative_to(self.folder))
             hashes |= {str(path.relative_to(self.folder)): sha256(path) for path in paths}
+        if expected is not None and hashes != expected:
+            file = next(iter(dict(hashes.items() ^ expected.items())))
+            raise UserError(f'{self.folder / file}: found another file than step {name} left; was it changed just now?')
         entry = {'step': name, 'digest': digest(reads), **roles, **facts, 'files': hashes}
         self.steps.append(entry)
         if write:
@@ -136,37 +147,61 @@ class FinishedSteps:
             if not (folder / NAME).exists():
                 raise UserError(f'reuse: {folder} holds no {NAME}; give the work dirs of experiments')
 
-    def find(self, name: str, reads: Mapping[str, Any]) -> tuple[Path, dict[str, Any]] | None:
-        """Return folder and entry of a step of this name that read the same, or None."""
+    def find(
+        self, name: str, reads: Mapping[str, Any], code: Mapping[str, str] | None = None
+    ) -> tuple[Path, dict[str, Any]] | None:
+        """Return folder and entry of a whole step of this name that read the same, or None.
+
+        A step that lost a file, or ran other code of the user, is named and passed over.
+
+        Args:
+            name: Step name.
+            reads: What the step would read now.
+            code: Digests of the user's own modules, see `ssal3d.loop.digests.own_code`.
+        """
         expected = digest(reads)
         for journal in map(Journal, self.folders):  # read again: they may run beside this one
             for entry in journal.steps:
                 if entry.get('digest') == expected and entry['step'] == name:
-                    return journal.folder, entry
+                    problem = _damage(journal.folder, entry) or _other_code(entry, code or {})
+                    if not problem:
+                        return journal.folder, entry
+                    tell(f'{name}: not taken from {journal.folder}: {problem}', logging.WARNING)
         return None
+
+
+def _damage(folder: Path, entry: Mapping[str, Any]) -> str:
+    """Return what is wrong with the files of a finished step, '' if they are what the journal says."""
+    for name, expected in entry['files'].items():
+        path = folder / name
+        if not path.exists() or sha256(path) != expected:
+            return f'{path} {"was changed" if path.exists() else "is missing"}'
+    return ''
+
+
+def _other_code(entry: Mapping[str, Any], code: Mapping[str, str]) -> str:
+    """Return which of the user's modules differs from what a step ran with, '' if none does."""
+    ran_with = entry.get('code', {})
+    differing = [name for name in (*ran_with, *code) if ran_with.get(name) != code.get(name)]
+    return f'its code of {differing[0]} differs' if differing else ''
 
 
 def take_over(source: Path, entry: Mapping[str, Any], target: Path) -> None:
     """Bring the results of a finished step into another experiment: by hard link, by copy across file systems.
 
+    What a killed run with other settings left in the folder of a training or a prediction pass goes first; that of a
+    query may hold what people made.
+
     Args:
-        source: Folder of the experiment that did the step.
+        source: Folder of the experiment that did the step; its files are what the journal says, see `FinishedSteps`.
         entry: The step in its journal.
         target: Folder of the experiment that takes it over.
-
-    Raises:
-        UserError: If a file is missing there or is not what the journal says.
     """
-    for name, expected in entry['files'].items():
-        path = source / name
-        if not path.exists() or sha256(path) != expected:
-            problem = 'was changed' if path.exists() else 'is missing'
-            raise UserError(
-                f'reuse: {path} {problem} after step {entry["step"]} finished; restore it or leave out {source}'
-            )
+    if MACHINE_MADE & entry.keys():
+        remove(target / entry['step'])
     for path in _files_of(source, entry):
         place = target / path.relative_to(source)
-        if not place.exists():
+        if not place.exists() or sha256(place) != sha256(path):
             with atomic_path(place) as temporary:
                 try:
                     os.link(path, temporary)

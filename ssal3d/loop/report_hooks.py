@@ -17,7 +17,7 @@ from ssal3d.loop.chains import StageNode
 from ssal3d.loop.held_out import measure_predictions, measure_pseudo_labels
 from ssal3d.loop.hooks import LoopHook
 from ssal3d.loop.story import tell_query
-from ssal3d.loop.summary import METRICS, add_held_out, summarise
+from ssal3d.loop.summary import METRICS, summarise
 from ssal3d.loop.trained_model import TrainedModel
 
 
@@ -29,15 +29,17 @@ class ExperimentReportHook(LoopHook):
     """
 
     def before_experiment(self, runner: Runner) -> None:
-        """Write ``experiment.json``."""
+        """Write ``experiment.json``; ``metrics.json`` of an earlier end goes, as it says that all is done."""
         if is_main_process():
-            write_card(runner.train_loop.config, runner.train_loop.work_dir, sys.argv)
+            folder = runner.train_loop.work_dir
+            (folder / METRICS).unlink(missing_ok=True)
+            write_card(runner.train_loop.config, folder, sys.argv)
 
     def after_experiment(self, runner: Runner, labels: Path, models: Sequence[TrainedModel]) -> None:
         """Print what was trained, bought and promoted; write ``metrics.json``."""
         if is_main_process():
             loop = runner.train_loop
-            summarise(loop.config, loop.steps.journal, loop.work_dir, labels, models)
+            summarise(loop.config, loop.steps.journal, loop.work_dir, labels, models, loop.measured)
 
 
 @HOOKS.register_module()
@@ -63,13 +65,15 @@ class HeldOutReportHook(LoopHook):
     for it with ``train_cfg = dict(held_out_report=True)``.
     """
 
+    priority = 'VERY_HIGH'  # before `metrics.json` is written
+
     def wants_predictions(self, runner: Runner, group: str, place: StageNode) -> bool:
         """Return whether a stage is the first one or ends a final chain."""
         first = 'round_1' if runner.train_loop.rounds else 'final'
         return (group == first and place.previous is None) or (_is_final(group) and place.is_last)
 
     def after_experiment(self, runner: Runner, labels: Path, models: Sequence[TrainedModel]) -> None:
-        """Print the tables and add ``held_out`` and ``pseudo_labels`` to ``metrics.json``."""
+        """Measure ``held_out`` and ``pseudo_labels`` for the tables and ``metrics.json``."""
         loop = runner.train_loop
         shown = [*models[:1], *(model for model in models if model.is_last and _is_final(model.group))]
         measured = {model.name: model for model in shown}
@@ -83,12 +87,10 @@ class HeldOutReportHook(LoopHook):
             return
         state = LabelState.read(labels)
         folders = {name: model.predictions for name, model in measured.items() if model.predictions is not None}
-        add_held_out(
-            loop.config,
-            loop.work_dir / METRICS,
-            measure_predictions(loop.config, state, folders),
-            measure_pseudo_labels(loop.config, state, metrics) if metrics else {},
-        )
+        if found := measure_predictions(loop.config, state, folders):
+            loop.measured['held_out'] = found
+        if metrics and (quality := measure_pseudo_labels(loop.config, state, metrics)):
+            loop.measured['pseudo_labels'] = quality
 
 
 def _is_final(group: str) -> bool:

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from ssal3d.class_names import TYPE_OF_CLASS
 from ssal3d.data.label_state import LabelState
-from ssal3d.fileio import SCHEMA, read_json, write_json
+from ssal3d.fileio import SCHEMA, write_json
 from ssal3d.loop.guard import promotion_line
 from ssal3d.loop.journal import Journal
 from ssal3d.loop.trained_model import TrainedModel
@@ -25,9 +25,14 @@ SHOWN = {
 
 
 def summarise(
-    config: Config, journal: Journal, work_dir: Path, labels: Path, models: Sequence[TrainedModel] = ()
+    config: Config,
+    journal: Journal,
+    work_dir: Path,
+    labels: Path,
+    models: Sequence[TrainedModel] = (),
+    measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Print time and AP of every stage and the boxes of every purchase; write ``metrics.json``.
+    """Print time and AP of every stage and the boxes of every purchase; write ``metrics.json``, complete or not at all.
 
     Args:
         config: The experiment's config.
@@ -35,6 +40,8 @@ def summarise(
         work_dir: The experiment's folder.
         labels: The last label state.
         models: What was trained, for the learning curve of final models after every round.
+        measured: What hooks have measured at the end: ``held_out``, metrics by model on the frames that nobody
+            labelled, and ``pseudo_labels``, their number and quality by stage and class.
 
     Returns:
         The content of ``metrics.json``.
@@ -79,6 +86,8 @@ def summarise(
         ]
         for step in promotions:
             console.print(promotion_line(step))
+    content |= measured or {}
+    _print_held_out(content.get('held_out', {}), content.get('pseudo_labels', {}), names)
     write_json(work_dir / METRICS, content)
     console.print(f'labels: {labels}\njournal: {journal.path}\nmetrics: {work_dir / METRICS}')
     return content
@@ -105,38 +114,24 @@ def learning_curve(models: Sequence[TrainedModel]) -> list[dict[str, Any]]:
     ]
 
 
-def add_held_out(
-    config: Config,
-    path: Path,
+def _print_held_out(
     metrics: Mapping[str, Mapping[str, float]],
     pseudo_labels: Mapping[str, Mapping[str, Mapping[str, float | None]]],
+    names: Sequence[str],
 ) -> None:
-    """Print what was measured on the frames that nobody labelled and add it to ``metrics.json``.
-
-    Args:
-        config: The experiment's config.
-        path: The file, which `summarise` wrote.
-        metrics: Metrics by model.
-        pseudo_labels: Number and quality of pseudo labels by stage and class.
-    """
-    content = read_json(path)
-    names = [*config.pool_dataset.metainfo['classes'], 'mean']
-    title, shown = _shown(metrics.values())
     if metrics:
-        content['held_out'] = metrics
+        title, shown = _shown(metrics.values())
         print_table(
             f'{title} on the frames of the pool that nobody labelled',
             ('model', *(f'{name} {column}' for column in shown for name in names)),
             [(name, *_row(found, names, shown)) for name, found in metrics.items()],
         )
     if pseudo_labels:
-        content['pseudo_labels'] = pseudo_labels
         print_table(
             'pseudo labels on the frames of the pool that nobody labelled',
             ('stage', 'class', 'number', 'right, %', 'objects covered, %'),
             [(stage, name, *row.values()) for stage, found in pseudo_labels.items() for name, row in found.items()],
         )
-    write_json(path, content)
 
 
 def _shown(metrics: Iterable[Mapping[str, float]]) -> tuple[str, Mapping[str, str]]:

@@ -26,6 +26,7 @@ class DataSet:
         two_stages: Whether its detector has the second stage that some methods learn from or choose with.
         frames: Name of the data set whose frames it has.
         beside: Numbers that its tables show beside the paper's.
+        tuned_on: Seeds that its settings were found on: they are shown, and answer no question.
     """
 
     name: str
@@ -36,6 +37,7 @@ class DataSet:
     two_stages: bool = True
     frames: str = ''
     beside: tuple[str, ...] = ()
+    tuned_on: tuple[int, ...] = ()
 
     def lacks(self, row: Row) -> str:
         """Return which method of a row its detector cannot run; '' if it can run all."""
@@ -55,6 +57,7 @@ DATA_SETS = {
             two_stages=False,
             frames='sim',
             beside=BEV_METRICS[-1:],  # what its pilot decided for
+            tuned_on=(0,),
         ),
         DataSet('kitti', 'ssal3d::paper/kitti.py', 'kitti', (*KITTI_TABLES, BENCHMARK, SCORES), frames='kitti'),
         DataSet(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from ssal3d.loop.journal import Journal
+from ssal3d.loop.summary import METRICS
 from ssal3d.reproduce.experiments import Experiment
 
 PAUSE = 2.0  # seconds between two looks at the processes
@@ -87,6 +88,7 @@ class Jobs:
         folder.mkdir(parents=True, exist_ok=True)
         if experiment.config.exists() and experiment.config.read_text() != experiment.config_text():
             self.tell(f'{folder}: was run with other settings; its steps are checked one by one')
+            (folder / METRICS).unlink(missing_ok=True)  # it says that the settings beside it were run to their end
         experiment.config.write_text(experiment.config_text())
         work_dirs = sorted(path.parent for path in folder.parent.glob('*/journal.json') if path.parent != folder)
         options = [*self.settings(experiment), *experiment.options]

@@ -12,6 +12,7 @@ from ssal3d.evaluation.annotated_boxes import read_annotated_boxes
 from ssal3d.evaluation.calibration_report import MEAN, evaluate_calibration
 from ssal3d.fileio import atomic_open, read_json
 from ssal3d.loop.card import NAME as CARD
+from ssal3d.loop.journal import Journal
 from ssal3d.predictions import read_predictions
 from ssal3d.reproduce.experiments import PRETRAIN, Experiment, is_finished
 from ssal3d.reproduce.rows import NO_FINAL
@@ -45,7 +46,7 @@ class Result(NamedTuple):
             ``'Ped_0.3-0.5_precision'`` of Fig. 7; ``'frames'``, ``'boxes'``,
             ``'boxes_Car'``, ... for what was labelled.
         value: %, a count, or a share.
-        version: Version and commit of ssal3d that trained it.
+        version: Version and commit of ssal3d that trained it; several, where its steps have several.
         machine: What it ran on.
     """
 
@@ -75,9 +76,15 @@ def collect(dataset: str, experiments: Iterable[Experiment]) -> list[Result]:
 
 
 def trained_with(experiment: Experiment) -> tuple[str, str]:
-    """Return with which version, and on which machine, an experiment ran, as its card says."""
+    """Return with which versions, and on which machine, an experiment ran.
+
+    The journal names the version of each step, also of those that were taken over; the card that of the last start,
+    which counts for steps that were recorded before they named it.
+    """
     card = read_json(experiment.folder / CARD, required=('versions',), holds=_Card)
-    return card['versions'].get('ssal3d', ''), card.get('machine', '')
+    last = card['versions'].get('ssal3d', '')
+    versions = dict.fromkeys(step.get('version') or last for step in Journal(experiment.folder).steps)
+    return ' '.join(versions) or last, card.get('machine', '')
 
 
 def measured(experiment: Experiment) -> dict[str, float]:
@@ -105,7 +112,8 @@ def average_precisions(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return AP in % by the paper's names of the numbers.
 
     Args:
-        metrics: What a stage measured, of `KittiAPMetric` or `WaymoAPMetric`.
+        metrics: What a stage measured, of `KittiAPMetric` or `WaymoAPMetric`. A class of which nothing is annotated has
+            no AP in them, so it has none here, and there is no mean.
     """
     flat = {key.rpartition('/')[2]: value for key, value in metrics.items()}
     if any(key.startswith('waymo/') for key in metrics):
@@ -120,9 +128,11 @@ def average_precisions(metrics: Mapping[str, float]) -> dict[str, float]:
     found: dict[str, float] = {}
     for kind, mark in KINDS.items():
         for difficulty, short in DIFFICULTIES.items():
-            values = [flat[f'{name}_{kind}_R40_{difficulty}'] for name in SHORT]
-            found |= {f'{SHORT[name]}_{short}{mark}_mAP': value for name, value in zip(SHORT, values)}
-            found[f'Avg_{short}{mark}_mAP'] = float(np.mean(values))
+            keys = {name: f'{name}_{kind}_R40_{difficulty}' for name in SHORT}
+            values = {name: flat[key] for name, key in keys.items() if key in flat}
+            found |= {f'{SHORT[name]}_{short}{mark}_mAP': value for name, value in values.items()}
+            if len(values) == len(SHORT):
+                found[f'Avg_{short}{mark}_mAP'] = float(np.mean(list(values.values())))
     return found
 
 
@@ -174,8 +184,13 @@ def merge(path: Path, results: Sequence[Result]) -> list[Result]:
     with atomic_open(path, 'w') as file:
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(Result._fields)
-        writer.writerows([*row[:4], f'{row.value:.4g}', *row[5:]] for row in rows)
+        writer.writerows([*row[:4], _text(row.value), *row[5:]] for row in rows)
     return rows
+
+
+def _text(value: float) -> str:
+    """Return a count with all of its digits, anything else with four."""
+    return f'{value:.0f}' if value == round(value) else f'{value:.4g}'
 
 
 def read(path: Path) -> list[Result]:

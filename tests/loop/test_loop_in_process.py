@@ -13,7 +13,7 @@ from ssal3d.configs import read_config
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
-from ssal3d.loop import LoopHook, active_learning_loop, page_hooks, predicting
+from ssal3d.loop import LoopHook, active_learning_loop, page_hooks, predicting, report_hooks
 from ssal3d.predictions import PredictionWriter
 from ssal3d.predictions.part_prediction import PassTiming
 from ssal3d.report.experiment import read_experiment
@@ -83,7 +83,7 @@ def experiment(street, tmp_path, monkeypatch):
         config.experiment_name = f'in_process_{tmp_path.name}_{len(Notes.seen)}'
         config.active_sampler = dict(sampler)
         config.custom_hooks = [*config.get('custom_hooks', []), dict(type='Notes')]
-        config.train_cfg.update(held_out_report=False, final=['supervised'], **train_cfg)
+        config.train_cfg.update({'held_out_report': False, 'final': ['supervised'], **train_cfg})
         QuietRunner.from_cfg(config).train()
         return {step['step']: step for step in read_json(tmp_path / 'run' / 'journal.json')['steps']}
 
@@ -214,3 +214,21 @@ def test_a_page_that_cannot_be_written_is_told_and_fails_no_experiment(experimen
         "no page was written (ModuleNotFoundError: No module named 'matplotlib'); once that is mended: ssal3d report"
         in told
     )
+
+
+def test_metrics_json_is_there_when_everything_is_done_and_complete(experiment, tmp_path, monkeypatch):
+    metrics, measured = tmp_path / 'run' / 'metrics.json', {'round_1/normal': {KEY: 50.0}}
+    experiment(FELL, rounds=ROUNDS[:1])
+    assert 'held_out' not in read_json(metrics)
+
+    def killed(*_):
+        assert not metrics.exists(), 'it says that the experiment is done'
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report_hooks, 'measure_predictions', killed)
+    with pytest.raises(KeyboardInterrupt):
+        experiment(FELL, resume=True, rounds=ROUNDS[:1], held_out_report=True)
+    assert not metrics.exists()
+    monkeypatch.setattr(report_hooks, 'measure_predictions', lambda *_: measured)
+    experiment(FELL, resume=True, rounds=ROUNDS[:1], held_out_report=True)
+    assert read_json(metrics)['held_out'] == measured

@@ -12,7 +12,7 @@ import pytest
 
 from ssal3d.reproduce import read_rows
 from ssal3d.reproduce.data_sets import DATA_SETS
-from ssal3d.reproduce.experiments import Experiment
+from ssal3d.reproduce.experiments import Experiment, is_finished
 from ssal3d.reproduce.jobs import Jobs
 
 # Stands for `python -m ssal3d train CONFIG --work-dir FOLDER ...`: does the steps of the experiment that nobody did,
@@ -107,3 +107,15 @@ def test_a_plain_kill_ends_the_experiments_too(tmp_path, monkeypatch):
     (process, _, _) = jobs.running[experiments[0]]
     assert process.wait(timeout=20) == -signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_run_with_other_settings_that_fails_does_not_count_as_finished(run, tmp_path):
+    (row,) = read_rows('1', [5])  # with KECOR, which fails
+    made = Experiment(row, 0, tmp_path / 'seed_0' / row.experiment, DATA_SETS['sim'])
+    made.folder.mkdir(parents=True)
+    (made.folder / 'metrics.json').write_text('{}')
+    made.config.write_text('# other settings, which were run to their end\n')
+    failed, _, _ = run((5,), (0,), 1)
+    assert failed == [5]
+    assert made.config.read_text() == made.config_text()
+    assert not is_finished(made)

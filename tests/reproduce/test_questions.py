@@ -122,7 +122,7 @@ def test_a_part_is_worth_what_the_row_without_it_lacks(dataset, mean):
 
 def test_the_command_prints_the_answers_and_writes_them(tmp_path, capsys):
     merge(tmp_path / 'results.csv', benchmark_results())
-    words = ['show', 'benchmark', '--seeds', *map(str, SEEDS), '--work-dir', str(tmp_path)]
+    words = ['show', 'benchmark', '--seeds', *map(str, SEEDS), '--results', str(tmp_path / 'results.csv')]
     with pytest.raises(SystemExit, match='0'):
         main([*words, '--markdown', str(tmp_path / 'tables.md')])
     shown = capsys.readouterr().out
@@ -140,7 +140,20 @@ def test_seeds_are_shown_all_or_as_asked(tmp_path, capsys):
     written = (tmp_path / 'results.csv').stat().st_mtime_ns
     for words, seeds in ((['--seeds', '2', '3'], '2, 3'), ([], '1, 2, 3, 4')):
         with pytest.raises(SystemExit, match='0'):
-            main(['show', 'benchmark', '--work-dir', str(tmp_path), '--rows', '1', *words])
+            main(['show', 'benchmark', '--results', str(tmp_path / 'results.csv'), '--rows', '1', *words])
         row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith('│ 1 '))
         assert f'│ {seeds} ' in row
     assert (tmp_path / 'results.csv').stat().st_mtime_ns == written  # nothing new was collected
+
+
+def test_a_seed_that_settings_were_found_on_is_shown_and_answers_nothing(tmp_path, capsys):
+    results = benchmark_results(seeds=(0, 1, 2, 3))
+    merge(tmp_path / 'sim.csv', results)
+    merge(tmp_path / 'kitti-pillars.csv', [result._replace(dataset='kitti-pillars') for result in results])
+    for data, seeds in (('sim', 3), ('kitti-pillars', 4)):
+        with pytest.raises(SystemExit, match='0'):
+            main(['show', 'benchmark', '--dataset', data, '--results', str(tmp_path / f'{data}.csv')])
+        shown = capsys.readouterr().out
+        assert '0, 1, 2, 3' in shown
+        line = next(line for line in shown.splitlines() if 'Q1b' in line)
+        assert line.split('│')[3].count('.') == seeds

@@ -1,5 +1,6 @@
 """Results of runs, their file, and the table for people."""
 
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -10,6 +11,7 @@ from ssal3d.data.infos import write_infos
 from ssal3d.data.waymo_infos import METAINFO
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json, write_json
+from ssal3d.loop.journal import Journal
 from ssal3d.predictions import PredictionWriter
 from ssal3d.reproduce import figures, read_rows, table
 from ssal3d.reproduce.data_sets import CALIBRATION_METRICS, CURVE_METRICS, DATA_SETS, WAYMO_METRICS
@@ -74,6 +76,62 @@ def test_results_name_the_version_that_trained_and_not_the_one_that_collects(tmp
         ('Normal-Random-supervised', '0.1+1', 'abacus'),
         ('Normal-Entropy-supervised', '0.1+2', 'abacus'),
     }
+
+
+def test_results_name_every_version_that_did_a_step(tmp_path):
+    made = finish(tmp_path, 1, 0, 30.0)
+    journal = Journal(made.folder)
+    for name, facts in (
+        ('initial', {}),
+        ('round_1/normal', {'version': '0.1+old'}),
+        ('final/supervised', {'version': '0.1+1'}),
+    ):
+        journal.record(name, {}, {}, **facts)
+    assert {result.version for result in collect('sim', [made])} == {'0.1+1 0.1+old'}
+
+
+def test_a_class_of_which_nothing_is_annotated_has_no_ap_and_there_is_no_mean(tmp_path):
+    made = finish(tmp_path, 1, 0, 30.0)
+    content = read_json(made.folder / 'metrics.json')
+    for stage in content['stages'].values():
+        del stage['kitti/Cyclist_3d_R40_easy'], stage['kitti/Cyclist_bev_R40_moderate']
+    write_json(made.folder / 'metrics.json', content)
+    found = measured(made)
+    assert 'Cyc_easy_mAP' not in found
+    assert 'Avg_easy_mAP' not in found
+    assert found['Car_easy_mAP'] == found['Car_mod_mAP'] - 1
+    assert found['Avg_mod_mAP'] == 43
+    assert 'Avg_mod_BEV_mAP' not in found
+    shown = table.lines(
+        read_rows('1', [1]), collect('sim', [made]), 'sim', ('Cyc_mod_BEV_mAP', 'Avg_mod_BEV_mAP', 'Avg_mod_mAP')
+    )
+    assert table.body(shown, ('Cyc_mod_BEV_mAP', 'Avg_mod_BEV_mAP', 'Avg_mod_mAP'))[0][3:6] == ['', '', '43.0']
+
+
+def test_counts_keep_all_their_digits(tmp_path):
+    values = {'boxes': 123456, 'frames': 17298, 'Car_mod_mAP': 79.46819, '0.3-0.5_precision': 0.123456}
+    merge(tmp_path / 'a.csv', [Result('kitti', 'Full', 1, name, value, '', '') for name, value in values.items()])
+    assert {result.metric: result.value for result in read(tmp_path / 'a.csv')} == {
+        **values,
+        'Car_mod_mAP': 79.47,
+        '0.3-0.5_precision': 0.1235,
+    }
+
+
+def test_runs_with_other_settings_are_not_shown(tmp_path, capsys):
+    made = finish(tmp_path, 2, 0, 40.0)
+    smoke = replace(made, options=('stages.normal.frames=20',))
+    smoke.config.write_text(smoke.config_text())
+    merge(tmp_path / 'results.csv', collect('sim', [smoke]))
+    words = ['show', 'table1', '--rows', '2', '--work-dir', str(tmp_path)]
+    with pytest.raises(SystemExit, match='0'):
+        main(words)
+    shown = capsys.readouterr().out
+    assert '53.0' not in shown
+    assert 'not shown, as they ran with other settings: 1 runs' in shown
+    with pytest.raises(SystemExit, match='0'):
+        main([*words, '--cfg-options', *smoke.options])
+    assert '53.0' in capsys.readouterr().out
 
 
 def test_the_file_keeps_what_it_has_and_replaces_what_ran_again(tmp_path):
