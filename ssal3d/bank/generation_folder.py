@@ -40,6 +40,8 @@ class Meta(TypedDict):
     tau: Mapping[str, float | None]
     epoch: int
     thresholds: Mapping[str, Mapping[str, Sequence[float]]]
+    settings: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
 
 class Content(NamedTuple):

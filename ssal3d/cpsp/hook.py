@@ -19,6 +19,7 @@ from ssal3d.bank.planes import tell_missing_planes
 from ssal3d.bank.shared_cuts import cut_by_all, pieces_folder
 from ssal3d.cpsp.background import FrameUpdate
 from ssal3d.cpsp.refresh import generation_of, update_frames
+from ssal3d.cpsp.reuse import checkpoint_epochs, needed_generations, why_not_reused
 from ssal3d.cpsp.settings import CPSPSettings, cpsp_settings
 from ssal3d.cpsp.shard import pool_shard
 from ssal3d.data.views import FrameView, LabelledView, points_loader
@@ -37,8 +38,9 @@ class CPSPHook(Hook):
     Source: CPSP of S-SSAL (Wang et al. 2025, arXiv 2501.15449); see docs/deviations.md#cpsp.
 
     Generation g belongs to epochs ``g * interval`` to ``(g + 1) * interval - 1``, so a resumed run knows which one it
-    needs. Each refresh predicts the unlabelled frames once, and cuts all frames once; the ranks share both.
-    Rank 0 joins what they cut and publishes it, then all go on with the new generation.
+    needs; those that it would need to go on from its newest checkpoints are kept. Each refresh predicts the unlabelled
+    frames once, and cuts all frames once; the ranks share both. Rank 0 joins what they cut and publishes it, then all
+    go on with the new generation. One that a killed run has left is used again if this run would build the same.
 
     Args:
         bank: Folder of the bank that the transforms of the pipelines read.
@@ -86,7 +88,7 @@ class CPSPHook(Hook):
                 'the checkpoints of this stage to train it again'
             )
         if is_main_process():
-            self.bank.publish(self.bank.open(number))
+            self._publish(runner, self.bank.open(number))
         barrier(WORK_LIMIT)
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -96,9 +98,9 @@ class CPSPHook(Hook):
 
     def _next_generation(self, runner: Runner, number: int) -> None:
         weights = from_rank_0(weights_sha256(runner.model))  # one folder for all, should a rank differ in a bit
-        if from_rank_0(number in self.bank.generations() and self._belongs_to(number, weights)):
+        if from_rank_0(self._is_there(runner, number, weights)):
             if is_main_process():
-                self.bank.publish(self.bank.open(number))
+                self._publish(runner, self.bank.open(number))
         else:
             folder, is_temporary = self._predict(runner, number, weights)
             labelled = self._predict_labelled(runner, number, weights)
@@ -115,7 +117,7 @@ class CPSPHook(Hook):
                 provenance={'weights_sha256': weights, 'epoch': runner.epoch},
             )
             if generation is not None:
-                self.bank.publish(generation)
+                self._publish(runner, generation)
                 for done in (folder if is_temporary else None, labelled, pieces):
                     if done:
                         remove(done)  # the generation keeps them
@@ -147,8 +149,20 @@ class CPSPHook(Hook):
         runner.logger.info(f'{name}: {timing}')
         return folder
 
-    def _belongs_to(self, number: int, weights: str) -> bool:
-        return self.bank.open(number).meta.get('provenance', {}).get('weights_sha256') == weights
+    def _is_there(self, runner: Runner, number: int, weights: str) -> bool:
+        """Whether a run that was killed has left a generation that this one would build, too; if not, log why."""
+        if number not in self.bank.generations():
+            return False
+        frames = self.labelled.frame_ids, self.unlabelled.frame_ids
+        reason = why_not_reused(self.bank.open(number), weights, self.settings, *frames)
+        if reason:
+            runner.logger.warning(f'box bank, generation {number}: it is built again, {reason}')
+        return reason is None
+
+    def _publish(self, runner: Runner, generation: Generation) -> None:
+        """Publish a generation; those that the run's checkpoints need stay, however rare checkpoints are."""
+        pinned = needed_generations(checkpoint_epochs(runner.work_dir), runner.epoch, self.interval)
+        self.bank.publish(generation, pinned=pinned)
 
 
 def build_generation(

@@ -374,6 +374,10 @@ class TestDamage:
         path.write_text(json.dumps({**meta, 'generation': 4}))
         with pytest.raises(UserError, match=r'gen-000001/meta\.json: found generation 4, expected that of the folder'):
             bank.open(1)
+        for key in ('settings', 'provenance'):  # a training compares them with its own
+            path.write_text(json.dumps({**meta, key: [3]}))
+            with pytest.raises(UserError, match=rf'meta\.json: {key}: found \[3\], expected an object'):
+                bank.open(1)
         path.unlink()
         with pytest.raises(UserError, match='no such generation'):
             bank.open(1)
