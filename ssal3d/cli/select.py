@@ -84,7 +84,10 @@ def parse_arguments(argv: Words) -> argparse.Namespace:
         '--labelled-predictions',
         help='folder with predictions for the labelled frames; by default those in --predictions, if all are there',
     )
-    group.add_argument('--labelled-reference-predictions', help='the same of the second model')
+    group.add_argument(
+        '--labelled-reference-predictions',
+        help='the same of the second model; labelled frames that it lacks tell nothing, and the query warns',
+    )
     group.add_argument('--annotations', help='counts by frame and class, revealed after purchase (simulation)')
     group.add_argument('--dontcare', help='DontCare rectangles in pixels by frame: labels that nobody bought (oracle)')
     group = parser.add_argument_group('the query')

@@ -29,6 +29,7 @@ from ssal3d.predictions.part_files import part_name
 from ssal3d.predictions.part_prediction import PartPrediction, PassTiming
 from ssal3d.predictions.places import Place, at_once, place, write_manifest
 from ssal3d.predictions.reader import read_metadata
+from ssal3d.predictions.settings_digest import settings_digest
 from ssal3d.shared_work import SharedWork
 from ssal3d.terminal import track
 
@@ -40,6 +41,7 @@ IDENTITY = (
     'fields',
     'extraction',
     'checkpoint_sha256',
+    'test_cfg_and_pipeline_sha256',
     'frames_sha256',
     'frames_per_part',
     'batch_size',
@@ -78,8 +80,8 @@ def predict_pool(
     Args:
         model: A detector; its training mode and parameters are left as they were.
         view: A dataset view with ``frame_ids``, ``get_data_info(i)`` and a test pipeline.
-        out: Folder of the parts, or the URL of a prefix in an object store. Finished parts of the same model and pool
-            are kept.
+        out: Folder of the parts, or the URL of a prefix in an object store. Finished parts of the same model, with the
+            same test settings, and pool are kept.
         fields: Columns beyond boxes, scores and labels; None for `usual_fields`.
         extraction: How the detector computes them: `ActiveSampler.extraction`.
         metadata: Facts for the files, e.g. ``checkpoint_sha256``.
@@ -89,8 +91,8 @@ def predict_pool(
         description: Shown beside the progress bar.
 
     Raises:
-        UserError: If the folder holds predictions of another model, pool or layout, or the detector cannot fill a
-            column.
+        UserError: If the folder holds predictions of another model, pool or layout or with other test settings, or the
+            detector cannot fill a column.
     """
     out = place(out)
     ready = ready_for_pass(
@@ -152,6 +154,7 @@ def ready_for_pass(
         'classes': list(view.metainfo['classes']),
         'fields': list(columns),
         'extraction': dict(extraction or {}),
+        'test_cfg_and_pipeline_sha256': settings_digest(network, getattr(view, 'pipeline', None)),
         'frames_sha256': pool_digest(view.frame_ids),
         'frames_per_part': -(-frames_per_part // batch_size) * batch_size,
         'batch_size': batch_size,
@@ -180,7 +183,7 @@ def missing_parts(out: Place, frames: int, metadata: Mapping[str, Any]) -> list[
         metadata: Facts of the pass.
 
     Raises:
-        UserError: If a part is of another pass.
+        UserError: If a part is of another pass, or of an earlier version, which did not tell all that identifies one.
     """
     wanted = _part_names(frames, metadata)
     there = {path.name: path for path in out.glob('part-*.parquet')}
@@ -190,7 +193,7 @@ def missing_parts(out: Place, frames: int, metadata: Mapping[str, Any]) -> list[
             if found.get(key) != metadata.get(key):
                 raise UserError(
                     f'{path}: found {key} {found.get(key)!r}, expected {metadata.get(key)!r}; these are predictions of '
-                    'another run, choose another folder or delete this one'
+                    'another run or version, choose another folder or delete this one'
                 )
     return [number for number, name in enumerate(wanted) if name not in there]
 

@@ -175,14 +175,13 @@ class Known(NamedTuple):
     """What is known of labelled frames.
 
     Attributes:
-        detections: Detections in them; None if there are no predictions of labelled frames.
+        detections: Detections in them, judged as those of the pool are: by both models where there are two; None if
+            there are no predictions of labelled frames by all models.
         counts: ``(L, C)`` their annotated boxes.
-        alike: Whether the detections were judged as those of the pool are, by both models where there are two.
     """
 
     detections: Detections | None
     counts: NDArray[np.int64]
-    alike: bool = False
 
 
 def known_detections(
@@ -191,15 +190,19 @@ def known_detections(
     labelled: PoolPredictions | None,
     reference: PoolPredictions | None,
     classes: tuple[str, ...],
+    warn: Warn,
 ) -> Known:
     """Return what a sampler believes to be in labelled frames, beside what is there.
+
+    A frame that the second model lacks is left out: all of its boxes would be reliable, those of the pool are not.
 
     Args:
         sampler: Says what it believes.
         labels: What is labelled.
         labelled: Predictions of labelled frames, and possibly others.
-        reference: Predictions of a second model, possibly of these frames.
+        reference: Predictions of a second model, possibly of these frames; None if there is no second model.
         classes: Class names that give the order.
+        warn: Told how many frames the second model lacks.
 
     Raises:
         UserError: If a class is unknown.
@@ -207,19 +210,34 @@ def known_detections(
     nothing = Known(None, np.zeros((0, len(classes)), dtype=np.int64))
     if labelled is None:
         return nothing
+    judges = sampler.uses_labelled or sampler.needs_labelled
+    other = reference if judges else None
     rows = np.flatnonzero(np.isin(labelled.frame_ids, np.array(labels.frame_ids, dtype=np.str_)))
+    if other is not None:
+        rows = _seen_by_both(labelled, rows, other, warn)
     if not len(rows):
         return nothing
     part = with_classes(labelled.take(rows), classes)
-    names = part.frame_ids.tolist()
-    counts = labelled_table(labels, classes, names)
-    other = reference
-    if reference is not None:
-        there = set(names) <= set(reference.frame_ids.tolist())
-        other = aligned_reference(reference, part, lambda warning: None) if there else None
-    judges = sampler.uses_labelled or sampler.needs_labelled
-    detections = sampler.detections(part, other) if judges else Detections.of(part)
-    return Known(detections, counts, alike=(other is None) == (reference is None))
+    counts = labelled_table(labels, classes, part.frame_ids.tolist())
+    if other is not None:
+        other = aligned_reference(other, part, lambda warning: None)
+    return Known(sampler.detections(part, other) if judges else Detections.of(part), counts)
+
+
+def _seen_by_both(
+    labelled: PoolPredictions, rows: NDArray[np.int64], reference: PoolPredictions, warn: Warn
+) -> NDArray[np.int64]:
+    """Return the rows of labelled frames that the second model predicted, too."""
+    names = labelled.frame_ids[rows].tolist()
+    there = set(names).intersection(reference.frame_ids.tolist())
+    kept = rows[[name in there for name in names]]
+    if len(kept) < len(rows):
+        use = 'only the others tell' if len(kept) else 'nothing tells'
+        warn(
+            f'{reference.source}: lacks {len(rows) - len(kept)} of the {len(rows)} labelled frames that the query model '
+            f'predicted, so {use} which predicted boxes are real; give all of them with --labelled-reference-predictions'
+        )
+    return kept
 
 
 def _rows_of(predictions: PoolPredictions, frame_ids: list[str], remedy: str) -> PoolPredictions:

@@ -63,6 +63,7 @@ def select(
         reference: Predictions of a second model for all unlabelled frames of ``pool``.
         labelled: Predictions of the query model for the labelled frames; by default those in ``pool``.
         labelled_reference: Predictions of the second model for the labelled frames; by default those in ``reference``.
+            A labelled frame that they lack tells nothing, and the query warns.
         dontcare_regions: DontCare rectangles by frame id; without them the query's DontCare rule is off.
         annotate: Reveals the boxes of a frame by class name. Called once per bought frame, in the order of purchase,
             and never for another frame (with 'exclude_crossing': for one more). Without it the budget is counted in
@@ -85,7 +86,7 @@ def select(
         reference = _used_reference(sampler, reference, warn)
         if labelled_reference is None or reference is None:
             labelled_reference = reference
-        known = known_detections(sampler, labels, labelled, labelled_reference, pool.classes)
+        known = known_detections(sampler, labels, labelled, labelled_reference, pool.classes, warn)
         counted = cost_scores(settings.cost_score, pool.classes, known.detections, known.counts.sum(axis=0))
         _check_inputs(sampler, settings, pool, labels, given, labelled, annotate, warn)
         reference = aligned_reference(reference, candidates, warn) if reference is not None else None
@@ -109,7 +110,7 @@ def select(
             settings.stop_rule,
         )
     if annotate is None and not pool.metadata.get('ids_only'):
-        _report_predicted_cost(acquired, settings, counted, warn)
+        _report_predicted_cost(acquired, settings, counted, reference is not None, warn)
     _report(acquired, candidates, settings, warn)
     spent = sum((frame.boxes for frame in acquired.frames), np.zeros(len(pool.classes), dtype=np.int64))
     return Query(
@@ -190,8 +191,8 @@ def _context(
         frames_estimate=estimates.frames,
         charged=charged,
         price=lambda boxes: settings.pricing.prices(boxes, classes),
-        known=known.detections if known.alike else None,
-        known_counts=known.counts if known.alike else None,
+        known=known.detections,
+        known_counts=None if known.detections is None else known.counts,
     )
 
 
@@ -240,14 +241,17 @@ def _report(acquired: Acquisition, pool: PoolPredictions, settings: QuerySetting
         )
 
 
-def _report_predicted_cost(acquired: Acquisition, settings: QuerySettings, counted: CostScores, warn: Warn) -> None:
+def _report_predicted_cost(
+    acquired: Acquisition, settings: QuerySettings, counted: CostScores, compared: bool, warn: Warn
+) -> None:
     """Say how far the number of predicted boxes can be trusted as a cost."""
     if not settings.pricing.needs_boxes:
         return
     if settings.cost_score == CALIBRATED and not counted.calibrated.any():
+        both = ' and --labelled-reference-predictions' if compared else ''
         warn(
             f'predicted boxes count above a score of {USUAL}: too few labelled frames with predictions to calibrate it; '
-            'give --labelled-predictions, or set query.cost_score'
+            f'give --labelled-predictions{both}, or set query.cost_score'
         )
     free = sum(not frame.boxes.any() for frame in acquired.frames)
     if 2 * free > len(acquired.frames) and settings.unit == 'boxes' and not settings.empty_cost:

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -214,6 +216,57 @@ def test_labelled_frames_tell_which_predicted_boxes_count():
     assert given.counted_above == query.counted_above
     assert given.frame_ids == query.frame_ids
     assert not any('does not use labelled' in warning for warning in given.warnings)
+
+
+def seen_by_one(frames=120):
+    """Every frame holds two cars that both models see, and two phantoms of the query model, one of them a sure one."""
+    scores = [0.52 + 7 * k % 10 / 50 for k in range(frames)]
+    cars = [[box('Car', score, box=at(20 * n), feature=[1.0, 0]) for n in range(2)] for score in scores]
+    phantoms = [box('Car', score, box=at(40 + 100 * score), feature=[0, 1.0]) for score in (0.2, 0.9)]
+    names = [f'{k:03d}' for k in range(frames)]
+    return make_pool({n: [*own, *phantoms] for n, own in zip(names, cars)}), make_pool(dict(zip(names, cars)))
+
+
+LACKS = 'test pool: lacks {} of the 20 labelled frames .* give all of them with --labelled-reference-predictions'
+
+
+def judged_with(labelled_reference):
+    """Ask for boxes beside 20 labelled frames, of which the second model predicted those of ``labelled_reference``."""
+    pool, reference = seen_by_one()
+    known, rest = np.arange(20), np.arange(20, 120)
+    labels = unlabelled(pool).buy(0, [(f'{k:03d}', {'Car': 2}) for k in known.tolist()])
+    return select(
+        CALSampler(t_sim=float('inf'), caps='none'),
+        pool.take(rest),
+        labels,
+        QuerySettings(40),
+        reference=reference.take(rest),
+        labelled=pool.take(known),
+        labelled_reference=None if labelled_reference is None else reference.take(labelled_reference),
+    )
+
+
+def test_labelled_frames_that_the_second_model_lacks_tell_nothing():
+    """Else the boxes of one model would tell above which score those of both count: 140 boxes would cost 40."""
+    query = judged_with(None)
+    assert query.counted_above == dict.fromkeys(CLASSES, 0.3)
+    assert (len(query.frames), query.spent) == (20, 40)
+    assert query.diagnostics['classes']['Car']['precision'] is None
+    lacks, usual = query.warnings
+    assert re.fullmatch(LACKS.format(20), lacks)
+    assert 'count above a score of 0.3' in usual
+    assert 'give --labelled-predictions and --labelled-reference-predictions, or' in usual
+
+
+def test_labelled_frames_of_both_models_tell_also_where_others_lack():
+    whole, part = judged_with(np.arange(20)), judged_with(np.arange(12))
+    assert whole.warnings == ()
+    assert [re.fullmatch(LACKS.format(8), warning) is not None for warning in part.warnings] == [True]
+    for query, boxes in ((whole, 40), (part, 24)):
+        assert query.counted_above['Car'] == 0  # as many as are annotated
+        assert (len(query.frames), query.spent) == (20, 40)
+        facts = query.diagnostics['classes']['Car']
+        assert (facts['precision'], facts['labelled_boxes']) == (1.0, boxes)
 
 
 def test_a_frame_that_needs_its_predictions_may_have_them_in_the_pool():
