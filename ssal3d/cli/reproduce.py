@@ -80,7 +80,6 @@ def _run(arguments: argparse.Namespace) -> None:
     from ssal3d.reproduce.data import prepare
     from ssal3d.reproduce.experiments import is_finished
     from ssal3d.reproduce.jobs import Jobs
-    from ssal3d.reproduce.results import collect, merge
 
     experiments = _experiments(arguments)
     if not experiments:
@@ -94,32 +93,36 @@ def _run(arguments: argparse.Namespace) -> None:
         lambda experiment: places[experiment.seed],
         arguments.jobs or _usual_jobs(),
         lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True),
-        lambda: merge(_results(arguments), collect(data.name, experiments)),
+        lambda: _collected(arguments, experiments),
     )
     failed = jobs.run()
-    found = collect(data.name, experiments)
-    merge(_results(arguments), found)
-    _print(arguments, found)
+    _print(arguments, _collected(arguments, experiments))
     if failed:
         raise UserError(f'{len(failed)} experiments failed, the first is {failed[0].folder}; see its log')
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from ssal3d.loop.summary import METRICS
-    from ssal3d.reproduce.experiments import is_finished
-    from ssal3d.reproduce.results import collect, merge, read
+    from ssal3d.reproduce.experiments import has_ended, is_finished
+    from ssal3d.reproduce.results import read
 
     experiments, path = _experiments(arguments), _results(arguments)
     if not arguments.results:  # the file may hold runs with other settings; those of the folders are told from them
-        found = collect(_data_set(arguments).name, experiments)
-        merge(path, found)
-        _print(arguments, found)
-        if others := [each for each in experiments if (each.folder / METRICS).exists() and not is_finished(each)]:
+        _print(arguments, _collected(arguments, experiments))
+        if others := [each for each in experiments if has_ended(each) and not is_finished(each)]:
             console.print(f'not shown, as they ran with other settings: {len(others)} runs, e.g. {others[0].folder}')
     elif path.is_file():
         _print(arguments, read(path))
     else:
         raise UserError(f'{path}: no such file; without --results the runs of --work-dir are shown')
+
+
+def _collected(arguments: argparse.Namespace, experiments: Sequence[Any]) -> 'list[Result]':
+    """Return what those experiments that are finished measured; the CSV file gets it, too."""
+    from ssal3d.reproduce.results import collect, merge
+
+    found = collect(_data_set(arguments).name, experiments)
+    merge(_results(arguments), found)
+    return found
 
 
 def _print(arguments: argparse.Namespace, results: 'Sequence[Result]') -> None:

@@ -19,13 +19,14 @@ from ssal3d.bank.planes import tell_missing_planes
 from ssal3d.bank.shared_cuts import cut_by_all, pieces_folder
 from ssal3d.cpsp.background import FrameUpdate
 from ssal3d.cpsp.refresh import generation_of, update_frames
-from ssal3d.cpsp.reuse import checkpoint_epochs, needed_generations, why_not_reused
+from ssal3d.cpsp.reuse import needed_generations, why_not_reused
 from ssal3d.cpsp.settings import CPSPSettings, cpsp_settings
 from ssal3d.cpsp.shard import pool_shard
 from ssal3d.data.views import FrameView, LabelledView, points_loader
 from ssal3d.distributed import WORK_LIMIT, barrier, from_rank_0
 from ssal3d.errors import UserError
 from ssal3d.fileio import remove
+from ssal3d.models.loading import checkpoints
 from ssal3d.models.wrapping import unwrapped
 from ssal3d.predictions import read_predictions
 from ssal3d.predictions.pool_inference import predict_pool
@@ -161,7 +162,7 @@ class CPSPHook(Hook):
 
     def _publish(self, runner: Runner, generation: Generation) -> None:
         """Publish a generation; those that the run's checkpoints need stay, however rare checkpoints are."""
-        pinned = needed_generations(checkpoint_epochs(runner.work_dir), runner.epoch, self.interval)
+        pinned = needed_generations(checkpoints(runner.work_dir), runner.epoch, self.interval)
         self.bank.publish(generation, pinned=pinned)
 
 

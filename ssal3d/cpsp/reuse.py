@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,12 +54,6 @@ def _other_frame(generation: Generation, labelled: Sequence[str], unlabelled: Se
             was, now = ('', 'not ') if different[0] in found else ('not ', '')
             return f'frame {different[0]} was {was}among the {kind} ones, now it is {now}among them'
     return None
-
-
-def checkpoint_epochs(folder: str | Path) -> list[int]:
-    """Return after which epochs the checkpoints in a run's folder were written, ascending."""
-    numbers = (path.stem.removeprefix('epoch_') for path in Path(folder).glob('epoch_*.pth'))
-    return sorted(int(number) for number in numbers if number.isdecimal())
 
 
 def needed_generations(checkpoints: Collection[int], epoch: int, interval: int) -> set[int]:

@@ -211,12 +211,13 @@ def take_over(source: Path, entry: Mapping[str, Any], target: Path) -> None:
 
 def _files_of(source: Path, entry: Mapping[str, Any]) -> Iterator[Path]:
     """Yield the recorded files and whatever else lies in the step's own folder (bank, logs), but for its config."""
-    yield from (source / name for name in entry['files'])
+    recorded = [source / name for name in entry['files']]
+    yield from recorded
     folder = source / entry['step']
     if folder.is_dir():
         yield from (
             path
-            for path in sorted(folder.rglob('*'))
+            for path in sorted({*folder.rglob('*')}.difference(recorded))
             if path.is_file() and path.name != CONFIG and not path.name.startswith('.')
         )
 

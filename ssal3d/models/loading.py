@@ -79,10 +79,13 @@ def newest_checkpoint(folder: str | Path) -> Path | None:
 
     A file that a power failure truncated is skipped, so that a run continues from the one before.
     """
-    for path in sorted(Path(folder).glob('epoch_*.pth'), key=lambda path: -int(path.stem.split('_')[1])):
-        if is_readable(path):
-            return path
-    return None
+    return next(filter(is_readable, reversed(checkpoints(folder).values())), None)
+
+
+def checkpoints(folder: str | Path) -> dict[int, Path]:
+    """Return the checkpoints ``epoch_*.pth`` of a folder by the number of finished epochs, ascending."""
+    numbers = {path: path.stem.removeprefix('epoch_') for path in Path(folder).glob('epoch_*.pth')}
+    return dict(sorted((int(number), path) for path, number in numbers.items() if number.isdecimal()))
 
 
 def is_readable(checkpoint: Path) -> bool:

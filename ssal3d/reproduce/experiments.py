@@ -10,6 +10,7 @@ from typing import Any
 from ssal3d.config_text import config_text
 from ssal3d.configs import read_config
 from ssal3d.errors import UserError
+from ssal3d.loop.summary import METRICS
 from ssal3d.reproduce.data_sets import DataSet
 from ssal3d.reproduce.rows import DEFAULT_VARIANTS, FIG_6, NO_FINAL, NOTHING_OF_CAL, Row
 
@@ -158,8 +159,12 @@ def variant_settings(row: Row) -> Mapping[str, Any]:
     raise UserError(f'table {row.table}, row {row.number}: found the variant {row.variant!r}, which is not known')
 
 
+def has_ended(experiment: Experiment) -> bool:
+    """Return whether an experiment ended in its folder, with whatever settings."""
+    return (experiment.folder / METRICS).exists()  # the last that the loop writes
+
+
 def is_finished(experiment: Experiment) -> bool:
     """Return whether an experiment ended in its folder with this config, what it inherits, and these options."""
     config = experiment.config
-    ended = (experiment.folder / 'metrics.json').exists()  # the last that the loop writes
-    return ended and config.exists() and config.read_text() == experiment.config_text()
+    return has_ended(experiment) and config.exists() and config.read_text() == experiment.config_text()

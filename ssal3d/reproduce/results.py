@@ -13,6 +13,7 @@ from ssal3d.evaluation.calibration_report import MEAN, evaluate_calibration
 from ssal3d.fileio import atomic_open, read_json
 from ssal3d.loop.card import NAME as CARD
 from ssal3d.loop.journal import Journal
+from ssal3d.loop.summary import METRICS
 from ssal3d.predictions import read_predictions
 from ssal3d.reproduce.experiments import PRETRAIN, Experiment, is_finished
 from ssal3d.reproduce.rows import NO_FINAL
@@ -89,7 +90,7 @@ def trained_with(experiment: Experiment) -> tuple[str, str]:
 
 def measured(experiment: Experiment) -> dict[str, float]:
     """Return what a finished experiment measured of its final or pre-trained model, and what it labelled."""
-    content = read_json(experiment.folder / 'metrics.json')
+    content = read_json(experiment.folder / METRICS)
     last = list(experiment.steps.values())[-1]
     if experiment.row.final == NO_FINAL:
         found = measured_calibration(experiment)
