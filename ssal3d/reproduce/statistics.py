@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from ssal3d.errors import UserError
 
 MOST_SEEDS = 1_000_000  # more are not counted
+ROUNDING = 1e-9  # relative; differences of numbers that were computed alike may differ by as much
 
 
 class Interval(NamedTuple):
@@ -75,8 +76,13 @@ def compare(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> list[Comparison]:
 
     Args:
         pairs: ``((S,), (S,))`` values of two rows over the same seeds; positive differences favour the first.
+
+    Raises:
+        UserError: If two rows have different numbers of seeds.
     """
-    differences = [np.asarray(first, np.float64) - np.asarray(second, np.float64) for first, second in pairs]
+    differences = [
+        _difference(np.asarray(first, np.float64), np.asarray(second, np.float64)) for first, second in pairs
+    ]
     p = np.array([_paired_p(values) for values in differences])
     adjusted = np.full(len(p), np.nan)
     if (defined := np.isfinite(p)).any():
@@ -89,10 +95,23 @@ def compare(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> list[Comparison]:
     ]
 
 
+def _difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    if first.shape != second.shape:
+        raise UserError(f'found {len(first)} and {len(second)} seeds to compare, expected the same ones')
+    return first - second
+
+
+def _spread(differences: NDArray[np.float64]) -> float:
+    """Return the standard deviation; 0 with one seed, and where differences are equal but for rounding errors."""
+    if len(differences) < 2 or np.ptp(differences) <= ROUNDING * np.abs(differences).max():
+        return 0.0
+    return float(differences.std(ddof=1))
+
+
 def _paired_p(differences: NDArray[np.float64]) -> float:
     from scipy import stats
 
-    if len(differences) < 2 or not differences.std():
+    if not _spread(differences):
         return float('nan')
     return float(stats.ttest_1samp(differences, 0).pvalue)
 
@@ -112,9 +131,8 @@ def seeds_needed(difference: float, differences: ArrayLike, power: float = 0.8, 
     """
     from statsmodels.stats.power import TTestPower
 
-    values = np.asarray(differences, np.float64)
-    spread = values.std(ddof=1) if len(values) > 1 else 0.0
-    if not spread or not difference:
+    spread = _spread(np.asarray(differences, np.float64))
+    if not spread or not difference or not np.isfinite(difference / spread):
         return float('nan')
     effect = abs(difference) / spread
     # A search, because statsmodels' root finder does not converge where two or three seeds are enough, and the one tail

@@ -47,9 +47,13 @@ def test_the_benchmark_finds_what_was_put_into_it():
         'pretrain CPSP against Normal': 1,
         'sampler Entropy against Random': 2,
         'sampler CAL against Random': 5,
+        'sampler CAL against Entropy': 3,
         'final CPSP against supervised': -3,
     }
     assert all(0 < half < 0.2 for _, half in by_level.values())
+    copies = [result for result in benchmark_results() if not result.experiment.startswith('CPSP-Random')]
+    others = [result for result in benchmark_results(noise=9) if result.experiment.startswith('CPSP-Random')]
+    assert effects(ask('benchmark', copies + others)[1], BEV_METRICS[-1]) == by_level  # a random query sees no model
 
 
 def test_a_difference_is_that_of_means_within_a_seed():
@@ -73,7 +77,8 @@ def test_seeds_that_lack_a_row_answer_no_question_about_it():
         (1, 2, 3, 4),  # Q1c compares two others
         *[(1, 3, 4)] * 5,
     ]
-    assert len(effects(shown, BEV_METRICS[-1])) == 4  # of the three complete seeds
+    assert body(found)[0][2].startswith('1: ')
+    assert len(effects(shown, BEV_METRICS[-1])) == 5  # of the three complete seeds
     assert effects(ask('benchmark', benchmark_results(seeds=(1, 2)))[1], BEV_METRICS[-1]) == {}
     assert ask('benchmark', [])[0] == []
 

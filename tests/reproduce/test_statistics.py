@@ -78,3 +78,11 @@ def test_a_mixed_model_finds_the_effects_beneath_the_levels_of_seeds():
     found = [value for name, value in effects.items() if name != 'Intercept']
     for (effect, error), expected in zip(found, (2, 5)):
         assert abs(effect - expected) < 4 * error < 1
+
+
+def test_equal_differences_have_no_p_and_need_no_seeds_whatever_floats_say():
+    same = compare([([1.1, 2.2, 3.3], [0.1, 1.2, 2.3])])[0]  # all 1, but for rounding errors
+    assert (np.isnan(same.p), np.isnan(same.seeds_needed)) == (True, True)
+    assert np.isnan(seeds_needed(float('nan'), [1.0, float('nan')]))
+    with pytest.raises(UserError, match='found 2 and 1 seeds to compare'):
+        compare([([1.0, 2.0], [1.0])])
