@@ -8,31 +8,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.annotation.model import Camera, LabelFrame
-from ssal3d.annotation.scans import SUFFIXES
+from ssal3d.data.folder.layout import check_frame_id, is_hidden, scan_stem
+from ssal3d.data.folder.point_files import SUFFIXES
 from ssal3d.data.infos import frame_id, read_infos
 from ssal3d.errors import UserError
 
+_UNITS = (10**9, 10**6, 10**3, 1)  # ns, of the time stamps that files have: s (most), ms, us (Waymo), ns (ROS)
+_LATEST = 2**31 * 10**9  # ns since 1970, in the year 2038; the stamps of ROS 2 hold no later time
+
 
 def frames_of_folder(scans: str | Path, load_dim: int = 4) -> dict[str, LabelFrame]:
-    """Return the frames of a folder of scans by id, which is the file's name without suffix.
+    """Return the frames of a folder of scans by id, which is the file's name without ending.
 
     Args:
-        scans: Folder with ``*.bin`` or ``*.npy``.
+        scans: Folder with files of `SUFFIXES`.
         load_dim: float32 values a point in ``.bin`` files.
 
     Raises:
-        UserError: If there is no scan, or two scans have the same id.
+        UserError: If there is no scan, two scans have the same id, or a name cannot be one.
     """
     folder = Path(scans)
     if not folder.is_dir():
         raise UserError(f'{folder}: no such folder; expected scans, one file a frame')
     frames: dict[str, LabelFrame] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix not in SUFFIXES:
+        if path.suffix.lower() not in SUFFIXES or is_hidden(path.name):
             continue
-        if path.stem in frames:
-            raise UserError(f'{path}: frame {path.stem} has another scan, {frames[path.stem].scan}; remove one of them')
-        frames[path.stem] = LabelFrame(path.stem, scan=path, load_dim=load_dim)
+        name = scan_stem(path)
+        check_frame_id(name, path)
+        if name in frames:
+            raise UserError(f'{path}: frame {name} has another scan, {frames[name].scan}; remove one of them')
+        frames[name] = LabelFrame(name, scan=path, load_dim=load_dim)
     if not frames:
         raise UserError(f'{folder}: found no scan, expected files that end in {" or ".join(SUFFIXES)}')
     return frames
@@ -47,14 +53,16 @@ def frames_of_infos(infos: str | Path, scans: str | Path, images: str | Path | N
         images: Folder below which the images lie; without it frames have no images.
 
     Raises:
-        UserError: If the file is damaged or lists a frame twice.
+        UserError: If the file is damaged, lists a frame twice, or a name or a time cannot be one.
     """
     frames: dict[str, LabelFrame] = {}
     for info in read_infos(infos)['data_list']:
         name = frame_id(info)
         if name in frames:
             raise UserError(f'{infos}: frame {name} is listed twice; LiDAR file names must be unique')
-        frames[name] = _frame(info, name, Path(scans), Path(images) if images else None)
+        where = f'{infos}, frame {name}'
+        check_frame_id(name, where)
+        frames[name] = _frame(info, name, Path(scans), Path(images) if images else None, where)
     return frames
 
 
@@ -75,7 +83,7 @@ def choose(frames: Mapping[str, LabelFrame], frame_ids: Sequence[str], source: o
     return chosen
 
 
-def _frame(info: Mapping[str, Any], name: str, scans: Path, images: Path | None) -> LabelFrame:
+def _frame(info: Mapping[str, Any], name: str, scans: Path, images: Path | None, where: str) -> LabelFrame:
     lidar = info['lidar_points']
     scan = scans / lidar['lidar_path']
     if not scan.is_file():  # paths of foreign files begin with folders of their own
@@ -94,7 +102,7 @@ def _frame(info: Mapping[str, Any], name: str, scans: Path, images: Path | None)
         load_dim=int(lidar.get('num_pts_feats', 4)),
         cameras=cameras,
         pose=_pose(info),
-        time_ns=None if time is None else _nanoseconds(float(time)),
+        time_ns=None if time is None else _nanoseconds(time, where),
         calibration=calibration,
     )
 
@@ -117,9 +125,16 @@ def _pose(info: Mapping[str, Any]) -> NDArray[np.float64] | None:
     return _homogeneous(info['ego2global']) @ (np.eye(4) if to_ego is None else _homogeneous(to_ego))
 
 
-def _nanoseconds(time: float) -> int:
-    # nuScenes' and most infos count seconds, Waymo's microseconds; no scan was taken after the year 5000.
-    return round(time * (1e9 if time < 1e11 else 1e3))
+def _nanoseconds(time: Any, where: str) -> int:
+    """Return a time in nanoseconds; its unit is the coarsest of `_UNITS` in which it lies before `_LATEST`."""
+    known = isinstance(time, int | float) and time >= 0
+    unit = next((unit for unit in _UNITS if known and time * unit < _LATEST), None)
+    if unit is None:
+        raise UserError(
+            f'{where}: found the timestamp {time!r}, expected s, ms, us or ns since 1970, before 2038; correct it where '
+            'the file comes from, or leave it out of all frames'
+        )
+    return round(time * unit)
 
 
 def _homogeneous(matrix: Any) -> NDArray[np.float64]:

@@ -157,8 +157,13 @@ def _check_layout(path: Path, infos: object) -> None:
     check_fields(_File, infos, str(path))
     for position, info in enumerate(infos['data_list']):
         name = _lidar_path(info)
-        if not isinstance(name, str) or not Path(name).stem.isprintable() or Path(name).stem in ('', '..'):
+        if not isinstance(name, str) or Path(name).stem in ('', '..'):
             raise UserError(f'{path}: entry {position} has no lidar_points.lidar_path; convert the data again')
+        if not Path(name).stem.isprintable():
+            raise UserError(
+                f'{path}: entry {position} has the lidar_path {name!r}, expected signs that can be printed; rename the scan '
+                'and convert the data again'
+            )
     categories = infos['metainfo'].get('categories', {})
     if not fits(categories, Mapping[str, int]):
         raise UserError(f'{path}: found the categories {categories!r}, expected labels by class name; convert it again')

@@ -72,8 +72,8 @@ def read_annotated_boxes(source: str | Path, frames: Sequence[str], classes: Seq
 def info_boxes(info: Mapping[str, Any], metainfo: Mapping[str, Any]) -> NDArray[np.floating]:
     """Return the ``(N, 7)`` gravity-centred LiDAR boxes of a frame's instances.
 
-    Waymo's annotation files hold bottom centres in the LiDAR frame, KITTI's bottom centres in the camera frame, those
-    of frames without a camera gravity centres in the LiDAR frame.
+    Waymo's annotation files hold bottom centres in the LiDAR frame, KITTI's, whose instances have a box in the image,
+    bottom centres in the camera frame, those of own scans gravity centres in the LiDAR frame, with a camera or without.
 
     Args:
         info: An entry of ``data_list``.
@@ -83,14 +83,16 @@ def info_boxes(info: Mapping[str, Any], metainfo: Mapping[str, Any]) -> NDArray[
     if metainfo.get('dataset') == 'waymo':
         return boxes + np.outer(boxes[:, 5] / 2, np.eye(7)[2])
     camera = info.get('images', {}).get('CAM2', {}).get('lidar2cam')
-    return boxes if camera is None else info_boxes_to_lidar(boxes, np.asarray(camera, dtype=np.float64))
+    if camera is None or not all('bbox' in row for row in info['instances']):
+        return boxes
+    return info_boxes_to_lidar(boxes, np.asarray(camera, dtype=np.float64))
 
 
 def _info_frame(path: Path) -> Callable[[str], _Frame]:
     infos = read_infos(path)
     metainfo = infos['metainfo']
     if 'categories' not in metainfo and metainfo.get('dataset') != 'waymo':
-        raise UserError(f'{path}: the infos have no metainfo.categories; convert the data with tools/create_data.py')
+        raise UserError(f'{path}: the infos have no metainfo.categories; convert the data with `ssal3d create-data`')
     names = {label: name for name, label in metainfo.get('categories', _WAYMO_CATEGORIES).items()}
     by_frame = {frame_id(info): info for info in infos['data_list']}
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ssal3d.annotation.model import LabelFrame
+from ssal3d.annotation.pcd import write_pcd
 from ssal3d.annotation.scans import frame_points
 from ssal3d.errors import UserError
 
@@ -27,6 +28,23 @@ def test_points_without_intensity_get_0_and_other_types_become_float32(tmp_path)
     np.testing.assert_array_equal(points, np.column_stack((CLOUD[:, :3], np.zeros(300))))
 
 
+def test_columns_are_found_by_their_names(tmp_path):
+    rows = np.zeros(300, dtype=[('ring', 'u2'), ('z', 'f4'), ('y', 'f4'), ('x', 'f8'), ('reflectivity', 'u1')])
+    for name, column in (('x', 0), ('y', 1), ('z', 2)):
+        rows[name] = CLOUD[:, column]
+    rows['reflectivity'] = range(44, 344) % np.uint16(256)
+    np.save(tmp_path / '7.npy', rows)
+    np.testing.assert_array_equal(
+        frame_points(frame(tmp_path / '7.npy')), np.column_stack((CLOUD[:, :3], rows['reflectivity']))
+    )
+
+
+def test_clouds_of_other_formats(tmp_path):
+    pytest.importorskip('pypcd4')
+    write_pcd(tmp_path / '7.pcd', CLOUD[:, :4])
+    np.testing.assert_array_equal(frame_points(frame(tmp_path / '7.pcd')), CLOUD[:, :4])
+
+
 def test_points_that_are_no_numbers_are_left_out(tmp_path):
     cloud = CLOUD[:, :4].copy()
     cloud[3, 1] = np.nan
@@ -39,12 +57,12 @@ def test_points_that_are_no_numbers_are_left_out(tmp_path):
 )
 def test_arrays_that_are_no_clouds_are_refused(tmp_path, array):
     np.save(tmp_path / '7.npy', array)
-    with pytest.raises(UserError, match=r'7\.npy: found .* of shape \(.*\), expected numbers of shape \(N, >=3\)'):
+    with pytest.raises(UserError, match=r'7\.npy: found .*, expected (at least x, y and z|\(N, values\) numbers)'):
         frame_points(frame(tmp_path / '7.npy'))
 
 
 def test_a_scan_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UserError, match=r'7\.npy: no such file; restore the scan or leave the frame out'):
+    with pytest.raises(UserError, match=r'7\.npy: no such file; copy the scan again or leave the frame out'):
         frame_points(frame(tmp_path / '7.npy'))
     with pytest.raises(UserError, match='frame 7 has no scan; give the folder of the scans'):
         frame_points(LabelFrame('7'))

@@ -1,9 +1,12 @@
 """Frames for the annotators: from a folder of scans or an annotation file, with what the file knows of them."""
 
+import os
+
 import numpy as np
 import pytest
 
 from ssal3d.annotation.sources import choose, frames_of_folder, frames_of_infos
+from ssal3d.data.folder.layout import find_scans
 from ssal3d.errors import UserError
 from ssal3d.fileio import write_json
 
@@ -33,6 +36,24 @@ def test_a_folder_gives_a_frame_for_each_scan(tmp_path):
     frames = frames_of_folder(tmp_path, load_dim=5)
     assert list(frames) == ['a', 'b']
     assert (frames['b'].scan, frames['b'].load_dim) == (tmp_path / 'b.bin', 5)
+
+
+def test_frames_have_the_ids_that_a_conversion_gives_them(tmp_path):
+    for name in ('a.pcd.bin', 'b.PCD', 'c.npy', 'd.ply', '._a.pcd.bin'):
+        scan(tmp_path / name)
+    assert list(frames_of_folder(tmp_path)) == ['a', 'b', 'c', 'd']
+    assert list(frames_of_folder(tmp_path)) == [found.frame_id for found in find_scans(tmp_path, tmp_path / 'out')]
+
+
+@pytest.mark.parametrize('name', [os.fsencode('narrow\u202f0'), b'stra\xdfe', b'a\\b'])
+def test_names_that_no_file_can_carry_are_refused(tmp_path, name):
+    os.rename(scan(tmp_path / 'a.bin'), os.path.join(os.fsencode(tmp_path), name + b'.bin'))
+    with pytest.raises(
+        UserError, match=r"\.bin': found a name that is not UTF-8, has a sign that cannot .*; rename the file"
+    ):
+        frames_of_folder(tmp_path)
+    with pytest.raises(UserError, match=r"frame a\\\\b': found a name that .*, or a backslash; rename the file"):
+        frames_of_infos(infos(tmp_path, entry('a\\b.bin')), tmp_path)
 
 
 def test_folders_that_give_no_frame_or_two_of_one_name_are_refused(tmp_path):
@@ -73,6 +94,29 @@ def test_an_annotation_file_gives_calibration_pose_and_time(tmp_path):
     np.testing.assert_array_equal(frame.pose @ [1, 2, 0, 1], [8, 21, 0, 1])
     assert sorted(frame.calibration) == ['P2', 'R0_rect', 'Tr_velo_to_cam']
     np.testing.assert_array_equal(frame.calibration['Tr_velo_to_cam'], TURN)
+
+
+@pytest.mark.parametrize(
+    ('time', 'nanoseconds'),
+    [
+        (0.25, 250_000_000),
+        (1_700_000_000.5, 1_700_000_000_500_000_000),
+        (1_700_000_000_500, 1_700_000_000_500_000_000),
+        (1_700_000_000_500_000, 1_700_000_000_500_000_000),
+        (1_700_000_000_500_000_001, 1_700_000_000_500_000_001),
+    ],
+)
+def test_the_unit_of_a_time_follows_from_its_size(tmp_path, time, nanoseconds):
+    (frame,) = frames_of_infos(infos(tmp_path, entry(timestamp=time)), tmp_path).values()
+    assert frame.time_ns == nanoseconds
+
+
+@pytest.mark.parametrize('time', [-5.0, 10**19, 10**400, 'noon'], ids=['negative', 'absurd', 'huge', 'text'])
+def test_times_that_cannot_be_are_named(tmp_path, time):
+    with pytest.raises(
+        UserError, match=f'train.json, frame 000007: found the timestamp {time!r}, expected s, ms, us or'
+    ):
+        frames_of_infos(infos(tmp_path, entry(timestamp=time)), tmp_path)
 
 
 def test_times_in_microseconds_and_frames_that_know_nothing(tmp_path):

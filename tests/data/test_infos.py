@@ -162,6 +162,9 @@ def test_other_formats_are_named(tmp_path):
     (tmp_path / 'bare.json').write_text('{"metainfo": {}, "data_list": [{}]}')
     with pytest.raises(UserError, match='entry 0'):
         read_infos(tmp_path / 'bare.json')
+    (tmp_path / 'named.json').write_text(json.dumps(infos(lidar_points={'lidar_path': 'scan\u202f1.bin'})))
+    with pytest.raises(UserError, match=r"entry 0 has the lidar_path 'scan\\u202f1.bin'.*rename the scan"):
+        read_infos(tmp_path / 'named.json')
     with pytest.raises(UserError, match='no such file'):
         read_infos(tmp_path / 'absent.pkl')
 

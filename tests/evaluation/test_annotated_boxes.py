@@ -73,10 +73,12 @@ def test_annotation_files_of_every_kind_give_the_same_boxes(tmp_path, kitti):
         'kitti': ({'dataset': 'kitti', 'categories': categories}, (in_camera(CAR), in_camera(WALKER)), images),
         'waymo': ({'dataset': 'waymo', 'categories': categories}, lowered, {}),
         'lidar': ({'dataset': 'own', 'categories': categories}, (CAR, WALKER), {}),
+        'calibrated': ({'dataset': 'own', 'categories': categories}, (CAR, WALKER), images),
     }
     for name, (metainfo, boxes, extra) in kinds.items():
         rows = [instance(boxes[0], 'Car', categories), instance(boxes[1], 'Pedestrian', categories)]
         rows.append(instance([-1000] * 7, 'DontCare', categories, -1))
+        rows = [row | ({'bbox': [100.0, 100, 200, 200]} if name == 'kitti' else {}) for row in rows]
         frame = {'lidar_points': {'lidar_path': 'a/000001.bin'}, 'instances': rows, **extra}
         truth = read_annotated_boxes(
             write(tmp_path / f'{name}.pkl', metainfo, [frame]), ['000001'], ('Car', 'Pedestrian')

@@ -18,9 +18,10 @@ from ssal3d.data.conversion import (
 )
 from ssal3d.data.folder.frame import POINTS, FolderTask, convert_folder_frame
 from ssal3d.data.folder.labels import LabelSource, find_labels
-from ssal3d.data.folder.layout import FoundScan, find_scans, hold_out, read_lists, scan_stem
+from ssal3d.data.folder.layout import MANIFEST, FoundScan, find_scans, hold_out, read_lists, scan_stem
+from ssal3d.data.folder.limits import box_faults
 from ssal3d.data.folder.point_files import choose_columns
-from ssal3d.data.infos import frame_id, write_infos
+from ssal3d.data.infos import frame_id, frame_ids, read_infos, write_infos
 from ssal3d.data.label_checks import usual_mistakes, wrong_axes, wrong_units
 from ssal3d.data.labelled import write_label_state
 from ssal3d.data.plausibility import label_faults, lidar_scan
@@ -123,6 +124,7 @@ def convert_scans(
     workers: int | None = None,
     on_error: str = 'stop',
     accept_implausible: bool = False,
+    judge_boxes: bool = True,
 ) -> list[SplitSummary]:
     """Convert scans and labels that were found, wherever they come from.
 
@@ -137,6 +139,8 @@ def convert_scans(
         workers: Number of processes; by default one for each core.
         on_error: ``stop`` at the first bad frame, or ``quarantine``.
         accept_implausible: Go on with labels that cannot belong to the scans.
+        judge_boxes: Whether every single box must keep to `ssal3d.data.folder.limits`; nobody can mend one of an
+            official data set.
 
     Returns:
         One summary for each split.
@@ -146,7 +150,8 @@ def convert_scans(
     """
     check_overlap(lists)
     with exclusive(out, '--out-dir'):
-        manifest = Manifest.read(out / 'manifest.json')
+        _check_earlier(out / f'{extra_tag}_infos_val.pkl', lists)
+        manifest = Manifest.read(out / MANIFEST)
         listed = {frame for frames in lists.values() for frame in frames}
         tasks = [
             FolderTask(
@@ -163,7 +168,7 @@ def convert_scans(
         remove_leftovers(out / POINTS)
         results = convert_frames(convert_folder_frame, tasks, manifest, workers, on_error)
         write_quarantine(out / 'quarantine.json', results, on_error)
-        return _write(out, extra_tag, lists, results, options['classes'], accept_implausible)
+        return _write(out, extra_tag, lists, results, options['classes'], accept_implausible, judge_boxes)
 
 
 def _check_classes(classes: Sequence[str], drop: Sequence[str]) -> tuple[str, ...]:
@@ -175,6 +180,22 @@ def _check_classes(classes: Sequence[str], drop: Sequence[str]) -> tuple[str, ..
     return tuple(classes)
 
 
+def _check_earlier(path: Path, lists: Mapping[str, Sequence[str]]) -> None:
+    """Refuse to train on what the ``val`` of an earlier run measures, if this run writes no other."""
+    if 'val' in lists or not path.exists():
+        return
+    measured = frame_ids(read_infos(path))
+    for name, frames in lists.items():
+        try:
+            check_overlap({name: frames, 'val': measured})
+        except UserError:
+            shared = set(measured).intersection(frames)
+            raise UserError(
+                f'{path}: an earlier run held out {len(shared)} frames that are in {name} now, for instance '
+                f'{min(shared)}; hold frames out again (--val-share, or a list val.txt), or remove the file'
+            ) from None
+
+
 def _write(
     out: Path,
     tag: str,
@@ -182,6 +203,7 @@ def _write(
     results: Mapping[str, FrameResult],
     classes: tuple[str, ...],
     accept_implausible: bool,
+    judge_boxes: bool,
 ) -> list[SplitSummary]:
     names = dict(enumerate(classes))
     metainfo = {
@@ -194,6 +216,8 @@ def _write(
         if not of_split:
             raise UserError(f'split {name}: no frame is left; the reasons are in {out / "quarantine.json"}')
     faults = {name: _faults(of_split, names, out) for name, of_split in infos.items()}
+    if judge_boxes:
+        faults = {name: faults[name] + box_faults(of_split, names) for name, of_split in infos.items()}
     if not accept_implausible:
         stop_at(faults)
     summaries = []

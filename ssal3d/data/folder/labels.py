@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ssal3d.data.folder.layout import JOINT, files_below, place_of
 from ssal3d.data.kitti_objects import KittiObjects, parse_objects
 from ssal3d.errors import UserError
 from ssal3d.fileio import parse_json, read_text
 
 BOX = ('x', 'y', 'z', 'length', 'width', 'height', 'yaw')
+# What `ssal3d labels` calls the same columns.
+_ALSO = {'frame': 'frame_id', 'length': 'dx', 'width': 'dy', 'height': 'dz'}
 _LINE = len(BOX) + 1  # values of a line of MMDetection3D's and OpenPCDet's own data sets: box and class
 USUAL_PLACES = ('labels', 'label_2', 'labels.json', 'labels.csv')
 
@@ -113,7 +116,8 @@ def read_table(path: Path) -> dict[str, FrameLabels]:
 
     Args:
         path: ``{"frames": {"<id>": [{"class": ..., "box": [7 numbers]}, ...]}}``, or CSV with the columns ``frame``,
-            ``class`` and `BOX`; a row without class is a labelled frame without objects.
+            ``class`` and `BOX`, or as `ssal3d labels` calls them; a row with the frame alone is a labelled frame
+            without objects.
 
     Raises:
         UserError: If the file is malformed.
@@ -129,10 +133,7 @@ def read_table(path: Path) -> dict[str, FrameLabels]:
     rows: dict[str, list[tuple[int, dict[str, str]]]] = {}
     for number, row in _csv_rows(read_text(path), path, ('frame', 'class', *BOX)):
         rows.setdefault(row['frame'].strip(), []).append((number, row))
-    return {
-        frame: _from_rows([entry for entry in found if entry[1]['class'].strip()], str(path))
-        for frame, found in rows.items()
-    }
+    return {frame: _from_rows(found, str(path)) for frame, found in rows.items()}
 
 
 def _files(folder: Path, frames: Mapping[str, str]) -> dict[str, Path]:
@@ -140,21 +141,29 @@ def _files(folder: Path, frames: Mapping[str, str]) -> dict[str, Path]:
     by_stem: dict[str, list[str]] = {}
     for frame, stem in frames.items():
         by_stem.setdefault(stem, []).append(frame)
-    for path in sorted(folder.rglob('*')):
+    for path in sorted(files_below(folder)):
         if path.suffix.lower() not in ('.json', '.csv', '.txt'):
             continue
-        relative = path.relative_to(folder).with_suffix('')
-        frame = '__'.join(relative.parts)
+        sequence, frame = place_of(path.relative_to(folder))
         if frame not in frames:
-            same = by_stem.get(path.stem, [])
+            # A file in a folder says its sequence; a scan of this name in another sequence is another one.
+            same = [] if sequence else by_stem.get(frame, [])
             if len(same) != 1:
-                what = f'{len(same)} scans' if same else 'no scan'
-                raise UserError(f'{path}: {what} of this name; expected labels such as {next(iter(frames))}.json')
+                raise _no_scan(path, sequence, frames, len(same))
             frame = same[0]
         if frame in found:
             raise UserError(f'{path}: frame {frame} has labels in {found[frame]} already; keep one of the files')
         found[frame] = path
     return found
+
+
+def _no_scan(path: Path, sequence: str, frames: Iterable[str], same: int) -> UserError:
+    """Return the error for a label file that belongs to no scan, or to several; it tells which scans there are."""
+    near = [frame for frame in frames if sequence and frame.startswith(sequence + JOINT)] or list(frames)
+    return UserError(
+        f'{path}: {same if same else "no"} scan{"s" * (same > 1)} of this name; {len(near)} are there, from {near[0]} to '
+        f'{near[-1]}; name the file like one of them, e.g. {near[0]}{path.suffix}, or take it out of the folder'
+    )
 
 
 def _from_objects(objects: Any, source: str) -> FrameLabels:
@@ -172,9 +181,11 @@ def _from_objects(objects: Any, source: str) -> FrameLabels:
 def _csv_rows(text: str, path: Path, columns: Sequence[str]) -> Iterable[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     try:
-        header = reader.fieldnames or ()
+        header = list(reader.fieldnames or ())
     except csv.Error as error:
         raise UserError(f'{path}: not readable as CSV ({error}); save it again') from None
+    ours = {theirs: name for name, theirs in _ALSO.items() if name not in header}
+    reader.fieldnames = header = [ours.get(name, name) for name in header]
     missing = [name for name in columns if name not in header]
     if missing:
         raise UserError(f'{path}: no column {missing[0]!r}; expected the header {",".join(columns)}')
@@ -192,8 +203,9 @@ def _rows(reader: csv.DictReader, path: Path) -> Iterable[dict[str, str]]:
 
 
 def _from_rows(rows: Sequence[tuple[int, dict[str, str]]], source: str) -> FrameLabels:
-    boxes = [_box([row[name] for name in BOX], f'{source}, line {number}') for number, row in rows]
-    return _labels([row['class'].strip() for _, row in rows], boxes, source)
+    filled = [(number, row) for number, row in rows if any(row[name].strip() for name in ('class', *BOX))]
+    boxes = [_box([row[name] for name in BOX], f'{source}, line {number}') for number, row in filled]
+    return _labels([row['class'].strip() for _, row in filled], boxes, source)
 
 
 def _from_lines(text: str, path: Path) -> FrameLabels:

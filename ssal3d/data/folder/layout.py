@@ -1,8 +1,9 @@
 """What lies where in a folder of own data: scans, sequences, split lists, poses and times."""
 
+import os
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,15 @@ import numpy as np
 
 from ssal3d.data.folder.point_files import SUFFIXES
 from ssal3d.errors import UserError, unknown_name
-from ssal3d.fileio import read_text
+from ssal3d.fileio import is_file_name, read_json, read_text
 
 SCAN_FOLDERS = ('points', 'velodyne', 'lidar', 'scans', 'pcd', 'clouds')
 LIST_FOLDERS = ('ImageSets', 'splits')
+_HALF_CHARACTER = re.compile(r'[\ud800-\udfff]')  # stands for a byte of a name that is not UTF-8
 _OTHER_FOLDERS = {*LIST_FOLDERS, 'labels', 'label_2', 'calib', 'images', 'image_2'}
 JOINT = '__'  # between the parts of a frame's path in its id
+MANIFEST = 'manifest.json'  # in a folder that a converter wrote
+EXPORT = 'ssal3d_export.json'  # in a batch that was written for annotators
 
 
 @dataclass(frozen=True)
@@ -43,21 +47,27 @@ def find_scans(root: Path, out: Path) -> list[FoundScan]:
     """Find all scans in the order of recording: by sequence, then by the numbers in their names.
 
     Args:
-        root: Scans lie in it, in one of `SCAN_FOLDERS` in it, or in folders of sequences.
+        root: Scans lie in it, in one of `SCAN_FOLDERS` in it, or in folders of sequences. What ssal3d wrote below it is
+            passed over: copies of its scans are no further frames.
         out: Where the conversion writes; passed over.
 
     Raises:
-        UserError: If there is no scan, two files give the same frame, or poses and scans differ in number.
+        UserError: If there is no scan, two files give the same frame, a name cannot be an id, or poses and scans differ
+            in number.
     """
     if not root.is_dir():
         raise UserError(f'{root}: no such folder; expected scans ({", ".join(SUFFIXES)}) in it')
+    result = out.resolve()
+
+    def passed_over(folder: Path) -> bool:
+        return folder.name in _OTHER_FOLDERS or folder.resolve() == result or _is_ours(folder)
+
     found: dict[str, FoundScan] = {}
-    for path in sorted(root.rglob('*')):
-        inside = path.relative_to(root).parts[:-1]
-        if path.suffix.lower() not in SUFFIXES or _OTHER_FOLDERS.intersection(inside) or out in path.parents:
+    for path in sorted(files_below(root, passed_over)):
+        if path.suffix.lower() not in SUFFIXES:
             continue
-        sequence = JOINT.join(part for part in inside if part not in SCAN_FOLDERS)
-        frame = JOINT.join((sequence, scan_stem(path))) if sequence else scan_stem(path)
+        sequence, frame = place_of(path.relative_to(root))
+        check_frame_id(frame, path)
         if frame in found:
             raise UserError(f'{path}: frame {frame} is already {found[frame].path}; keep one of the files')
         found[frame] = FoundScan(frame, path, sequence)
@@ -67,6 +77,69 @@ def find_scans(root: Path, out: Path) -> list[FoundScan]:
     for scan in sorted(found.values(), key=lambda scan: (natural(scan.sequence), natural(scan.frame_id))):
         by_sequence[scan.sequence].append(scan)
     return [scan for scans in by_sequence.values() for scan in _with_poses(root, scans)]
+
+
+def files_below(root: Path, passed_over: Callable[[Path], bool] = lambda folder: False) -> Iterator[Path]:
+    """Find the files below a folder, also behind links to folders; hidden names are none of the user's.
+
+    A folder is entered once, by its own path rather than by a link to it, and no link leads up and out of ``root``.
+
+    Args:
+        root: Where to look.
+        passed_over: Whether a folder below it is not entered.
+
+    Yields:
+        Paths that begin with ``root``, in no order.
+    """
+    folders, links = [root], list[Path]()
+    seen = set(root.resolve().parents)
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        if folder.resolve() in seen or (folder != root and passed_over(folder)):
+            continue
+        seen.add(folder.resolve())
+        with os.scandir(folder) as listing:
+            entries = sorted((entry for entry in listing if not is_hidden(entry.name)), key=lambda entry: entry.name)
+        for entry in entries:
+            path = folder / entry.name
+            if entry.is_symlink() and path.is_dir():
+                links.append(path)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            else:
+                yield path
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file is none that a person put there: macOS leaves ``._000.bin``, a killed run ``.street.81.tmp``."""
+    return name.startswith('.')
+
+
+def place_of(path: Path) -> tuple[str, str]:
+    """Return the sequence and the frame id that the path of a scan, or of its labels, says.
+
+    >>> place_of(Path('street_1/points/7.pcd')), place_of(Path('points/7.pcd'))
+    (('street_1', 'street_1__7'), ('', '7'))
+    """
+    sequence = JOINT.join(part for part in path.parts[:-1] if part not in SCAN_FOLDERS)
+    return sequence, JOINT.join((sequence, scan_stem(path))) if sequence else scan_stem(path)
+
+
+def check_frame_id(frame: str, where: object) -> None:
+    """Refuse an id that a file name, JSON or a line of a list cannot hold; all of them carry it.
+
+    Args:
+        frame: The id.
+        where: The scan's file, or what else names it, for the message and because records name it, too.
+
+    Raises:
+        UserError: If it is none.
+    """
+    if not is_file_name(frame) or _HALF_CHARACTER.search(str(where)):
+        raise UserError(
+            f'{str(where)!r}: found a name that is not UTF-8, has a sign that cannot be printed, or a backslash; rename the '
+            'file or folder'
+        )
 
 
 def scan_stem(path: Path) -> str:
@@ -137,6 +210,14 @@ def hold_out(scans: Sequence[FoundScan], labelled: set[str], share: float) -> di
         'train': [scan.frame_id for scan in scans if scan.frame_id not in measured],
         'val': [scan.frame_id for scan in scans if scan.frame_id in measured],
     }
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder is a batch for annotators or a converted data set."""
+    try:
+        return (folder / EXPORT).exists() or 'frames' in read_json(folder / MANIFEST)
+    except UserError:  # no manifest, or that of something else
+        return False
 
 
 def _read_list(path: Path, frame_of_name: Mapping[str, str]) -> list[str]:

@@ -95,6 +95,7 @@ def convert_nuscenes(
         workers=workers,
         on_error=on_error,
         accept_implausible=accept_implausible,
+        judge_boxes=False,
     )
 
 

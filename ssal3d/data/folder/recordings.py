@@ -5,7 +5,7 @@ bags hold ``PointCloud2``.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ssal3d.errors import UserError, one_line, unknown_name
 from ssal3d.fileio import atomic_path
+from ssal3d.terminal import console
 
 CLOUDS = (
     'sensor_msgs/msg/PointCloud2',
@@ -42,7 +43,7 @@ def extract(recordings: Sequence[Path], out: Path, topic: str | None = None, eve
 
     Args:
         recordings: MCAP files, rosbag2 folders, ROS 1 bags.
-        out: Where to write, a folder for each recording; all of it appears or nothing.
+        out: Where to write, a folder for each recording; all of them appear or none.
         topic: Of the clouds; may be left out where there is only one.
         every: Keep one of so many.
 
@@ -50,20 +51,32 @@ def extract(recordings: Sequence[Path], out: Path, topic: str | None = None, eve
         Number of scans by recording.
 
     Raises:
-        UserError: If a recording is missing, damaged, has no such topic, or was taken out before.
+        UserError: If a recording is missing, damaged, has no such topic, the name of another one, or was taken out
+            before.
     """
     if every < 1:
         raise UserError(f'--every: found {every}, expected 1 or more')
-    counts: dict[str, int] = {}
+    folders = _folders(recordings, out)
+    with ExitStack() as stack:
+        return {
+            folder.name: _extract(path, stack.enter_context(atomic_path(folder)), topic, every)
+            for folder, path in folders.items()
+        }
+
+
+def _folders(recordings: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """Return the recording of each folder to write, before the work of hours begins."""
+    folders: dict[Path, Path] = {}
     for path in recordings:
-        folder = out / path.stem
+        folder = out / (path.name if path.is_dir() else path.stem)  # folders are dated: drive_2026.05.02 has no ending
         if not path.exists():
             raise UserError(f'{path}: no such recording; check the path')
+        if folder in folders:
+            raise UserError(f'{path}: would be written to {folder} like {folders[folder]}; rename one of them')
         if folder.exists():
-            raise UserError(f'{folder}: was taken out before, or two recordings have this name; remove or rename one')
-        with atomic_path(folder) as temporary:
-            counts[path.stem] = _extract(path, temporary, topic, every)
-    return counts
+            raise UserError(f'{folder}: was taken out before; remove it, or choose another --out-dir')
+        folders[folder] = path
+    return folders
 
 
 def columns_of(message: Any) -> NDArray[Any]:
@@ -110,22 +123,27 @@ def _rows(data: bytes, message: Any, layout: np.dtype) -> NDArray[Any]:
 
 def _extract(path: Path, folder: Path, topic: str | None, every: int) -> int:
     (folder / 'points').mkdir(parents=True)
-    times: list[int] = []
+    times: set[int] = set()
+    doubled = 0
     with _open(path, topic) as clouds:
         for number, cloud in enumerate(clouds):
             if number % every:
+                continue
+            if cloud.time in times:  # drivers that start again, or two that write one topic
+                doubled += 1
                 continue
             try:
                 points = columns_of(cloud.message)
             except UserError as error:
                 raise UserError(f'{path}, message {number}: {error}') from None
-            if times and cloud.time <= times[-1]:
-                raise UserError(f'{path}, message {number}: its time is not later than that of the message before')
             np.save(folder / 'points' / f'{cloud.time}.npy', points)
-            times.append(cloud.time)
+            times.add(cloud.time)
     if not times:
         raise UserError(f'{path}: no cloud on the topic; give another --topic')
-    (folder / 'times.txt').write_text(''.join(f'{time // 10**9}.{time % 10**9:09d}\n' for time in times))
+    (folder / 'times.txt').write_text(''.join(f'{time // 10**9}.{time % 10**9:09d}\n' for time in sorted(times)))
+    if doubled:
+        note = f'{path}: left out {doubled} of {doubled + len(times)} clouds, whose time one before them has already'
+        console.print(note, highlight=False, soft_wrap=True, markup=False)
     return len(times)
 
 

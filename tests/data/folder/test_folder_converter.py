@@ -1,6 +1,7 @@
 """A folder of own data: own classes, LiDAR only, all around, labelled in part, in every format of labels."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,8 +10,12 @@ from mmdet3d.registry import DATASETS
 
 import ssal3d.data.folder.dataset
 import ssal3d.data.views  # noqa: F401
+from ssal3d.annotation import build_format
+from ssal3d.annotation.checks import check_frame
+from ssal3d.annotation.provenance import NAME
 from ssal3d.data.boxes import to_gravity_array
 from ssal3d.data.folder.converter import convert_folder
+from ssal3d.data.folder.layout import EXPORT, find_scans
 from ssal3d.data.infos import read_infos
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
@@ -70,6 +75,12 @@ def as_csv(root, truth):
         (root / 'labels' / f'{frame}.csv').write_text(text)
 
 
+def as_the_annotators_csv(root, truth):
+    """What `ssal3d labels` writes in the format ``csv``, put together to one table."""
+    rows = [f'{frame},{row},7,,' for frame, entry in truth.items() for row in rows_of(*entry) or [',,,,,,,']]
+    (root / 'labels.csv').write_text('frame_id,class,x,y,z,dx,dy,dz,yaw,id,track_id,score\n' + '\n'.join(rows))
+
+
 def as_lines(root, truth):
     (root / 'labels').mkdir(exist_ok=True)
     for frame, (names, boxes) in truth.items():
@@ -84,7 +95,7 @@ def as_kitti(root, truth):
         (root / 'labels' / f'{frame}.txt').write_text(''.join(rows))
 
 
-FORMATS = [as_json, as_one_json, as_one_csv, as_csv, as_lines, as_kitti]
+FORMATS = [as_json, as_one_json, as_one_csv, as_csv, as_the_annotators_csv, as_lines, as_kitti]
 
 
 def convert(root, **options):
@@ -191,7 +202,129 @@ def test_other_classes_are_named_or_dropped(root):
     assert len(frames_of(root)[0]['instances']) == 3
 
 
+BOX = (9.0, 2.0, -1.0, 4.0, 1.7, 1.5, 0.1)
+WRONG_BOXES = {
+    r"'car' at \(9, 2, -1\) has the yaw 90, expected radians": [(*BOX[:6], 90.0)],
+    r"'car' at \(9, 2, -1\) measures 420 x 180 x 150 m, expected at most 60": [(*BOX[:3], 420.0, 180.0, 150.0, 0.1)],
+    r"'car' at \(9000, 2, -1\) is too far away, expected at most 300 m": [(9000.0, *BOX[1:])],
+    r"'car' at \(9.05, 2, -1\) is the same object as a box before it": [BOX, (9.05, *BOX[1:])],
+}
+
+
+@pytest.mark.parametrize('fault', WRONG_BOXES)
+def test_a_single_box_that_cannot_be_right_stops_the_conversion(root, fault):
+    recordings(root, frames=3)
+    boxes = WRONG_BOXES[fault]
+    as_json(root, {'scan_1': (['truck'] + ['car'] * len(boxes), np.array([(-9.0, *BOX[1:]), *boxes]))})
+    with pytest.raises(UserError, match=f'split train: frame scan_1: {fault}.*--accept-implausible'):
+        convert(root)
+    (summary,) = convert(root, accept_implausible=True)
+    assert len(summary.faults) == 1
+    assert summary.boxes == {'car': len(boxes), 'truck': 1, 'forklift': 0}
+
+
+ALMOST = [(*BOX[:6], 6.9)], [(*BOX[:3], 59.0, 1.7, 1.5, 0.1)], [(299.0, *BOX[1:])], [BOX, (9.6, *BOX[1:])]
+
+
+@pytest.mark.parametrize('boxes', [*WRONG_BOXES.values(), *ALMOST])
+def test_what_annotators_may_give_back_is_what_may_be_converted(root, boxes):
+    recordings(root, frames=3)
+    path = root / 'labels' / 'scan_1.json'
+    path.parent.mkdir()
+    rows = [{'class': 'car', 'box': box} for box in boxes]
+    path.write_text(json.dumps({'schema': 1, 'frame_id': 'scan_1', 'boxes': rows}))
+    try:
+        convert(root)
+        converted = True
+    except UserError:
+        converted = False
+    given = build_format('json').read(path.parent)
+    findings = [finding for frame in given.frames for finding in check_frame(frame, CLASSES)]
+    assert converted == (not given.problems and not any(finding.is_error for finding in findings))
+    assert converted == (boxes in ALMOST)
+
+
 # ---------------------------------------------------------------- layout
+
+
+def test_a_label_file_in_a_folder_belongs_to_that_sequence_alone(root):
+    truth = recordings(root, frames=4, sequences=('street_1', 'street_2'))  # street_2 begins with scan_2
+    (root / 'labels' / 'street_2').mkdir(parents=True)
+    path = root / 'labels' / 'street_2' / 'scan_1.json'
+    path.write_text('[]')
+    with pytest.raises(
+        UserError,
+        match=r'street_2/scan_1\.json: no scan of this name; 2 are there, from street_2__scan_2 to street_2__',
+    ):
+        convert(root)
+    path.rename(root / 'labels' / 'street_2' / 'scan_3.json')
+    (root / 'labels' / 'scan_0.json').write_text('[]')  # beside the folders, a name that one sequence has is enough
+    convert(root)
+    assert [info['token'] for info in frames_of(root) if 'instances' in info] == [
+        'street_1__scan_0',
+        'street_2__scan_3',
+    ]
+    assert len(truth) == 4
+
+
+def test_what_was_written_below_the_root_is_no_recording(root, monkeypatch):
+    recordings(root, frames=3)
+    monkeypatch.chdir(root.parent)
+    for out in (root / 'conv', root / 'conv', root / 'another'):
+        (summary,) = convert_folder(root.name, out, CLASSES, workers=1)  # one relative, one absolute
+        assert summary.frames == 3
+    (root / 'batch' / 'lidar').mkdir(parents=True)
+    (root / 'batch' / 'lidar' / 'scan_0.bin').write_bytes((root / 'points' / 'scan_0.bin').read_bytes())
+    (root / 'batch' / EXPORT).write_text('{}')
+    assert len(find_scans(root, root / 'conv')) == 3
+    (root / 'batch' / EXPORT).unlink()
+    (root / 'batch' / 'manifest.json').write_text('{"schema": 1, "of": "something else"}')
+    assert len(find_scans(root, root / 'conv')) == 4
+    assert NAME == EXPORT
+
+
+def test_links_are_followed_once_and_never_out_of_the_root(root):
+    recordings(root, frames=2, sequences=('street_2',))
+    disk = root.parent / 'disk'
+    recordings(disk, frames=2, sequences=('street_1',))
+    recordings(root.parent / 'beside', frames=2)
+    (root / 'street_1').symlink_to(disk / 'street_1')
+    (root / 'again').symlink_to(root / 'street_2')
+    (root / 'street_2' / 'up').symlink_to(root.parent)
+    (disk / 'street_1' / 'round').symlink_to(disk / 'street_1')
+    (root / 'loop').symlink_to('loop')
+    (disk / 'labels' / 'street_1').mkdir(parents=True)
+    (disk / 'labels' / 'street_1' / 'scan_1.json').write_text('[]')
+    (root / 'labels').symlink_to(disk / 'labels')
+    convert(root)
+    assert {info['token']: 'instances' in info for info in frames_of(root)} == {
+        'street_1__scan_0': False,
+        'street_1__scan_1': True,
+        'street_2__scan_0': False,
+        'street_2__scan_1': False,
+    }
+
+
+def test_hidden_files_are_no_scans_and_no_labels(root):
+    recordings(root, frames=2)
+    as_json(root, {'scan_0': ([], np.zeros((0, 7)))})
+    for path in (root / 'points' / '._scan_0.bin', root / 'labels' / '._scan_0.json'):
+        path.write_bytes(b'\0\5\x16\7\0\2\0\0Mac OS X')  # macOS puts them on disks of other systems
+    (root / '.street.81.tmp').mkdir()
+    (root / '.street.81.tmp' / '0.bin').write_bytes(b'')  # of a killed run
+    (summary,) = convert(root)
+    assert (summary.frames, summary.labelled_frames) == (2, 1)
+
+
+@pytest.mark.parametrize('name', [os.fsencode('narrow\u202f0'), b'stra\xdfe', b'a\\b', b'a\tb'])
+@pytest.mark.parametrize('place', ['scan', 'sequence'])
+def test_names_that_no_file_can_carry_are_refused_where_they_are_found(root, name, place):
+    recordings(root, frames=2, sequences=('street',))
+    old, new = ('street/points/scan_0.bin', b'street/points/' + name + b'.bin') if place == 'scan' else ('street', name)
+    os.rename(os.fsencode(root / old), os.path.join(os.fsencode(root), new))
+    with pytest.raises(UserError, match=r"points/.*\.bin': found a name that is not UTF-8.*; rename the file or"):
+        convert(root)
+    assert not (root.parent / 'out').exists()
 
 
 def test_sequences_poses_and_times(root):
@@ -232,6 +365,21 @@ def test_lists_and_held_out_frames(root):
     (root / 'splits' / 'val.txt').write_text('scan_77\n')
     with pytest.raises(UserError, match=r'val\.txt, line 1: no scan of frame scan_77'):
         convert(root)
+
+
+def test_a_later_run_does_not_train_on_what_an_earlier_one_measures(root):
+    truth = recordings(root)
+    as_json(root, truth)
+    convert(root, val_share=0.25)
+    with pytest.raises(
+        UserError, match=r'folder_infos_val\.pkl: .*held out 2 frames that are in train now, .*scan_6; .*--val-share'
+    ):
+        convert(root)
+    assert len(frames_of(root)) == 6, 'nothing was written'
+    convert(root, val_share=0.5)
+    assert convert(root, extra_tag='whole')[0].frames == 8, 'a data set of its own'
+    (root.parent / 'out' / 'folder_infos_val.pkl').unlink()
+    assert convert(root)[0].frames == 8
 
 
 def test_a_rerun_reads_only_what_changed(root):

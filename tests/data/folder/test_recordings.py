@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from ssal3d.annotation.scans import frame_points
+from ssal3d.annotation.sources import frames_of_folder
 from ssal3d.data.folder.converter import convert_folder
 from ssal3d.data.folder.recordings import columns_of, extract
 from ssal3d.errors import UserError
@@ -23,14 +25,14 @@ def fields():
     return [dict(name=name, offset=4 * k, datatype=7, count=1) for k, name in enumerate(('x', 'y', 'z', 'intensity'))]
 
 
-def as_ros2_mcap(path, scans, topics=('/lidar',)):
+def as_ros2_mcap(path, scans, topics=('/lidar',), tenths=None):
     pytest.importorskip('mcap_ros2')
     from mcap_ros2.writer import Writer
 
     with open(path, 'wb') as file, Writer(file) as writer:
         schema = writer.register_msgdef('sensor_msgs/msg/PointCloud2', ROS2_DEFINITION)
         for number, points in enumerate(scans):
-            time = START + number * 10**8
+            time = START + (tenths or range(len(scans)))[number] * 10**8
             stamp = dict(sec=time // 10**9, nanosec=time % 10**9)
             message = dict(
                 header=dict(stamp=stamp, frame_id='lidar'),
@@ -133,6 +135,51 @@ def test_topics(tmp_path):
     assert extract([tmp_path / 'a.mcap'], tmp_path / 'out', topic='/rear') == {'a': 1}
     with pytest.raises(UserError, match='was taken out before'):
         extract([tmp_path / 'a.mcap'], tmp_path / 'out', topic='/rear')
+
+
+def test_doubled_stamps_are_left_out_and_told_and_others_put_in_order(tmp_path, capsys):
+    scans = clouds(4)
+    as_ros2_mcap(tmp_path / 'a.mcap', scans, tenths=(0, 0, 3, 1))
+    assert extract([tmp_path / 'a.mcap'], tmp_path / 'out') == {'a': 3}
+    assert 'a.mcap: left out 1 of 4 clouds, whose time one before them has already' in capsys.readouterr().out
+    times = (tmp_path / 'out' / 'a' / 'times.txt').read_text().split()
+    assert times == [f'1700000000.{tenth}00000000' for tenth in (0, 1, 3)]
+    found = [np.load(path)['x'] for path in sorted((tmp_path / 'out' / 'a' / 'points').iterdir())]
+    for rows, number in zip(found, (0, 3, 2), strict=True):
+        np.testing.assert_array_equal(rows, scans[number][:, 0])
+
+
+def test_of_several_recordings_all_appear_or_none(tmp_path):
+    out = tmp_path / 'out'
+    as_ros2_mcap(tmp_path / 'a.mcap', clouds(2))
+    (tmp_path / 'b.mcap').write_bytes(b'no recording at all')
+    (tmp_path / 'other').mkdir()
+    as_ros2_mcap(tmp_path / 'other' / 'a.mcap', clouds(2))
+    with pytest.raises(UserError, match=r'b\.mcap: not a readable recording'):
+        extract([tmp_path / 'a.mcap', tmp_path / 'b.mcap'], out)
+    with pytest.raises(UserError, match=r'c\.mcap: no such recording'):
+        extract([tmp_path / 'a.mcap', tmp_path / 'c.mcap'], out)
+    with pytest.raises(UserError, match=r'other/a\.mcap: would be written to .*out/a like .*; rename one of them'):
+        extract([tmp_path / 'a.mcap', tmp_path / 'other' / 'a.mcap'], out)
+    assert list(out.iterdir()) == [], 'nothing of a failed run'
+    assert extract([tmp_path / 'a.mcap'], out) == {'a': 2}, 'so the same command works when the others are mended'
+
+
+def test_folders_keep_their_whole_name(tmp_path):
+    as_ros2_mcap(tmp_path / 'drive_2026.05.mcap', clouds(1))
+    for day in ('01', '02'):
+        as_rosbag2(tmp_path / f'drive_2026.05.{day}', clouds(1))
+    found = extract(sorted(tmp_path.iterdir()), tmp_path / 'out')
+    assert sorted(found) == ['drive_2026.05', 'drive_2026.05.01', 'drive_2026.05.02']
+
+
+def test_scans_of_a_recording_go_to_the_annotators(tmp_path):
+    scans = clouds(2)
+    as_ros2_mcap(tmp_path / 'a.mcap', scans)
+    extract([tmp_path / 'a.mcap'], tmp_path / 'out')
+    frames = frames_of_folder(tmp_path / 'out' / 'a' / 'points')
+    for frame, points in zip(frames.values(), scans, strict=True):
+        np.testing.assert_array_equal(frame_points(frame), points)
 
 
 def test_damaged_and_missing_recordings(tmp_path):
