@@ -138,6 +138,33 @@ def test_archives_cannot_write_outside(tmp_path, monkeypatch, make, name):
     assert sorted(found.name for found in tmp_path.rglob('*')) == sorted([path.name, 'deep', 'in'])
 
 
+@pytest.mark.parametrize('make', [zip_of, tar_of])
+def test_archives_are_known_by_content_and_colons_in_names_are_no_drives(tmp_path, make):
+    """Frames are named by their time, and archives renamed on their way."""
+    for name in ('back', 'BACK.ZIP', 'back.gz'):
+        make(tmp_path / name, 'labels/2026-01-01_10:00:00.json')
+        with unpacked(tmp_path / name) as (folder, shown):
+            assert [path.name for path in folder.glob('labels/*')] == ['2026-01-01_10:00:00.json']
+            assert shown == str(tmp_path / name)
+
+
+@pytest.mark.parametrize('make', [zip_of, tar_of])
+def test_what_macos_adds_to_archives_is_no_label(tmp_path, make):
+    for name in ('labels/._000.json', '__MACOSX/labels/000.json'):
+        make(tmp_path / 'back', name)
+        with unpacked(tmp_path / 'back') as (folder, _):
+            assert not list(folder.rglob('*.json'))
+
+
+def test_the_end_of_a_tar_is_not_taken_for_a_zip(tmp_path):
+    zip_of(tmp_path / 'inner.zip', 'inner.json')
+    with tarfile.open(tmp_path / 'back.tar', 'w') as archive:
+        archive.add(tmp_path / 'inner.zip', 'inner.zip')
+    assert zipfile.is_zipfile(tmp_path / 'back.tar')
+    with unpacked(tmp_path / 'back.tar') as (folder, _):
+        assert [path.name for path in folder.iterdir()] == ['inner.zip']
+
+
 def test_links_and_devices_in_archives_are_refused(tmp_path):
     tar_of(tmp_path / 'link.tar', 'x.json', tarfile.SYMTYPE)
     tar_of(tmp_path / 'device.tar', 'x.json', tarfile.CHRTYPE)

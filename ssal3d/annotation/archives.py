@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ssal3d.errors import UserError
 
@@ -40,28 +40,36 @@ def unpacked(path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _unpack(path: Path, folder: Path) -> None:
-    if path.suffix == '.zip':
+    # By content: archives are renamed on their way. Tar first, because the end of a tar may look like that of a zip.
+    if tarfile.is_tarfile(path):
+        with tarfile.open(path) as tar:
+            members = tar.getmembers()
+            plain = (member.isfile() or member.isdir() for member in members)
+            _check(path, ((member.name, member.size) for member in members), plain)
+            tar.extractall(folder, [member for member in members if not _is_of_macos(member.name)], filter='data')
+    elif zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             plain = (not stat.S_ISLNK(entry.external_attr >> 16) for entry in entries)
             _check(path, ((entry.filename, entry.file_size) for entry in entries), plain)
-            archive.extractall(folder)  # noqa: S202 - every name was checked
-        return
-    if not tarfile.is_tarfile(path):
+            names = [entry.filename for entry in entries if not _is_of_macos(entry.filename)]
+            archive.extractall(folder, names)  # noqa: S202 - every name was checked
+    else:
         raise shutil.ReadError('neither zip nor tar')
-    with tarfile.open(path) as tar:
-        members = tar.getmembers()
-        plain = (member.isfile() or member.isdir() for member in members)
-        _check(path, ((member.name, member.size) for member in members), plain)
-        tar.extractall(folder, filter='data')
+
+
+def _is_of_macos(name: str) -> bool:
+    """Whether an entry is what macOS adds beside a file of the same name."""
+    parts = PurePosixPath(name).parts
+    return '__MACOSX' in parts or any(part.startswith('._') for part in parts)
 
 
 def _check(path: Path, entries: Iterable[tuple[str, int]], plain: Iterable[bool]) -> None:
     """Refuse names that lead outside, links and devices, and more content than any labels have."""
     total = 0
     for (name, size), is_plain in zip(entries, plain, strict=True):
-        inside = PurePosixPath(name.replace('\\', '/'))
-        if inside.is_absolute() or '..' in inside.parts or ':' in name or not is_plain:
+        inside = PureWindowsPath(name)  # it knows both kinds of slashes and drives; a colon elsewhere is part of a name
+        if inside.anchor or '..' in inside.parts or not is_plain:
             raise UserError(
                 f'{path}: found the entry {name!r}, expected plain files inside; the archive may be hostile, unpack it '
                 'nowhere and ask where it comes from'

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ssal3d.annotation.model import Cuboid, LabelFrame, boxes_of
+from ssal3d.data.folder.limits import LONGEST, SAME_OBJECT
 from ssal3d.data.scans import FARTHEST_POINT
 from ssal3d.ops.boxes import iou_3d, points_per_box
 
 MOST_TILT = radians(5)  # a box that leans more loses its shape when it is set upright
-SAME_OBJECT = 0.8  # 3D IoU of two boxes of one class from which they are one object, drawn twice
-LONGEST = 60.0  # m; longer than any vehicle on a road
 ODD_RATIO = 2.0  # to the median of the class, in one dimension
 ENOUGH = 8  # boxes of a class from which its median means something
 

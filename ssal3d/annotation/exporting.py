@@ -27,6 +27,7 @@ def export_query(
     prelabels: Mapping[str, Sequence[Cuboid]] | None = None,
     options: Mapping[str, Any] | None = None,
     class_map: Mapping[str, str] | None = None,
+    labelled_sha256: str = '',
     query_sha256: str = '',
     checkpoint_sha256: str = '',
     source: Mapping[str, Any] | None = None,
@@ -45,6 +46,7 @@ def export_query(
         prelabels: Boxes by frame id, with ids that are numbers.
         options: Of the format.
         class_map: Class names in the tool, where they differ.
+        labelled_sha256: `ssal3d.data.label_state.pool_digest` of the frames that were labelled before.
         query_sha256: Of ``query.json``.
         checkpoint_sha256: Of the query model.
         source: Folders, thresholds: for people.
@@ -102,6 +104,7 @@ def export_query(
                 for frame, count in zip(renamed, points)
             },
             pool=dict(pool),
+            labelled_sha256=labelled_sha256,
             query_sha256=query_sha256,
             checkpoint_sha256=checkpoint_sha256,
             source={**(source or {}), 'versions': versions()},

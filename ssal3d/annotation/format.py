@@ -33,10 +33,12 @@ class Problem:
     Attributes:
         frame_id: The frame; empty if the file does not even tell the frame.
         text: One line with file, line, what was found and what to do.
+        is_absence: Whether the frame just has no boxes in the tool; such a frame may be checked as it was handed out.
     """
 
     frame_id: str
     text: str
+    is_absence: bool = False
 
 
 @dataclass(frozen=True)

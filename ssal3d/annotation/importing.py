@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ssal3d.annotation.archives import unpacked
-from ssal3d.annotation.checks import MOST_TILT, Finding, check_frame, odd_sizes
+from ssal3d.annotation.checks import MOST_TILT, check_frame, odd_sizes
 from ssal3d.annotation.comparison import Comparison, compare, cost
 from ssal3d.annotation.format import AnnotationFormat, Problem, build_format
-from ssal3d.annotation.fronts import turned_fronts
+from ssal3d.annotation.fronts import elongated_classes, turned_fronts
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.provenance import Export, ExportedFrame
 from ssal3d.annotation.scans import frame_points
@@ -31,8 +31,8 @@ class ImportSettings:
     Attributes:
         aliases: Class names in the tool by what they mean here, beyond the class map of the export.
         ignored: Class names whose boxes are left out.
-        accept_untouched: Take frames whose file nobody saved since the export as checked.
-        checked: Take these frames as checked, whether or not somebody saved them.
+        accept_untouched: Take frames that came back as they were handed out as checked.
+        checked: Take these frames as checked, as they came back; as they were handed out if they did not.
         only: Take these frames only; None takes all.
         front: Front of boxes that people drew in a tool without fronts: ``'+x'``, ``'+y'`` or ``'auto'``.
         scans: Folder of the scans, if they moved since the export.
@@ -58,7 +58,7 @@ class Labels:
             ``source``, one of `SOURCES`.
         comparisons: What people did to the pre-labels, by frame id.
         missing: Frames without a label file.
-        untouched: Frames whose file nobody saved since the export.
+        untouched: Frames that came back as they were handed out, without a sign that somebody looked at them.
         problems: Why frames cannot be used.
         warnings: What a second person should look at.
         seconds: Time that people worked on ``frames``, without pauses; None if the tool records no times.
@@ -108,15 +108,20 @@ def read_labels(
         raise UserError(f"{folder}: '{export.tool}' is for looking only; export the query for another tool")
     form.exported = Path(folder)
     with unpacked(Path(returned or folder)) as (place, shown):
-        reading = form.read(place)
-        frames = [frame for frame in reading.frames if frame.frame_id in export.frames]
-        untouched = set() if settings.accept_untouched else _untouched(frames, export) - settings.checked
-        problems = [problem for problem in reading.problems if problem.frame_id in {*export.frames, ''}]
 
         def clean(text: str) -> str:
             return text.replace(str(place), shown) if shown else text
 
-        labels = _import(export, form, frames, untouched, problems, settings)
+        try:
+            reading = form.read(place)
+        except UserError as error:
+            raise UserError(clean(str(error))) from None
+        frames = [frame for frame in reading.frames if frame.frame_id in export.frames]
+        in_place = place.resolve().is_relative_to(form.exported.resolve())
+        saved = {frame.frame_id for frame in frames if frame.looked_at} | (
+            _saved(frames, export) if in_place else set()
+        )
+        labels = _import(export, form, frames, saved, _problems(reading.problems, export, settings), settings)
         others = len({frame.frame_id for frame in reading.frames} - set(export.frames))
     warnings = [clean(text) for text in labels.warnings]
     if others:
@@ -132,34 +137,42 @@ def _import(
     export: Export,
     form: AnnotationFormat,
     frames: Sequence[LabelFrame],
-    untouched: set[str],
+    saved: set[str],
     problems: list[Problem],
     settings: ImportSettings,
 ) -> Labels:
     found: dict[str, LabelFrame] = {}
     warnings: list[str] = []
+    names = class_names(export, form, settings)
+    dropped: Counter[str] = Counter()
     for frame in frames:
         if frame.frame_id in found:
             problems.append(Problem(frame.frame_id, f'{frame.origin}: frame {frame.frame_id} came back twice'))
-        found[frame.frame_id] = frame
+        found[frame.frame_id] = _renamed(frame, names, settings)
+        dropped[frame.frame_id] = len(frame.cuboids) - len(found[frame.frame_id].cuboids)
     wrong = {problem.frame_id for problem in problems}
     frame_ids = [name for name in export.frames if settings.only is None or name in settings.only]
-    unknown = sorted((settings.only or frozenset()) - set(export.frames))
-    if unknown:
-        raise UserError(f'frame {unknown[0]} is not in the batch {export.batch}; check the list of frames')
-    names = class_names(export, form, settings)
-    done, comparisons = [], {}
-    turned = dropped = 0
+    for name in sorted({*(settings.only or ()), *settings.checked} - set(export.frames)):
+        raise UserError(f'frame {name} is not in the batch {export.batch}; check the list of frames')
+    for name in settings.checked - set(found) - wrong:
+        found[name] = LabelFrame(name, export.frames[name].prelabels)
+    done, untouched, comparisons = [], [], {}
+    turned, undecided, elongated = 0, Counter[str](), elongated_classes(export)
     for name in track(frame_ids, 'checking the boxes'):
-        if name not in found or name in untouched or name in wrong:
+        if name not in found or name in wrong:
             continue
-        frame = _renamed(found[name], names, settings)
-        dropped += len(found[name].cuboids) - len(frame.cuboids)
-        exported = export.frames[name]
+        frame, exported = found[name], export.frames[name]
         comparison = compare(exported.prelabels, frame.cuboids, form.tolerance)
+        is_known = settings.accept_untouched or name in settings.checked or name in saved or dropped[name] > 0
+        if not is_known and comparison.counts['accepted'] == len(exported.prelabels) == len(frame.cuboids):
+            untouched.append(name)
+            continue
         if not form.has_front:
-            frame, count = turned_fronts(frame, comparison, export, settings.front)
+            frame, count, open_classes = turned_fronts(frame, comparison, exported.prelabels, elongated, settings.front)
+            if count:  # what was redrawn is compared as it was meant
+                comparison = compare(exported.prelabels, frame.cuboids, form.tolerance)
             turned += count
+            undecided.update(open_classes)
         findings = check_frame(frame, export.classes, _points(exported, settings))
         errors = [finding for finding in findings if finding.is_error]
         problems.extend(Problem(name, finding.text) for finding in errors)
@@ -167,15 +180,17 @@ def _import(
         if not errors:
             done.append(_final(frame, exported, comparison))
             comparisons[name] = comparison
-    warnings.extend(finding.text for found_here in _odd(done).values() for finding in found_here)
-    warnings.extend(_summaries(done, turned, dropped))
+    warnings.extend(finding.text for found_here in odd_sizes(done).values() for finding in found_here)
+    warnings.extend(_summaries(done, turned, undecided, sum(dropped[frame.frame_id] for frame in done)))
     missing = [name for name in frame_ids if name not in found and name not in wrong]
     return Labels(
         frames=tuple(done),
         comparisons=comparisons,
         missing=tuple(missing),
-        untouched=tuple(name for name in frame_ids if name in untouched),
-        problems=tuple(problem for problem in problems if settings.only is None or problem.frame_id in settings.only),
+        untouched=tuple(untouched),
+        problems=tuple(
+            problem for problem in problems if settings.only is None or problem.frame_id in {*settings.only, ''}
+        ),
         warnings=tuple(warnings),
         seconds=working_time([time for frame in done for time in frame.edited if time != export.created]),
     )
@@ -204,16 +219,26 @@ def _renamed(frame: LabelFrame, names: Mapping[str, str], settings: ImportSettin
     return replace(frame, cuboids=cuboids)
 
 
-def _untouched(frames: Sequence[LabelFrame], export: Export) -> set[str]:
-    """Return the frames whose label file is byte for byte the exported one."""
-    digests: dict[Path, str] = {}
-    result = set()
-    for frame in frames:
-        if frame.origin is not None:
-            digest = digests.get(frame.origin) or digests.setdefault(frame.origin, sha256(frame.origin))
-            if digest == export.frames[frame.frame_id].label_sha256:
-                result.add(frame.frame_id)
-    return result
+def _problems(problems: Sequence[Problem], export: Export, settings: ImportSettings) -> list[Problem]:
+    """Return what keeps frames from being imported; a file of unknown frames may hold some of the batch's."""
+    placed = (replace(p, frame_id=p.frame_id if p.frame_id in export.frames else '') for p in problems)
+    return [problem for problem in placed if not (problem.is_absence and problem.frame_id in settings.checked)]
+
+
+def _saved(frames: Sequence[LabelFrame], export: Export) -> set[str]:
+    """Return the frames whose own label file, in the exported folder, is not byte for byte the exported one.
+
+    Somebody saved those there. Of a file with several frames, or of an archive that a tool wrote anew, different bytes
+    say nothing about a frame.
+    """
+    owners = Counter(frame.origin for frame in frames if frame.origin is not None)
+    return {
+        frame.frame_id
+        for frame in frames
+        if frame.origin is not None
+        and owners[frame.origin] == 1
+        and sha256(frame.origin) != export.frames[frame.frame_id].label_sha256
+    }
 
 
 def _points(exported: ExportedFrame, settings: ImportSettings) -> np.ndarray | None:
@@ -242,11 +267,7 @@ def _final(frame: LabelFrame, exported: ExportedFrame, comparison: Comparison) -
     return replace(frame, cuboids=tuple(cuboids))
 
 
-def _odd(frames: Sequence[LabelFrame]) -> dict[str, list[Finding]]:
-    return odd_sizes(frames)
-
-
-def _summaries(frames: Sequence[LabelFrame], turned: int, dropped: int) -> list[str]:
+def _summaries(frames: Sequence[LabelFrame], turned: int, undecided: Mapping[str, int], dropped: int) -> list[str]:
     leaning = [cuboid for frame in frames for cuboid in frame.cuboids if 0 < cuboid.tilt <= MOST_TILT]
     result = []
     if leaning:
@@ -256,7 +277,12 @@ def _summaries(frames: Sequence[LabelFrame], turned: int, dropped: int) -> list[
     if unread:
         result.append(f'{unread} boxes of saved frames were neither edited nor confirmed, as the tool says')
     if turned:
-        result.append(f'{turned} boxes were drawn with their length across the heading and were turned (--front)')
+        result.append(f'{turned} boxes were drawn with their length across the heading and were turned')
+    result.extend(
+        f"{count} boxes of class '{name}' were drawn wider than long and left so, as too few pre-labels tell whether they "
+        "are; if people drew all lengths along y, set the front to '+y'"
+        for name, count in undecided.items()
+    )
     if dropped:
         result.append(f'{dropped} boxes of ignored classes were left out')
     return result

@@ -85,6 +85,7 @@ class LabelFrame:
         calibration: Named ``(4, 4)`` matrices of its data set, to be handed on as they are: `P2`, `R0_rect`, ...
         origin: On the way back: the file that holds its boxes.
         edited: On the way back: when its boxes were edited, ISO 8601, if the tool says so.
+        is_finished: On the way back: whether it was said that somebody has finished the frame, whatever its boxes.
     """
 
     frame_id: str
@@ -98,6 +99,12 @@ class LabelFrame:
     calibration: Mapping[str, Array] = field(default_factory=dict)
     origin: Path | None = None
     edited: tuple[str, ...] = ()
+    is_finished: bool = False
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether the tool or its user says that a person looked at the frame; not so if nobody says anything."""
+        return self.is_finished or any(cuboid.untouched is False for cuboid in self.cuboids)
 
     @property
     def boxes(self) -> Array:

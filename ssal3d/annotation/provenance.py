@@ -61,6 +61,7 @@ class Export:
         class_map: Names in the tool, where they differ.
         frames: In the order of the query, by frame id.
         pool: Name, size and SHA-256 of the pool.
+        labelled_sha256: `pool_digest` of the frames that were labelled before; empty if the export does not say.
         query_sha256: Of ``query.json``; empty without one.
         checkpoint_sha256: Of the query model; empty if the predictions do not say.
         source: Folders, thresholds and versions, for people.
@@ -75,6 +76,7 @@ class Export:
     class_map: Mapping[str, str]
     frames: Mapping[str, ExportedFrame]
     pool: Mapping[str, Any]
+    labelled_sha256: str = ''
     query_sha256: str = ''
     checkpoint_sha256: str = ''
     source: Mapping[str, Any] = field(default_factory=dict)
@@ -102,6 +104,7 @@ class Export:
                 'checkpoint_sha256': self.checkpoint_sha256,
                 'source': dict(self.source),
                 'pool': dict(self.pool),
+                'labelled_sha256': self.labelled_sha256,
                 'classes': list(self.classes),
                 'class_map': dict(self.class_map),
                 'box': 'gravity_center_xyz_dxdydz_yaw',

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.annotation.checks import ENOUGH, SAME_OBJECT, check_frame
+from ssal3d.annotation.checks import ENOUGH, check_frame
 from ssal3d.annotation.model import Cuboid, LabelFrame, boxes_of
 from ssal3d.annotation.prelabels import matched
+from ssal3d.data.folder.limits import SAME_OBJECT
 from ssal3d.ops.boxes import bev_iou, iou_3d
 from ssal3d.terminal import track
 

@@ -19,7 +19,9 @@ def show_labels(labels: Labels, export: Export) -> None:
     _print_lines('wrong', [problem.text for problem in labels.problems])
     _print_lines('look at', labels.warnings)
     _print_lines('missing', [f'frame {name} has no label file' for name in labels.missing])
-    _print_lines('not saved since the export', [f'frame {name}' for name in labels.untouched])
+    _print_lines('unchanged', [f'frame {name} came back as it was handed out' for name in labels.untouched])
+    if labels.untouched:
+        console.print('unchanged frames that somebody checked count if they are listed as checked', highlight=False)
     counts: dict[str, int] = dict.fromkeys(export.classes, 0)
     for _, boxes in labels.counts(export.classes):
         for name, count in boxes.items():

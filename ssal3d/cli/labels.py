@@ -72,6 +72,8 @@ def _init(
 
     frames = frames_of(scans, infos, images, load_dim)
     pool = sorted(frames)
+    if sample is not None and not 0 < sample <= len(pool):
+        raise UserError(f'--sample: found {sample}, expected 1 to {len(pool)}, the number of frames')
     path = out / 'pool.json'
     if path.exists():
         raise UserError(f'{path}: there is a pool already; choose another folder with --out')
@@ -81,8 +83,6 @@ def _init(
     state.write(path)
     console.print(f'{len(pool)} frames, none labelled; wrote {path}', highlight=False, soft_wrap=True)
     if sample is not None:
-        if not 0 < sample <= len(pool):
-            raise UserError(f'--sample: found {sample}, expected 1 to {len(pool)}, the number of frames')
         drawn = sorted(np.random.default_rng(seed).permutation(len(pool))[:sample].tolist())
         with atomic_path(out / 'first_frames.txt') as temporary:
             temporary.write_text(''.join(f'{pool[index]}\n' for index in drawn))
@@ -137,7 +137,7 @@ def _export(
     from ssal3d.annotation.exporting import export_query
     from ssal3d.annotation.prelabels import prelabels
     from ssal3d.annotation.sources import choose
-    from ssal3d.data.label_state import LabelState
+    from ssal3d.data.label_state import LabelState, pool_digest
     from ssal3d.fileio import read_json, sha256
     from ssal3d.predictions import read_predictions
 
@@ -170,6 +170,7 @@ def _export(
         prelabels=boxes,
         options=options_of(option),
         class_map=read_json(class_map, schema=False, holds=Mapping[str, str]) if class_map else None,
+        labelled_sha256=pool_digest(state.frame_ids),
         query_sha256=sha256(query) if query else '',
         checkpoint_sha256=metadata.get('checkpoint_sha256') or '',
         source={
@@ -231,32 +232,48 @@ def _add_import(steps: Any, parent: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--kitti', type=Path, metavar='INFOS', help='also write label_2/*.txt with the calibrations of this infos file'
     )
-    parser.add_argument('--overwrite', action='store_true', help='replace a state of this round that has other frames')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace the state of this round; by default it is extended'
+    )
     parser.set_defaults(run=_import)
 
 
 def _import(*, labels: Path, out: Path, kitti: Path | None, overwrite: bool, **returned: Any) -> None:
+    from dataclasses import replace
+
     from ssal3d.annotation.provenance import Export
     from ssal3d.annotation.sources import frames_of_infos
-    from ssal3d.annotation.store import store
+    from ssal3d.annotation.store import imported_before, later_states, store
     from ssal3d.annotation.telling import show_labels
-    from ssal3d.data.label_state import LabelState
+    from ssal3d.data.label_state import LabelState, pool_digest
 
     base, export = LabelState.read(labels), Export.read(returned['batch'])
     if export.pool.get('sha256', base.pool_sha256) != base.pool_sha256:
         raise UserError(f'{labels}: belongs to another pool than the batch {returned["batch"]}')
+    if export.labelled_sha256 not in ('', pool_digest(base.frame_ids)):
+        raise UserError(
+            f'{labels}: other frames are labelled in it ({len(base.frames)}) than when {returned["batch"]} was exported; give '
+            'the label state that it was exported with'
+        )
     found, scans = _read(**returned), returned['scans'] or Path()
+    done = set() if overwrite else {entry.frame_id for entry in imported_before(out, base, export.round)}
+    missing, untouched = (tuple(n for n in names if n not in done) for names in (found.missing, found.untouched))
+    found = replace(found, missing=missing, untouched=untouched)
     show_labels(found, export)
     if not found.frames:
         raise ShortfallError(f'no frame of {returned["batch"]} is labelled and free of mistakes; nothing was written')
     calibrated = frames_of_infos(kitti, scans) if kitti else None
     path = store(found, base, export.round, out, overwrite=overwrite, kitti=calibrated)
     console.print(f'wrote {path}, {out / "boxes"} and {path.stem}_import.json', highlight=False, soft_wrap=True)
-    if len(found.frames) < len(export.frames):
+    state = LabelState.read(path)
+    for later in later_states(out, state, export.round):
+        console.print(f'note: {later} holds other labels of these frames; import its batch again, with --labels {path}')
+    imported, wrong = len(state.frames) - len(base.frames), len({problem.frame_id for problem in found.problems})
+    if imported < len(export.frames) or wrong:
+        counts = [(len(missing), 'missing'), (len(untouched), 'unchanged'), (wrong, 'with mistakes')]
+        listed = ', '.join(f'{count} {what}' for count, what in counts)
         raise ShortfallError(
-            f'{len(found.frames)} of {len(export.frames)} frames imported, {len(found.missing)} missing, '
-            f'{len(found.untouched)} not saved since the export, {len({p.frame_id for p in found.problems})} with '
-            'mistakes; run the same command again when they are done'
+            f'{imported} of {len(export.frames)} frames imported; {listed}; run the same command again when they are done'
         )
 
 
@@ -283,7 +300,10 @@ def _add_returned(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--only', type=Path, metavar='FILE', help='take only the frames in this file, one id a line')
     parser.add_argument(
-        '--accept-untouched', action='store_true', help='count frames that nobody saved since the export as checked'
+        '--checked', type=Path, metavar='FILE', help='frames that somebody checked, changed or not, one id a line'
+    )
+    parser.add_argument(
+        '--accept-untouched', action='store_true', help='count all frames that came back as they went out as checked'
     )
     parser.add_argument(
         '--alias', nargs='+', default=[], metavar='TOOL=NAME', help='further class names of the tool, and our names'
@@ -305,6 +325,7 @@ def _read(
     batch: Path,
     returned: Path | None,
     only: Path | None,
+    checked: Path | None,
     accept_untouched: bool,
     alias: list[str],
     ignore_classes: list[str],
@@ -320,6 +341,7 @@ def _read(
         aliases=pairs(alias, '--alias'),
         ignored=frozenset(ignore_classes),
         accept_untouched=accept_untouched,
+        checked=frozenset(lines_of(checked)) if checked else frozenset(),
         only=None if only is None else frozenset(lines_of(only)),
         front=front,
         scans=scans,

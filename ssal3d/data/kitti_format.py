@@ -47,6 +47,9 @@ _OTHER_BENCHMARKS = {
 _REQUIRED = ('P2', 'R0_rect', 'Tr_velo_to_cam')
 # The axes of a camera that looks along the x axis of the LiDAR and stands in its place.
 NOMINAL_CAMERA = np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
+# A camera that looks within so many radians of the LiDAR's x axis counts as looking along it, as MMDetection3D takes it
+# for every camera: KITTI's own are off by up to 0.3 degrees, and its numbers come about without them.
+_ALONG_X = np.radians(2)
 _LARGEST_IMAGE = 2**16  # pixels
 _LARGEST_VALUE = 1e9  # of a matrix: pixels, metres
 _FRUSTUM_DEPTH = (0.001, 100.0)  # metres before the camera that MMDetection3D's reduced point clouds keep
@@ -178,6 +181,22 @@ def lidar_to_camera(points: Array, calibration: Calibration) -> Array:
     return transform(calibration.lidar_to_camera, points)
 
 
+def camera_turn(lidar_to_camera: Array) -> float:
+    """Return the direction in which a camera looks, in rad counter-clockwise from the x axis of the LiDAR.
+
+    It is exactly 0 for cameras that look along the road, also where they are a little off as KITTI's are. Rotations
+    about the camera's y axis count from there: ``rotation_y = turn - yaw - pi / 2``.
+
+    Args:
+        lidar_to_camera: ``(4, 4)`` rigid.
+
+    >>> camera_turn(NOMINAL_CAMERA)
+    0.0
+    """
+    turn = float(np.arctan2(lidar_to_camera[2, 1], lidar_to_camera[2, 0]))
+    return turn if abs(turn) > _ALONG_X else 0.0
+
+
 def project(points: Array, calibration: Calibration) -> tuple[Array, Array]:
     """Project LiDAR points to the left colour image.
 
@@ -234,7 +253,7 @@ def info_boxes_to_lidar(boxes: Array, lidar_to_camera: Array) -> Array:
     centre = transform(np.linalg.inv(lidar_to_camera), boxes)
     length, height, width, turn = boxes[:, 3:].T
     centre[:, 2] += height / 2
-    yaw = (-turn - np.pi / 2 + np.pi) % (2 * np.pi) - np.pi
+    yaw = (camera_turn(lidar_to_camera) - turn - np.pi / 2 + np.pi) % (2 * np.pi) - np.pi
     return np.column_stack((centre, length, width, height, yaw))
 
 
@@ -250,7 +269,7 @@ def lidar_boxes_to_info(boxes: Array, lidar_to_camera: Array) -> Array:
     """
     x, y, z, length, width, height, yaw = np.asarray(boxes, dtype=np.float64).reshape(-1, 7).T
     bottom = transform(lidar_to_camera, np.column_stack((x, y, z - height / 2)))
-    turn = (-yaw - np.pi / 2 + np.pi) % (2 * np.pi) - np.pi
+    turn = (camera_turn(lidar_to_camera) - yaw - np.pi / 2 + np.pi) % (2 * np.pi) - np.pi
     return np.column_stack((bottom, length, height, width, turn))
 
 

@@ -83,7 +83,7 @@ def check_counts(state: LabelState, infos: dict[str, Any], source: str | Path) -
         raise UserError(
             f'{source}: frame {frame.frame_id} holds {_listed(counts[frame.frame_id])}, the label state counts '
             f'{_listed(frame.boxes)} ({len(differing)} of {len(state.frames)} frames differ, {total} against '
-            f'{sum(state.counts.values())} boxes); run tools/create_data.py again with the new label files, or make the '
+            f'{sum(state.counts.values())} boxes); run `ssal3d create-data` again with the new label files, or make the '
             'label state anew'
         )
 

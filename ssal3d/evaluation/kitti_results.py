@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.data.kitti_format import DONT_CARE, NOMINAL_CAMERA, transform
+from ssal3d.data.kitti_format import DONT_CARE, NOMINAL_CAMERA, camera_turn, transform
 from ssal3d.data.kitti_objects import KittiObjects
 from ssal3d.errors import UserError
 from ssal3d.ops.box_geometry import corners_3d
@@ -164,8 +164,9 @@ def camera_objects(boxes: Array, names: NDArray[np.str_], view: CameraView | Non
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 7)
     bottom = boxes[:, :3] - np.outer(boxes[:, 5] / 2, (0, 0, 1))
-    location = transform(NOMINAL_CAMERA if view is None else view.lidar_to_camera, bottom)
-    rotation_y = _wrapped(-boxes[:, 6] - np.pi / 2)
+    to_camera = NOMINAL_CAMERA if view is None else view.lidar_to_camera
+    location = transform(to_camera, bottom)
+    rotation_y = _wrapped(camera_turn(to_camera) - boxes[:, 6] - np.pi / 2)
     return KittiObjects(
         names=names,
         truncated=np.full(len(boxes), -1.0),

@@ -86,8 +86,8 @@ class SimulatedAnnotator(Annotator):
         if unlabelled:
             raise UserError(
                 f'{self._source}: {len(unlabelled)} of {len(frame_ids)} frames that a query may ask for have no labels, '
-                f'for instance {unlabelled[0]}, and the simulated annotator only reveals labels that exist; train on what '
-                'is labelled with rounds=[] and select frames with tools/al_select.py'
+                f'for instance {unlabelled[0]}, and the simulated annotator only reveals labels that exist; let people '
+                'label with FileAnnotator, or train on what is labelled with rounds=[] and select frames with `ssal3d select`'
             )
 
     def dontcare_regions(self) -> Mapping[str, list[list[float]]] | None:

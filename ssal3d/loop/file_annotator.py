@@ -1,6 +1,7 @@
 """People who label in a tool of their choice: frames go out as files, labels come back as files."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ssal3d.annotation.importing import ImportSettings, Labels, read_labels
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.prelabels import prelabels
 from ssal3d.annotation.provenance import Export
-from ssal3d.data.label_state import LabelState
+from ssal3d.data.label_state import LabelState, pool_digest
 from ssal3d.errors import UserError, unknown_name
 from ssal3d.fileio import read_text, sha256
 from ssal3d.options import check_range, one_of
@@ -40,7 +41,7 @@ class FileAnnotator:
         class_map: Class names in the tool, where they differ from ours.
         aliases: Further names of the tool, and what they mean here.
         ignore_classes: Names of the tool whose boxes are left out.
-        accept_untouched: Take frames that nobody saved as checked; otherwise they are not labelled.
+        accept_untouched: Take frames that came back as they were handed out as checked; otherwise they are unlabelled.
         front: Where boxes look that people drew in a tool without fronts: ``'auto'``, ``'+x'`` or ``'+y'``.
         scans: Folder with other scans than the detector's, e.g. KITTI's whole ones; by default those of the pool.
         images: Folder of the images that the annotation file names; without it the tool shows points only.
@@ -130,6 +131,7 @@ class FileAnnotator:
             prelabels=boxes,
             options=self.options,
             class_map=self.class_map,
+            labelled_sha256=pool_digest(state.frame_ids),
             query_sha256=sha256(query),
             checkpoint_sha256=(predictions.metadata.get('checkpoint_sha256') or '') if predictions else '',
             source={'query': str(query), 'prelabels': self.prelabels if boxes is not None else None},
@@ -149,7 +151,8 @@ class FileAnnotator:
         export = Export.read(folder / HANDED_OUT)
         for name in sorted(checked - set(export.frames)):
             raise UserError(f'{path}: frame {name} was not handed out; expected ids of frames in {folder / HANDED_OUT}')
-        settings = ImportSettings(**{**vars(self.settings), 'checked': checked})
+        options = self.options if export.tool == self.format else {}
+        settings = replace(self.settings, checked=checked, options=options)
         return read_labels(folder / HANDED_OUT, self.returned(folder), settings)
 
     @staticmethod
@@ -159,11 +162,16 @@ class FileAnnotator:
         Raises:
             UserError: If they came back in several places.
         """
-        places = [folder / f'{RETURNED}{ending}' for ending in ('', *ARCHIVES)]
-        found = [place for place in places if place.exists()]
+        found = [place for place in answers(folder) if place.name != CHECKED]
         if len(found) > 1:
             raise UserError(f'{found[0]}: there is also {found[1]}; keep one of them')
         return found[0] if found else None
+
+
+def answers(folder: Path) -> list[Path]:
+    """Return what people put into the folder of a query, beside the frames that they got."""
+    names = [*(f'{RETURNED}{ending}' for ending in ('', *ARCHIVES)), CHECKED]
+    return [folder / name for name in names if (folder / name).exists()]
 
 
 def is_patient(annotator: Mapping[str, Any]) -> bool:

@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from ssal3d.fileio import read_json, write_json
 from ssal3d.log import tell
 from ssal3d.loop.digests import differences
 from ssal3d.loop.drawn_boxes import with_drawn_boxes
-from ssal3d.loop.file_annotator import CHECKED, HANDED_OUT, RETURNED, FileAnnotator
+from ssal3d.loop.file_annotator import CHECKED, HANDED_OUT, RETURNED, FileAnnotator, answers
 from ssal3d.predictions import read_predictions
 from ssal3d.terminal import print_table
 
@@ -159,9 +160,10 @@ def _is_asked(folder: Path, made_of: Mapping[str, Any]) -> bool:
         return False
     old = read_json(path, required=(MADE_OF,))[MADE_OF]
     for key, before, now in differences(old, made_of):
+        out = [path, folder / HANDED_OUT, *answers(folder)]
         raise UserError(
             f'{path}: the frames were handed out with {key} = {before!r}, now it is {now!r}; resume with the config that they '
-            f'were chosen with, or delete {path} and {folder / HANDED_OUT} to ask for other frames'
+            f'were chosen with, or delete {" and ".join(map(str, out))} to ask for other frames'
         )
     return True
 
@@ -223,7 +225,7 @@ def _take_back(batch: Batch) -> dict[str, Any] | None:
     found, export = annotator.take_back(folder), Export.read(folder / HANDED_OUT)
     show_labels(found, export)
     labelled, asked = len(found.frames), len(export.frames)
-    if not labelled or labelled < annotator.wait_for * asked:
+    if not labelled or labelled < enough(annotator.wait_for, asked):
         tell(f'{folder.name}: {labelled} of {asked} frames are labelled')
         return None
     store(found, batch.state, batch.number, files['labels'].parent, overwrite=True)
@@ -240,6 +242,11 @@ def _take_back(batch: Batch) -> dict[str, Any] | None:
         'asked': asked,
         'edits': dict(found.cost),
     }
+
+
+def enough(share: float, asked: int) -> int:
+    """Return how many frames a share of those that were asked for is, e.g. 14 for 0.56 of 25."""
+    return ceil(round(share * asked, 9))  # without the rounding errors of floats
 
 
 def answered(query: Query, labels: Labels) -> Query:

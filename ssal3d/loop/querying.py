@@ -174,7 +174,7 @@ def take_labels(
 
     Args:
         config: The experiment's config.
-        path: A label state of the pool, e.g. the one that `tools/create_data.py` writes of a partly labelled pool.
+        path: A label state of the pool, e.g. the one that `ssal3d create-data` writes of a partly labelled pool.
         annotator: The annotator's config if frames will be bought later.
         work_dir: The experiment's folder.
 

@@ -1,9 +1,12 @@
 import json
+import sys
 from math import pi
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from ssal3d.annotation.formats import load_in_fiftyone
 from ssal3d.errors import UserError
 
 
@@ -43,7 +46,9 @@ def test_edited_rows_come_before_the_exported_ones(batch, folder):
     (folder / 'edited.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows))
     labels = batch.read(folder)
     assert (labels.cost['moved'], labels.cost['deleted'], labels.cost['accepted']) == (1, 1, 204)
-    assert batch.read(folder, accept_untouched=False).untouched == ()
+    labels = batch.read(folder, accept_untouched=False)  # all frames came back, two of them changed
+    assert [frame.frame_id for frame in labels.frames] == ['vector', 'near_pi']
+    assert len(labels.untouched) == 5
 
 
 @pytest.mark.parametrize(
@@ -59,6 +64,54 @@ def test_mistakes_name_the_line(batch, folder, line, message):
     text = batch.read(folder).problems[0].text
     assert message in text
     assert text.startswith(f'{folder}/edited.jsonl, line 1')
+
+
+def test_a_mistake_in_one_frame_keeps_no_other_of_the_file_out(batch, folder):
+    rows = rows_of(folder / 'samples.jsonl')
+    rows[1]['prelabels'][0].pop('label')
+    (folder / 'edited.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows))
+    labels = batch.read(folder)
+    assert [(problem.frame_id, problem.text.split(':')[0]) for problem in labels.problems] == [
+        (rows[1]['frame_id'], f'{folder}/edited.jsonl, line 2')
+    ]
+    assert len(labels.frames) == 6
+
+
+class Record(dict):
+    """What the script needs of FiftyOne's samples and detections, which take fields as arguments and as keys."""
+
+    def __init__(self, **fields):
+        super().__init__(fields)
+        self.__dict__ = self
+
+
+def test_the_script_does_not_replace_a_data_set_unless_it_is_told_to(folder, monkeypatch, capsys):
+    """With a stand-in for FiftyOne's data base: what was edited there exists nowhere else."""
+    stored = {}
+
+    class Dataset(list):
+        def __init__(self, name, persistent, overwrite):
+            assert overwrite or name not in stored
+            stored[name] = self
+
+        add_samples = list.extend
+
+    stand_in = SimpleNamespace(
+        Dataset=Dataset, Detection=Record, Detections=Record, Sample=Record, dataset_exists=stored.__contains__
+    )
+    monkeypatch.setitem(sys.modules, 'fiftyone', stand_in)
+    monkeypatch.setattr(load_in_fiftyone, 'HERE', folder)
+    monkeypatch.setattr(sys, 'argv', ['load_in_fiftyone.py', '--name', 'round_1'])
+    load_in_fiftyone.main()
+    stored['round_1'][0].prelabels.detections[0].location = [11, 2, -1]
+    with pytest.raises(SystemExit) as stopped:
+        load_in_fiftyone.main()
+    assert stopped.value.code == 2
+    assert 'has a data set round_1, which may hold edits' in capsys.readouterr().err
+    assert stored['round_1'][0].prelabels.detections[0].location == [11, 2, -1]
+    monkeypatch.setattr(sys, 'argv', [*sys.argv, '--overwrite'])
+    load_in_fiftyone.main()
+    assert stored['round_1'][0].prelabels.detections[0].location == [10.1234, 2.5678, -1.2345]
 
 
 def test_fiftyones_own_classes_take_scenes_and_boxes_and_the_script_hands_them_back(batch, folder, foreign):

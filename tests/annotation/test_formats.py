@@ -120,7 +120,7 @@ def test_another_folder_is_not_taken_for_labels(batch, tool, tmp_path):
     batch.write(tool)
     (tmp_path / 'other').mkdir()
     (tmp_path / 'other' / 'notes.md').write_text('nothing')
-    with pytest.raises(UserError, match='other'):
+    with pytest.raises(UserError, match=r'other: found no .*; give the folder that holds them$'):
         batch.read(tmp_path / 'export', tmp_path / 'other')
 
 

@@ -1,4 +1,5 @@
 import json
+from shutil import copytree
 
 import pytest
 
@@ -33,6 +34,60 @@ def test_frames_that_nobody_saved_are_not_labelled(folder):
         ('empty.frame', {'Car': 0, 'Pedestrian': 0}),
         ('crowd', {'Car': 0, 'Pedestrian': 200}),
     ]
+
+
+def test_an_archive_that_the_tool_wrote_anew_says_nothing_of_frames_that_nobody_changed(batch, tmp_path):
+    """Tools write every file of a task with new keys and times, also of frames that nobody opened."""
+    folder = batch.write('sly')[0]
+    copytree(folder / 'ds0', tmp_path / 'back' / 'ds0')
+    for path in (tmp_path / 'back' / 'ds0' / 'ann').iterdir():
+        content = json.loads(path.read_text())
+        for figure in content['figures']:
+            figure['updatedAt'] = '2026-11-27T12:00:00.000Z'
+            if path.name.startswith('vector'):
+                figure['geometry']['position']['x'] += 0.2
+        path.write_text(json.dumps(content, indent=3))
+    labels = read_labels(folder, tmp_path / 'back')
+    assert [frame.frame_id for frame in labels.frames] == ['vector']
+    assert set(labels.untouched) == set(batch.prelabels) - {'vector'}
+    labels = read_labels(folder, tmp_path / 'back', ImportSettings(checked=frozenset({'bench', 'empty.frame'})))
+    assert [(frame.frame_id, len(frame.cuboids)) for frame in labels.frames] == [
+        ('vector', 1),
+        ('bench', 1),
+        ('empty.frame', 0),
+    ]
+    assert labels.cost['accepted'] == labels.cost['edited'] == 1
+
+
+def test_of_a_table_for_all_frames_those_with_other_boxes_count(batch, tmp_path):
+    folder = batch.write('csv')[0]
+    tables = [
+        (folder / 'labels' / f'{name}.csv').read_text().splitlines() for name in ('vector', 'bench', 'empty.frame')
+    ]
+    rows = [tables[0][0], tables[0][1].replace('10.1234', '10.9'), tables[1][1], tables[2][1]]
+    for path in (folder / 'labels').iterdir():
+        path.unlink()
+    (folder / 'labels' / 'all.csv').write_text('\n'.join(rows))
+    labels = read_labels(folder)
+    assert [frame.frame_id for frame in labels.frames] == ['vector']
+    assert labels.untouched == ('bench', 'empty.frame')
+
+
+def test_a_file_of_unknown_frames_that_cannot_be_read_is_named(batch, tmp_path):
+    folder = batch.write('csv')[0]
+    (folder / 'labels' / 'all.csv').write_bytes(b'\xff\xfe no table')
+    labels = read_labels(folder, settings=ImportSettings(only=frozenset({'vector'})))
+    assert 'all.csv' in labels.problems[0].text
+
+
+def test_a_checked_frame_that_did_not_come_back_is_as_it_was_handed_out(batch, folder):
+    (folder / 'labels' / 'near_pi.json').unlink()
+    labels = read_labels(folder, settings=ImportSettings(checked=frozenset({'near_pi'})))
+    (frame,) = labels.frames
+    assert [cuboid.box for cuboid in frame.cuboids] == [cuboid.box for cuboid in batch.prelabels['near_pi']]
+    assert {cuboid.attributes['source'] for cuboid in frame.cuboids} == {'model'}
+    with pytest.raises(UserError, match='frame nowhere is not in the batch'):
+        read_labels(folder, settings=ImportSettings(checked=frozenset({'nowhere'})))
 
 
 def test_missing_frames_frames_of_others_and_frames_twice(batch, folder, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from ssal3d.annotation import Cuboid, build_format
 from ssal3d.annotation.formats.kitti import label_text
+from ssal3d.annotation.rotations import wrapped
 from ssal3d.data.kitti_format import camera_boxes_to_lidar, read_calibration
 from ssal3d.data.kitti_objects import read_objects
 from ssal3d.errors import UserError
@@ -67,6 +68,29 @@ def test_image_boxes_hold_the_projected_corners(batch):
     assert rows[2][2] > 0
 
 
+@pytest.mark.parametrize('yaw', [0.6, np.pi / 2, np.pi, -2.0])
+def test_cameras_that_look_aside_see_boxes_where_they_are(batch, yaw):
+    """Side cameras, and LiDARs whose y axis points forward: other readers of KITTI know the camera only."""
+    from ssal3d.ops.box_geometry import corners_3d
+
+    matrix = np.eye(4)
+    matrix[:3, :3] = [[np.sin(yaw), -np.cos(yaw), 0], [0, 0, -1], [np.cos(yaw), np.sin(yaw), 0]]
+    camera = replace(batch.camera, lidar_to_camera=matrix)
+    heading = wrapped(yaw + 0.3)
+    box = (20 * np.cos(yaw), 20 * np.sin(yaw), -1.0, 4.0, 1.7, 1.5, heading)
+    frame = replace(batch.frames[0], cameras=(camera,), cuboids=(Cuboid('Car', box, '1'),))
+    row = [float(word) for word in label_text(frame).split()[1:]]
+    x, _, z = matrix[:3, :3] @ (np.cos(heading), np.sin(heading), 0)
+    assert row[13] == pytest.approx(-np.arctan2(z, x), abs=1e-5)
+    corners = corners_3d(frame.boxes)[0]
+    scaled = camera.projection @ matrix @ np.column_stack((corners, np.ones(8))).T
+    pixels = (scaled[:2] / scaled[2]).T
+    assert row[3:7] == pytest.approx([*pixels.min(0), *pixels.max(0)], abs=1e-3)
+    folder, _ = batch.write('kitti', frames=[frame], prelabels={'vector': frame.cuboids}, out='aside')
+    (read,) = build_format('kitti').read(folder).frames
+    assert read.cuboids[0].box == pytest.approx(box, abs=1e-5)
+
+
 def test_dontcare_is_no_box_and_lines_are_named(batch, folder):
     path = folder / 'label_2' / 'vector.txt'
     car = path.read_text().rsplit(' ', 1)[0]  # a label has no score
@@ -85,6 +109,6 @@ def test_labels_may_come_back_without_their_calibration(batch, folder, tmp_path)
         (alone / path.name).write_text(path.read_text())
     problems = build_format('kitti').read(alone).problems
     assert len(problems) == 7
-    assert 'calib/bench.txt: no such file' in problems[0].text
+    assert 'there is no calibration' in problems[0].text
     assert not build_format('kitti', {'calib': str(folder / 'calib')}).read(alone).problems
     assert batch.read(folder.parent, alone).cost['accepted'] == 206

@@ -78,7 +78,7 @@ def test_two_rounds_in_two_tools_from_a_folder_of_scans(run, pool, tmp_path):
         boxes = pool.boxes[pool.boxes_of(int(name))][:2]
         table.write_text('\n'.join([lines[0], *(f'{name},Car,' + ','.join(map(str, box)) + ',,,' for box in boxes)]))
     error = run('al_import', 'batch_0', '--labels', 'labels/pool.json', code=3)
-    assert '5 of 6 frames imported, 0 missing, 1 not saved since the export, 0 with mistakes' in error
+    assert '5 of 6 frames imported; 0 missing, 1 unchanged, 0 with mistakes' in error
     assert len(LabelState.read('labels/round_0.json').frames) == 5
     run('al_import', 'batch_0', '--labels', 'labels/pool.json', '--accept-untouched')  # the sixth frame is empty
     state = LabelState.read('labels/round_0.json')
@@ -213,11 +213,60 @@ def test_a_state_is_extended_but_never_cut(run, pool, tmp_path):
     words = ['import', 'batch', *base, '--accept-untouched']
     run('labels', *words, '--only', 'two.txt', code=3)
     assert LabelState.read('labels/round_0.json').frame_ids == ('000001', '000002')
-    assert 'frame 000001 is labelled there but not' in run('labels', *words, '--only', 'one.txt', code=2)
-    run('labels', *words)
+    run('labels', *words, '--only', 'one.txt')
     assert LabelState.read('labels/round_0.json').frame_ids == ('000001', '000002', '000003')
+    report = json.loads((tmp_path / 'labels' / 'round_0_import.json').read_text())
+    assert (list(report['frames']), report['missing']) == (['000001', '000002', '000003'], [])
     error = run('labels', 'import', 'batch', '--labels', 'labels/round_0.json', '--accept-untouched', code=2)
-    assert 'frame 000001 is labelled already' in error
+    assert 'other frames are labelled in it (3) than when batch was exported' in error
+    run('labels', *words, '--only', 'one.txt', '--overwrite', code=3)
+    assert LabelState.read('labels/round_0.json').frame_ids == ('000003',)
+    assert [path.stem for path in (tmp_path / 'labels' / 'boxes').iterdir()] == ['000003']
+
+
+def test_corrections_of_an_earlier_round_are_carried_on_by_hand_and_said(run, pool, tmp_path):
+    run('labels', 'init', '--scans', 'scans', '--classes', *CLASSES)
+    (tmp_path / '0.txt').write_text('000001\n')
+    (tmp_path / '1.txt').write_text('000002\n')
+    for number, before in enumerate(('pool', 'round_0')):
+        run('labels', 'export', '--frames', f'{number}.txt', '--labels', f'labels/{before}.json', '--scans', 'scans',
+            '--format', 'json', '--out', f'batch_{number}')  # fmt: skip
+        run('labels', 'import', f'batch_{number}', '--labels', f'labels/{before}.json', '--accept-untouched')
+    path = tmp_path / 'batch_0' / 'labels' / '000001.json'
+    box = {'class': 'Car', 'box': [*pool.boxes[0].tolist()]}
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'boxes': [box]}))
+    shown = run('labels', 'import', 'batch_0', '--labels', 'labels/pool.json')
+    assert 'labels/round_1.json holds other labels of these frames; import its batch again' in shown.replace('\n', ' ')
+    run('labels', 'import', 'batch_1', '--labels', 'labels/round_0.json', '--accept-untouched')
+    assert LabelState.read('labels/round_1.json').counts['Car'] == 1
+
+
+def test_mistakes_at_init_leave_nothing(run, pool, tmp_path):
+    words = ['labels', 'init', '--scans', 'scans', '--classes', *CLASSES, '--sample']
+    assert '--sample: found 99, expected 1 to 40' in run(*words, 99, code=2)
+    run(*words, 3)
+
+
+def test_kitti_labels_need_the_calibration_of_every_frame(run, pool, tmp_path):
+    from ssal3d.annotation.importing import read_labels
+    from ssal3d.annotation.store import store
+    from ssal3d.errors import UserError
+
+    run('labels', 'init', '--scans', 'scans', '--classes', *CLASSES)
+    (tmp_path / 'few.txt').write_text('000001\n')
+    run('labels', 'export', '--frames', 'few.txt', '--labels', 'labels/pool.json', '--scans', 'scans', '--format',
+        'json', '--out', 'batch')  # fmt: skip
+    (tmp_path / 'checked.txt').write_text('000001\n')
+    run('labels', 'status', 'batch', '--checked', 'checked.txt')
+    labels = read_labels('batch')
+    assert labels.untouched == ('000001',)
+    state = LabelState.read('labels/pool.json')
+    from ssal3d.annotation import ImportSettings
+
+    labels = read_labels('batch', settings=ImportSettings(checked=frozenset({'000001'})))
+    with pytest.raises(UserError, match='--kitti: has no frame 000001'):
+        store(labels, state, 0, 'labels', kitti={})
+    assert not (tmp_path / 'labels' / 'boxes').exists()
 
 
 def test_kitti_labels_for_the_converter_come_from_any_tool(run, kitti_mini, tmp_path):

@@ -210,6 +210,48 @@ def test_mistakes_name_file_frame_and_entity(batch, tmp_path, broken, message):
     assert f'{tmp_path}/back/back.mcap, frame vector' in text
 
 
+def test_a_mistake_in_one_frame_keeps_no_other_of_the_file_out(batch, tmp_path):
+    folder, _ = batch.write('mcap')
+    (tmp_path / 'back').mkdir()
+    labels_file(tmp_path / 'back' / 'back.mcap', {0: [entity()], 100_000_000: [entity(cubes=[])], 200_000_000: []})
+    labels = batch.read(folder, tmp_path / 'back')
+    names = list(batch.prelabels)
+    assert [frame.frame_id for frame in labels.frames] == [names[0], names[2]]
+    assert [problem.frame_id for problem in labels.problems] == [names[1]]
+
+
+def update(*entities, **deletion):
+    return {'entities': list(entities), 'deletions': [deletion] if deletion else []}
+
+
+@pytest.mark.parametrize(
+    ('updates', 'expected'),
+    [
+        ([update(entity(track='1', x=1.0)), update(entity(track='2', x=2.0)), update()], [1.0, 2.0]),
+        ([update(entity(track='1', x=1.0)), update(entity(track='1', x=2.0))], [2.0]),
+        ([update(entity(x=1.0, id='')), update(entity(x=2.0, id=''))], [1.0, 2.0]),
+        ([update(entity(x=1.0), entity(track='2', x=2.0)), update(type=0, id='box-1')], [2.0]),
+        ([update(entity(x=1.0)), update(entity(track='2', x=2.0), type=1, id='')], [2.0]),
+        ([update(entity(x=1.0)), update(type='ALL')], []),
+    ],
+    ids=['one_message_an_object', 'replaced', 'without_ids', 'deleted', 'all_deleted', 'spelt_out'],
+)
+def test_updates_of_one_frame_add_up_as_foxglove_shows_them(tmp_path, updates, expected):
+    with open(tmp_path / 'a.mcap', 'wb') as stream:
+        writer = Writer(stream)
+        writer.start()
+        schema = writer.register_schema('foxglove.SceneUpdate', 'jsonschema', b'{}')
+        channel = writer.register_channel('/ssal3d/labels', 'json', schema)
+        for content in updates:
+            writer.add_message(channel, log_time=7, publish_time=7, data=json.dumps(content).encode())
+        later = json.dumps(update(entity(track='9', x=9.0))).encode()
+        writer.add_message(channel, log_time=8, publish_time=8, data=later)
+        writer.finish()
+    first, second = build_format('mcap').read(tmp_path).frames
+    assert [cuboid.box[0] for cuboid in first.cuboids] == expected
+    assert [cuboid.box[0] for cuboid in second.cuboids] == [9.0]  # of its own frame only
+
+
 def test_topics_must_be_named_where_there_are_several(batch, tmp_path):
     form = build_format('mcap')
     (tmp_path / 'two').mkdir()

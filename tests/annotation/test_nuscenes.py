@@ -108,6 +108,14 @@ def test_mistakes_name_table_and_line(batch, table, change, message):
     assert f'{table}.json, line ' in text or 'v1.0-round_1/sample_data.json, line ' in text or table == 'sensor'
 
 
+def test_a_mistake_in_one_frame_keeps_no_other_of_the_tables_out(batch):
+    folder, _ = batch.write('nuscenes')
+    edit(folder, 'sample_annotation', lambda rows: rows[0].update(size=[1, 2]))
+    reading = build_format('nuscenes').read(folder)
+    assert [problem.frame_id for problem in reading.problems] == ['vector']
+    assert [frame.frame_id for frame in reading.frames] == list(batch.prelabels)[1:]
+
+
 def test_missing_tables_are_named(batch):
     folder, _ = batch.write('nuscenes')
     (folder / 'v1.0-round_1' / 'instance.json').unlink()

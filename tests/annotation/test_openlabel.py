@@ -97,6 +97,53 @@ def test_one_file_of_another_tool_with_several_frames(batch, folder, tmp_path):
     assert len(labels.missing) == 5
 
 
+def sequence(folder, objects, boxes):
+    """Write a document of several frames of objects that are cars; boxes by frame and object."""
+    frames = {
+        str(number): {
+            'frame_properties': {'external_id': name},
+            'objects': {
+                key: {'object_data': {'cuboid': [{'name': 'shape', 'val': box}]}} for key, box in found.items()
+            },
+        }
+        for number, (name, found) in enumerate(boxes.items())
+    }
+    cars = {key: {'name': key, 'type': 'Car', **entry} for key, entry in objects.items()}
+    head = {'metadata': {'schema_version': '1.0.0'}, 'streams': {'lidar': {'type': 'lidar'}}}
+    folder.mkdir(exist_ok=True)
+    (folder / 'sequence.json').write_text(
+        json.dumps({'openlabel': {**head, 'objects': cars, 'frames': frames}}, indent=1)
+    )
+    return build_format('openlabel').read(folder)
+
+
+BOX = [5.0, 1, -1, 0, 0, 0, 1, 4, 1.8, 1.5]
+
+
+def test_a_mistake_in_one_frame_keeps_no_other_of_the_document_out(tmp_path):
+    lopsided = [*BOX[:6], 0.5, *BOX[7:]]
+    reading = sequence(tmp_path, {'7': {}}, {'a': {'7': BOX}, 'b': {'7': lopsided}, 'c': {}})
+    assert [(frame.frame_id, len(frame.cuboids)) for frame in reading.frames] == [('a', 1), ('c', 0)]
+    (problem,) = reading.problems
+    assert problem.frame_id == 'b'
+    assert 'sequence.json, line ' in problem.text
+    assert 'norm 0.5, expected norm 1' in problem.text
+
+
+def test_boxes_of_objects_that_stand_still_hold_for_the_frames_of_the_object(tmp_path):
+    still = {'object_data': {'cuboid': [{'name': 'shape', 'val': BOX}]}}
+    spans = [{'frame_start': 0, 'frame_end': 0}, {'frame_start': 2, 'frame_end': 5}]
+    empty = {'a': {}, 'b': {}, 'c': {}}
+    reading = sequence(tmp_path, {'7': still, '8': {**still, 'frame_intervals': spans}}, empty)
+    found = {frame.frame_id: [cuboid.track_id for cuboid in frame.cuboids] for frame in reading.frames}
+    assert found == {'a': ['7', '8'], 'b': ['7'], 'c': ['7', '8']}
+    assert reading.frames[0].cuboids[0].box == pytest.approx((5, 1, -1, 4, 1.8, 1.5, 0))
+    both = sequence(tmp_path, {'7': still}, {'a': {'8': BOX}} | {'b': {}})
+    assert "'objects.8' is missing" in both.problems[0].text
+    (problem,) = sequence(tmp_path, {'8': {**still, 'frame_intervals': [{'frame_start': 0}]}}, empty).problems
+    assert "'frame_end' is missing" in problem.text
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

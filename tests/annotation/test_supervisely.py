@@ -123,6 +123,22 @@ def test_cars_drawn_with_the_length_across_are_turned_and_reported(batch, projec
     assert left[0] == across[1]
 
 
+def test_a_prelabel_that_was_drawn_anew_across_keeps_its_heading(batch, project):
+    """CVAT drops ids, so a box in the place of a pre-label that was deleted is taken for it."""
+    across = (*batch.vector[:3], batch.vector[4], batch.vector[3], batch.vector[5], batch.vector[6] - pi / 2)
+    bench = (30.0, 25.0, -1.0, 0.6, 1.9, 0.8, 0.2)
+
+    def redraw(content):
+        content['objects'], content['figures'] = [], []
+        draw(content, ('Car', across), ('park bench', bench))
+
+    rewrite(project, redraw)
+    labels = batch.read(project)
+    assert labels.frames[0].cuboids[0].box == pytest.approx(batch.vector)
+    assert (labels.cost['added'], labels.cost['edited']) == (1, 0)
+    assert any("1 boxes of class 'park bench' were drawn wider than long" in warning for warning in labels.warnings)
+
+
 def test_the_camera_matrices_show_boxes_where_the_projection_does(batch, tmp_path):
     """KITTI's P2 has a fourth column; without folding it in, boxes are drawn 6 cm beside the object."""
     from dataclasses import replace
@@ -155,6 +171,7 @@ def test_the_camera_matrices_show_boxes_where_the_projection_does(batch, tmp_pat
         (lambda c: c['figures'][0]['geometry']['rotation'].update(x=0.2), 'leans by 11.5 degrees'),
         (lambda c: c['figures'][0]['geometry']['dimensions'].update(y=-1.7), 'measures 4.10 x -1.70 x 1.50 m'),
         (lambda c: c['objects'][0].update(classTitle='car'), "did you mean 'Car'"),
+        (lambda c: c['objects'][0]['tags'].append({'name': 'speed', 'value': float('nan')}), "found {'speed': nan}"),
         (lambda c: draw(c, ('Car', (10.2, 2.6, -1.2, 4.1, 1.7, 1.5, 2.9))), 'is the same object as'),
         (lambda c: draw(c, ('Car', (1000.0, 2.6, -1.2, 4.1, 1.7, 1.5, 2.9))), 'expected at most 300 m'),
     ],

@@ -32,6 +32,16 @@ def test_the_worked_example(scene):
     assert json.loads((scene / 'round_1' / 'label' / 'empty.frame.json').read_text()) == []
 
 
+def test_null_is_no_id_and_attributes_must_fit_json(batch, scene):
+    rewrite(scene, lambda entries: [{**entries[0], 'obj_id': None}])
+    (frame,) = (frame for frame in batch.read(scene).frames if frame.frame_id == 'vector')
+    assert frame.cuboids[0].track_id == ''
+    rewrite(scene, lambda entries: [{**entries[0], 'obj_attr': float('nan')}])
+    (problem,) = batch.read(scene).problems
+    assert problem.frame_id == 'vector'
+    assert 'expected finite numbers in attributes' in problem.text
+
+
 def test_ids_are_unique_in_the_scene_because_the_tool_takes_them_for_tracks(scene):
     files = sorted((scene / 'round_1' / 'label').glob('*.json'))
     ids = [entry['obj_id'] for path in files for entry in json.loads(path.read_text())]

@@ -94,6 +94,10 @@ def test_the_tools_own_export_comes_back(batch, export, tmp_path):
     labels = batch.read(export[0], tmp_path / 'back.zip', options={'empty_frames': True})
     assert not labels.problems
     assert [len(frame.cuboids) for frame in labels.frames if frame.frame_id == 'empty.frame'] == [0]
+    for strict in ({'options': {'empty_frames': True}}, {'checked': frozenset({'empty.frame'})}):
+        labels = batch.read(export[0], tmp_path / 'back.zip', accept_untouched=False, **strict)
+        assert [(frame.frame_id, len(frame.cuboids)) for frame in labels.frames] == [('vector', 1), ('empty.frame', 0)]
+        assert (len(labels.untouched), labels.problems) == (5, ())
 
 
 def test_a_box_without_any_class_is_named(batch, export, tmp_path):

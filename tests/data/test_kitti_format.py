@@ -7,10 +7,13 @@ from mmdet3d.structures import Box3DMode, CameraInstance3DBoxes
 from mmdet3d.structures.ops import box_np_ops
 
 from ssal3d.data.kitti_format import (
+    NOMINAL_CAMERA,
     Calibration,
     camera_boxes_to_lidar,
     camera_image_size,
     in_camera_view,
+    info_boxes_to_lidar,
+    lidar_boxes_to_info,
     lidar_to_camera,
     png_size,
     project,
@@ -130,6 +133,25 @@ def test_a_box_by_hand(calibration):
         camera_boxes_to_lidar(objects, calibration), [[20.27, -0.5, -1.65 - 0.08 + 0.75, 4.0, 1.6, 1.5, 0.0]], atol=1e-9
     )
     assert camera_boxes_to_lidar(objects[:0], calibration).shape == (0, 7)
+
+
+@pytest.mark.parametrize('degrees', [0.28, -1.9, 2.1, 40, 90, 180, -125])
+def test_cameras_that_look_aside_turn_boxes_as_mmdet3d_does_when_it_is_told_to(degrees):
+    """It has the whole rotation (`correct_yaw`) and leaves it out for KITTI, whose cameras are off by 0.3 degrees."""
+    turn = np.radians(degrees)
+    about_z = np.eye(4)
+    about_z[:2, :2] = [[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]
+    matrix = NOMINAL_CAMERA @ about_z
+    matrix[:3, 3] = 0.1, -0.2, 0.3
+    rng = np.random.default_rng(3)
+    boxes = np.column_stack((rng.uniform(-30, 30, (50, 3)), rng.uniform(1, 5, (50, 3)), rng.uniform(-3.1, 3.1, 50)))
+    ours = info_boxes_to_lidar(boxes, matrix)
+    stock = Box3DMode.convert(
+        boxes, Box3DMode.CAM, Box3DMode.LIDAR, np.linalg.inv(matrix), correct_yaw=abs(degrees) > 2
+    )
+    np.testing.assert_allclose(ours[:, :2], stock[:, :2], atol=1e-6)
+    np.testing.assert_allclose((ours[:, 6] - stock[:, 6] + np.pi) % (2 * np.pi), np.pi, atol=1e-6)
+    np.testing.assert_allclose(lidar_boxes_to_info(ours, matrix), boxes, atol=1e-9)
 
 
 @pytest.mark.parametrize('frame', ['000000', '000001', '000002', '000003', '000134', '900000'])

@@ -15,7 +15,7 @@ from ssal3d.data.label_state import LabelState
 from ssal3d.data.labelled import state_of
 from ssal3d.data.views import LabelledView
 from ssal3d.errors import UserError, WaitingError
-from ssal3d.fileio import read_json
+from ssal3d.fileio import read_json, write_json
 from ssal3d.loop import handing_out
 from ssal3d.loop.querying import buy_initial_frames, check_annotator, query_reads
 from tests.helpers.kitti_street import write_street
@@ -112,6 +112,25 @@ def test_frames_without_objects_are_named_in_a_list(config, tmp_path):
     (tmp_path / 'initial' / 'checked.txt').write_text('999\n')
     with pytest.raises(UserError, match='frame 999 was not handed out'):
         ask(config, tmp_path)
+
+
+def test_frames_without_objects_of_a_tool_that_has_no_place_for_them(config, tmp_path, capsys):
+    folder = hand_out(config, tmp_path, format='xtreme1')
+    frames = list(Export.read(folder).frames)
+    for name in frames:
+        write_json(tmp_path / 'initial' / 'labelled' / 'data' / f'{name}.json', {'name': name})
+    hand_out(config, tmp_path, format='xtreme1')
+    assert 'the frame has no result' in capsys.readouterr().out
+    (tmp_path / 'initial' / 'checked.txt').write_text('\n'.join(frames[:3]))
+    hand_out(config, tmp_path, format='xtreme1')
+    assert '3 of 4 frames labelled' in capsys.readouterr().out
+    facts = ask(config, tmp_path, format='xtreme1', options=dict(empty_frames=True))
+    assert facts['frames'] == 4
+
+
+@pytest.mark.parametrize(('share', 'asked', 'expected'), [(0.56, 25, 14), (0.5, 3, 2), (1.0, 7, 7), (0.01, 4, 1)])
+def test_a_share_is_counted_without_the_errors_of_floats(share, asked, expected):
+    assert handing_out.enough(share, asked) == expected
 
 
 def test_mistakes_are_listed_by_file_and_line(config, tmp_path, capsys):

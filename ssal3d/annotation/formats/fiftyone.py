@@ -2,13 +2,13 @@
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssal3d.annotation.format import AnnotationFormat, Batch
+from ssal3d.annotation.format import Batch
 from ssal3d.annotation.formats import load_in_fiftyone as script
-from ssal3d.annotation.formats.files import copy, dump, label_files
+from ssal3d.annotation.formats.files import SharedFileFormat, copy, dump, label_files
 from ssal3d.annotation.json_lines import listed, member, number
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.pcd import write_pcd
@@ -21,7 +21,7 @@ SCRIPT = 'load_in_fiftyone.py'
 
 
 @ANNOTATION_FORMATS.register_module('fiftyone')
-class FiftyOneFormat(AnnotationFormat):
+class FiftyOneFormat(SharedFileFormat):
     """Plain files for FiftyOne, which runs in an environment of its own with fifty dependencies and a data base.
 
     Edited boxes come back when the script is run with ``--export``.
@@ -48,9 +48,9 @@ class FiftyOneFormat(AnnotationFormat):
         """Return no frame: a file holds many."""
         return ''
 
-    def parse_file(self, path: Path) -> list[LabelFrame]:
+    def parse_frames(self, path: Path) -> list[tuple[str, Iterable[Cuboid]]]:
         """Read the boxes of all frames, one a line."""
-        frames = []
+        frames: list[tuple[str, Iterable[Cuboid]]] = []
         for line, text in enumerate(path.read_text(encoding='utf-8-sig').splitlines(), 1):
             place = f'{path}, line {line}'
             try:
@@ -59,9 +59,7 @@ class FiftyOneFormat(AnnotationFormat):
                 raise UserError(
                     f'{place}, column {error.colno}: not valid JSON ({error.msg}); export it again'
                 ) from None
-            boxes = listed(member(row, 'prelabels', source=place), 'prelabels', place)
-            cuboids = tuple(_cuboid(box, place) for box in boxes)
-            frames.append(LabelFrame(str(member(row, 'frame_id', source=place)), cuboids, origin=path))
+            frames.append((str(member(row, 'frame_id', source=place)), _cuboids(row, place)))
         return frames
 
 
@@ -133,6 +131,11 @@ def _node(kind: str, title: str, frame_id: str) -> dict[str, Any]:
         'quaternion': [0, 0, 0, 1],
         'scale': [1, 1, 1],
     }
+
+
+def _cuboids(row: Any, place: str) -> Iterator[Cuboid]:
+    for box in listed(member(row, 'prelabels', source=place), 'prelabels', place):
+        yield _cuboid(box, place)
 
 
 def _cuboid(box: Any, place: str) -> Cuboid:

@@ -42,7 +42,7 @@ class KittiFormat(AnnotationFormat):
 
     def spelled(self, class_name: str) -> str:
         """Return the name with underscores, because blanks separate the fields of a line."""
-        return '_'.join(class_name.split())
+        return _spelled(class_name)
 
     def export(self, frames: Sequence[LabelFrame], folder: Path, batch: Batch) -> list[str]:
         """Write ``training/*`` and ``ImageSets/<batch>.txt``."""
@@ -74,7 +74,10 @@ class KittiFormat(AnnotationFormat):
 
     def parse_file(self, path: Path) -> list[LabelFrame]:
         """Read one label file; DontCare regions are no boxes."""
-        calibration = read_calibration(self._calib_folder(path) / path.name)
+        calib = self._calib_folder(path) / path.name
+        if not calib.is_file():
+            raise UserError(f'{path}: there is no calibration {calib}; name their folder by the option calib=DIR')
+        calibration = read_calibration(calib)
         try:
             text = path.read_text(encoding='utf-8-sig')
         except (OSError, UnicodeDecodeError) as error:
@@ -114,7 +117,7 @@ def label_text(frame: LabelFrame) -> str:
     size = frame.cameras[0].size if frame.cameras else None
     projection = calibration.matrices['P2'] if size else None
     view = CameraView(calibration.lidar_to_camera, projection, size or (np.inf, np.inf))
-    names = np.array([cuboid.class_name for cuboid in frame.cuboids], dtype=np.str_)
+    names = np.array([_spelled(cuboid.class_name) for cuboid in frame.cuboids], dtype=np.str_)
     objects = camera_objects(frame.boxes, names, view)
     scores = [np.nan if cuboid.score is None else cuboid.score for cuboid in frame.cuboids]
     objects = replace(objects, scores=np.array(scores, dtype=np.float64))
@@ -122,6 +125,10 @@ def label_text(frame: LabelFrame) -> str:
         bbox = image_boxes(objects, projection, size)
         objects = replace(objects, bbox=bbox.astype(np.float64))
     return format_objects(objects, decimals=6)
+
+
+def _spelled(class_name: str) -> str:
+    return '_'.join(class_name.split())
 
 
 def _calibration_text(matrices: Mapping[str, Array]) -> str:

@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument('--name', required=True, help='name of the data set in FiftyOne')
     parser.add_argument('--field', default='prelabels', help='field of the boxes (default: prelabels)')
     parser.add_argument('--export', action='store_true', help=f'write {EDITED} beside this script')
+    parser.add_argument('--overwrite', action='store_true', help='replace a data set of this name, edits included')
     arguments = parser.parse_args()
 
     import fiftyone as fo
@@ -80,7 +81,13 @@ def main() -> None:
         (HERE / EDITED).write_text(''.join(json.dumps(row) + '\n' for row in content), encoding='utf-8')
         print(f'wrote {len(content)} frames to {HERE / EDITED}')
         return
-    dataset = fo.Dataset(arguments.name, persistent=True, overwrite=True)
+    if fo.dataset_exists(arguments.name) and not arguments.overwrite:
+        parser.exit(
+            2,
+            f'error: FiftyOne has a data set {arguments.name}, which may hold edits; look at it with: fiftyone app launch, '
+            'write it back with --export, load beside it with another --name, or replace it with --overwrite\n',
+        )
+    dataset = fo.Dataset(arguments.name, persistent=True, overwrite=arguments.overwrite)
     dataset.add_samples(samples(HERE, arguments.field))
     print(f'{len(dataset)} frames are in the data set {arguments.name}; look at them with: fiftyone app launch')
 

@@ -1,7 +1,7 @@
 """MCAP files (https://mcap.dev) with Foxglove's schemas, or ROS 2's for LightlyStudio and ROS users."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ssal3d.annotation.format import AnnotationFormat, Batch
+from ssal3d.annotation.format import Batch
 from ssal3d.annotation.formats import mcap_messages as messages
-from ssal3d.annotation.formats.files import label_files
+from ssal3d.annotation.formats.files import SharedFileFormat, label_files
 from ssal3d.annotation.formats.ros2_definitions import definition
 from ssal3d.annotation.json_lines import number
 from ssal3d.annotation.model import Cuboid, LabelFrame
@@ -26,6 +26,8 @@ FLAVOURS = ('protobuf', 'ros2')
 LABELLED = '_labeled'  # LightlyStudio finds the labels of a recording by this ending
 PRELABELS, LABELS = '/ssal3d/prelabels', '/ssal3d/labels'
 FRAMES = 'frames.json'  # attachment: time of each frame
+TAGS = 'frame'  # id of the entity in which LightlyStudio keeps the tags of a frame; it has no cube
+_DELETE_ALL = (messages.DELETE_ALL, 'ALL')  # JSON may spell the number out
 _FOXGLOVE = {
     'PointCloud': 'PointCloud_pb2',
     'SceneUpdate': 'SceneUpdate_pb2',
@@ -36,7 +38,7 @@ _FOXGLOVE = {
 
 
 @ANNOTATION_FORMATS.register_module('mcap')
-class McapFormat(AnnotationFormat):
+class McapFormat(SharedFileFormat):
     """One MCAP file a batch: points, pre-labels, poses, images.
 
     Args:
@@ -82,7 +84,7 @@ class McapFormat(AnnotationFormat):
         """Return no frame: a file holds many."""
         return ''
 
-    def parse_file(self, path: Path) -> list[LabelFrame]:
+    def parse_frames(self, path: Path) -> list[tuple[str, Iterable[Cuboid]]]:
         """Read the boxes of all frames."""
         reader = import_module('mcap.reader')
         try:
@@ -93,16 +95,10 @@ class McapFormat(AnnotationFormat):
             raise
         except Exception as error:  # the readers of foreign encodings raise what they like
             raise UserError(f'{path}: not readable as MCAP ({type(error).__name__}: {one_line(error)})') from None
-        frames: dict[str, LabelFrame] = {}
+        frames: dict[str, list[Any]] = {}
         for time, update in updates:
-            name = names.get(time, str(time))
-            cuboids = [
-                _cuboid(entity, f'{path}, frame {name}')
-                for entity in _items(update, 'entities', f'{path}, frame {name}')
-                if _field(entity, 'id') != 'frame'  # LightlyStudio keeps tags of the frame in an entity without a cube
-            ]
-            frames[name] = LabelFrame(name, tuple(cuboids), origin=path)
-        return list(frames.values())
+            frames.setdefault(names.get(time, str(time)), []).append(update)
+        return [(name, _cuboids(found, f'{path}, frame {name}')) for name, found in frames.items()]
 
     def _write_frame(self, frame: LabelFrame, time: int, batch: Batch, write: Any) -> None:
         write('/lidar/points', 'PointCloud', messages.point_cloud(frame_points(frame), time), time)
@@ -237,8 +233,27 @@ def _scene_updates(reader: Any, topic: str, path: Path) -> Iterator[tuple[int, A
         yield message.log_time, decode(message.data)
 
 
+def _cuboids(updates: Sequence[Any], place: str) -> Iterator[Cuboid]:
+    """Read what the updates of one frame leave of the scene, as Foxglove shows it.
+
+    An update deletes first, then its entities replace earlier ones with their ids. What other frames hold does not
+    stay: tools write the boxes of each frame, whether or not they delete those of the frame before.
+    """
+    scene: list[tuple[str, Any]] = []
+    for update in updates:
+        deletions = _items(update, 'deletions', place)
+        entities = [(_identity(entity), entity) for entity in _items(update, 'entities', place)]
+        # what has no id replaces nothing
+        gone = {*map(_identity, deletions), *(identity for identity, _ in entities)} - {''}
+        is_cleared = any(_field(deletion, 'type') in _DELETE_ALL for deletion in deletions)
+        scene = entities if is_cleared else [entry for entry in scene if entry[0] not in gone] + entities
+    for identity, entity in scene:
+        if identity != TAGS:
+            yield _cuboid(entity, place)
+
+
 def _cuboid(entity: Any, place: str) -> Cuboid:
-    identity = str(_field(entity, 'id') or '')
+    identity = _identity(entity)
     place = f'{place}, entity {identity}'
     cubes = _items(entity, 'cubes', place)
     if len(cubes) != 1:
@@ -275,6 +290,10 @@ def _cuboid(entity: Any, place: str) -> Cuboid:
 def _field(message: Any, name: str) -> Any:
     """Return a field of a decoded message: a dictionary, or an object of protobuf or ROS 2."""
     return message.get(name) if isinstance(message, Mapping) else getattr(message, name, None)
+
+
+def _identity(message: Any) -> str:
+    return str(_field(message, 'id') or '')
 
 
 def _items(message: Any, name: str, place: str) -> Sequence[Any]:

@@ -7,15 +7,15 @@ import hashlib
 import json
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssal3d.annotation.format import AnnotationFormat, Batch
-from ssal3d.annotation.formats.files import copy, dump, label_files, with_image
+from ssal3d.annotation.format import Batch
+from ssal3d.annotation.formats.files import SharedFileFormat, copy, dump, label_files, with_image
 from ssal3d.annotation.json_lines import listed, member, number, read_located_json, where
 from ssal3d.annotation.keys import id_of, key_of
 from ssal3d.annotation.model import Camera, Cuboid, LabelFrame
@@ -45,7 +45,7 @@ _READ = (
 
 
 @ANNOTATION_FORMATS.register_module('nuscenes')
-class NuScenesFormat(AnnotationFormat):
+class NuScenesFormat(SharedFileFormat):
     """The thirteen tables with scans and images; one scene a batch, one sample a frame.
 
     Args:
@@ -91,22 +91,20 @@ class NuScenesFormat(AnnotationFormat):
         """Return no frame: a file holds many."""
         return ''
 
-    def parse_file(self, path: Path) -> list[LabelFrame]:
+    def parse_frames(self, path: Path) -> list[tuple[str, Iterable[Cuboid]]]:
         """Read the boxes of all samples and turn them into the frame of their scan."""
         content = {name: _read_table(path.with_name(f'{name}.json')) for name in _READ}
         found = {name: {str(member(row, 'token')): row for row in rows} for name, rows in content.items()}
         annotations: dict[str, list[Any]] = {}
         for row in content['sample_annotation']:
             annotations.setdefault(str(member(row, 'sample_token')), []).append(row)
-        frames = []
+        frames: list[tuple[str, Iterable[Cuboid]]] = []
         for data in content['sample_data']:
             calibrated = _row(found, 'calibrated_sensor', data)
             if not data.get('is_key_frame') or member(_row(found, 'sensor', calibrated), 'modality') != 'lidar':
                 continue
-            to_lidar = np.linalg.inv(_pose(_row(found, 'ego_pose', data)) @ _pose(calibrated))
             rows = annotations.get(str(member(data, 'sample_token')), [])
-            cuboids = tuple(_cuboid(row, found, to_lidar) for row in rows)
-            frames.append(LabelFrame(_frame_id(str(member(data, 'filename'))), cuboids, origin=path))
+            frames.append((_frame_id(str(member(data, 'filename'))), _cuboids(data, calibrated, rows, found)))
         return frames
 
 
@@ -256,6 +254,14 @@ def _pose(row: Any) -> Array:
         raise UserError(f'{place}: {error}') from None
     result[:3, 3] = _numbers(row, 'translation', 3)
     return result
+
+
+def _cuboids(
+    data: Any, calibrated: Any, rows: Sequence[Any], found: Mapping[str, Mapping[Any, Any]]
+) -> Iterator[Cuboid]:
+    to_lidar = np.linalg.inv(_pose(_row(found, 'ego_pose', data)) @ _pose(calibrated))
+    for row in rows:
+        yield _cuboid(row, found, to_lidar)
 
 
 def _cuboid(row: Any, found: Mapping[str, Mapping[Any, Any]], to_lidar: Array) -> Cuboid:

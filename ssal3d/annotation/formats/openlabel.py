@@ -1,14 +1,14 @@
 """ASAM OpenLABEL 1.0.0 (https://www.asam.net/standards/detail/openlabel/), which Kognic and Deepen take as well."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ssal3d.annotation.format import AnnotationFormat, Batch
-from ssal3d.annotation.formats.files import copy, dump, label_files
-from ssal3d.annotation.json_lines import listed, mapped, member, number, read_located_json, where
+from ssal3d.annotation.format import Batch
+from ssal3d.annotation.formats.files import SharedFileFormat, copy, dump, label_files, storable
+from ssal3d.annotation.json_lines import listed, mapped, member, number, numbers, read_located_json, where
 from ssal3d.annotation.keys import id_of, key_of
 from ssal3d.annotation.model import Camera, Cuboid, LabelFrame
 from ssal3d.annotation.pcd import write_pcd
@@ -24,7 +24,7 @@ _SIZES = {9: 'x, y, z, rx, ry, rz, sx, sy, sz', 10: 'x, y, z, qx, qy, qz, qw, sx
 
 
 @ANNOTATION_FORMATS.register_module('openlabel')
-class OpenLabelFormat(AnnotationFormat):
+class OpenLabelFormat(SharedFileFormat):
     """One OpenLABEL file a frame, cuboids with quaternions; cuboids with Euler angles (ZYX) are read as well.
 
     Args:
@@ -95,39 +95,43 @@ class OpenLabelFormat(AnnotationFormat):
         """Return the files in ``labels``, or all JSON files of the folder."""
         return label_files(folder, self.title, 'labels/*.json', '*.json', '**/*.json')
 
-    def parse_file(self, path: Path) -> list[LabelFrame]:
+    def parse_frames(self, path: Path) -> list[tuple[str, Iterable[Cuboid]]]:
         """Read all frames of one document."""
         source = str(path)
         document = member(read_located_json(path), 'openlabel', source=source)
         member(document, 'frames', source=source)
         frames = mapped(document, 'frames', source)
-        lidars = _lidar_systems(document)
-        result = []
-        for entry in frames.values():
+        lidars, objects = _lidar_systems(document), mapped(document, 'objects', source)
+        # A box that stands with the object, outside the frames, holds for all frames of the object.
+        still = {key: owner for key, owner in objects.items() if mapped(owner, 'object_data', source).get('cuboid')}
+        result: list[tuple[str, Iterable[Cuboid]]] = []
+        for key, entry in frames.items():
             name = _frame_id(entry, document, path.stem if len(frames) == 1 else '')
             if not name:
                 raise UserError(
                     f'{where(entry, source)}: a frame has neither external_id nor a LiDAR uri; export it again'
                 )
-            cuboids = [
-                self._cuboid(found, key, document, lidars, source)
-                for key, data in mapped(entry, 'objects', source).items()
-                for found in listed(
-                    mapped(data, 'object_data', source).get('cuboid', []), 'cuboid', where(data, source)
-                )
-            ]
-            result.append(LabelFrame(name, tuple(cuboids), origin=path))
+            here = [(other, owner) for other, owner in still.items() if _holds_in(owner, key, where(owner, source))]
+            result.append((name, self._cuboids(entry, here, document, lidars, source)))
         return result
+
+    def _cuboids(
+        self, entry: Any, still: Sequence[tuple[str, Any]], document: Any, lidars: frozenset[str], source: str
+    ) -> Iterator[Cuboid]:
+        for key, data in (*mapped(entry, 'objects', source).items(), *still):
+            place = where(data, source)
+            for found in listed(mapped(data, 'object_data', source).get('cuboid', []), 'cuboid', place):
+                yield self._cuboid(found, key, document, lidars, source)
 
     def _entry(self, cuboid: Cuboid) -> dict[str, Any]:
         box = cuboid.box if self.front == '+x' else front_to_y(cuboid.box)
-        numbers = [] if cuboid.score is None else [{'name': 'score', 'val': round(cuboid.score, 4)}]
+        scores = [] if cuboid.score is None else [{'name': 'score', 'val': round(cuboid.score, 4)}]
         return {
             'name': 'box',
             'coordinate_system': LIDAR,
             'val': [*box[:3], *quaternion(box[6]), *box[3:6]],
             'attributes': {
-                'num': numbers,
+                'num': scores,
                 'text': [{'name': 'source', 'val': 'ssal3d'}],
                 'boolean': [{'name': 'verified', 'val': False}],
             },
@@ -164,7 +168,7 @@ class OpenLabelFormat(AnnotationFormat):
             id=id_of(key),
             track_id='' if id_of(key) else key,
             score=score if isinstance(score, float) else None,
-            attributes=attributes,
+            attributes=storable(attributes, place),
             tilt=tilt,
             where=place,
         )
@@ -209,6 +213,17 @@ def _lidar_systems(document: Mapping[str, Any]) -> frozenset[str]:
     """Return the names that mean the LiDAR's frame: its streams, and ours where a file names none."""
     streams = mapped(document, 'streams')
     return frozenset({name for name in streams if mapped(streams, name).get('type') == 'lidar'} or {LIDAR})
+
+
+def _holds_in(owner: Any, key: str, place: str) -> bool:
+    """Return whether a frame belongs to an object; all do if the object does not say which."""
+    spans = [
+        numbers(span, 'frame_start frame_end', source=place)
+        for span in listed(owner.get('frame_intervals', []), 'frame_intervals', place)
+    ]
+    if spans and not key.isdecimal():
+        raise UserError(f"{place}: found the frame key '{key}', expected a whole number; export it again")
+    return not spans or any(first <= float(key) <= last for first, last in spans)
 
 
 def _frame_id(entry: Any, document: Mapping[str, Any], default: str) -> str:

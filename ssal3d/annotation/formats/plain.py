@@ -3,23 +3,23 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssal3d.annotation.format import AnnotationFormat, Batch
-from ssal3d.annotation.formats.files import label_files
+from ssal3d.annotation.format import Batch
+from ssal3d.annotation.formats.files import SharedFileFormat, label_files, storable
 from ssal3d.annotation.json_lines import listed, member, number, read_located_json, where
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.rotations import wrapped
 from ssal3d.annotation.scans import frame_points
+from ssal3d.data.folder.limits import MOST_YAW
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, atomic_path
 from ssal3d.registry import ANNOTATION_FORMATS
 
 BOX = ('x', 'y', 'z', 'dx', 'dy', 'dz', 'yaw')
 COLUMNS = ('frame_id', 'class', *BOX, 'id', 'track_id', 'score')
-_FULL_TURNS = 7.0  # rad; a yaw beyond this is surely in degrees
 
 
 def frame_json(frame: LabelFrame) -> str:
@@ -42,7 +42,7 @@ def write_frame_json(path: Path, frame: LabelFrame) -> None:
 
 
 @ANNOTATION_FORMATS.register_module('json')
-class JsonFormat(AnnotationFormat):
+class JsonFormat(SharedFileFormat):
     """One JSON file a frame: ``{"schema": 1, "frame_id": ..., "boxes": [{"class", "box": [7 numbers], ...}]}``."""
 
     title = 'scripts of your own'
@@ -58,15 +58,15 @@ class JsonFormat(AnnotationFormat):
         """Return the files in ``labels``, else in the folder itself."""
         return label_files(folder, self.title, 'labels/*.json', '*.json', '*/labels/*.json')
 
-    def parse_file(self, path: Path) -> list[LabelFrame]:
+    def parse_frames(self, path: Path) -> list[tuple[str, Iterable[Cuboid]]]:
         """Read one frame, or several from a file with ``"frames": [...]``."""
-        content = read_located_json(path)
+        content, source = read_located_json(path), str(path)
         entries = content['frames'] if isinstance(content, Mapping) and 'frames' in content else [content]
-        return [_frame(entry, path) for entry in listed(entries, 'frames', str(path))]
+        return [(_frame_id(entry), _cuboids(entry, source)) for entry in listed(entries, 'frames', source)]
 
 
 @ANNOTATION_FORMATS.register_module('csv')
-class CsvFormat(AnnotationFormat):
+class CsvFormat(SharedFileFormat):
     """One table a frame (or one for all) with the columns ``frame_id,class,x,y,z,dx,dy,dz,yaw,id,track_id,score``.
 
     A frame without boxes is a row with nothing but its ``frame_id``.
@@ -86,24 +86,20 @@ class CsvFormat(AnnotationFormat):
         """Return the files in ``labels``, else in the folder itself."""
         return label_files(folder, self.title, 'labels/*.csv', '*.csv', '*/labels/*.csv')
 
-    def parse_file(self, path: Path) -> list[LabelFrame]:
-        """Read all frames of one table."""
+    def parse_frames(self, path: Path) -> list[tuple[str, Iterable[Cuboid]]]:
+        """Read all frames of one table; a row without a frame may belong to any of them, so it spoils the table."""
+        rows: dict[str, list[tuple[str, Mapping[str, str | None]]]] = {}
         try:
             table = csv.DictReader(io.StringIO(path.read_text(encoding='utf-8-sig')))
-            rows = list(table)
+            missing = [name for name in ('frame_id', 'class', *BOX) if name not in (table.fieldnames or ())]
+            if missing:
+                raise UserError(f"{path}, line 1: column '{missing[0]}' is missing; expected {','.join(COLUMNS)}")
+            for row in table:
+                place = f'{path}, line {table.line_num}'
+                rows.setdefault(_cell(row, 'frame_id', place), []).append((place, row))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UserError(f'{path}: not readable as CSV ({error}); save it as UTF-8 with commas') from None
-        missing = [name for name in ('frame_id', 'class', *BOX) if name not in (table.fieldnames or ())]
-        if missing:
-            raise UserError(f"{path}, line 1: column '{missing[0]}' is missing; expected {','.join(COLUMNS)}")
-        cuboids: dict[str, list[Cuboid]] = {}
-        for line, row in enumerate(rows, 2):
-            place = f'{path}, line {line}'
-            frame_id = _cell(row, 'frame_id', place)
-            frame_cuboids = cuboids.setdefault(frame_id, [])
-            if any((row.get(name) or '').strip() for name in ('class', *BOX)):
-                frame_cuboids.append(_cuboid_of_row(row, place))
-        return [LabelFrame(frame_id, tuple(frame_cuboids), origin=path) for frame_id, frame_cuboids in cuboids.items()]
+        return [(frame_id, _cuboids_of_rows(found)) for frame_id, found in rows.items()]
 
 
 def _write_scan(frame: LabelFrame, folder: Path) -> None:
@@ -122,11 +118,14 @@ def _entry(cuboid: Cuboid) -> dict[str, Any]:
     return entry
 
 
-def _frame(entry: Any, path: Path) -> LabelFrame:
-    source = str(path)
-    boxes = listed(member(entry, 'boxes', source=source), 'boxes', where(entry, source))
-    frame_id = str(member(entry, 'frame_id', source=source))
-    return LabelFrame(frame_id, tuple(_cuboid(box, source) for box in boxes), origin=path)
+def _frame_id(entry: Any) -> str:
+    return _text(entry, 'frame_id') if isinstance(entry, Mapping) else ''
+
+
+def _cuboids(entry: Any, source: str) -> Iterator[Cuboid]:
+    member(entry, 'frame_id', source=source)
+    for box in listed(member(entry, 'boxes', source=source), 'boxes', where(entry, source)):
+        yield _cuboid(box, source)
 
 
 def _cuboid(entry: Any, source: str) -> Cuboid:
@@ -141,12 +140,17 @@ def _cuboid(entry: Any, source: str) -> Cuboid:
     return Cuboid(
         class_name=str(member(entry, 'class', source=source)),
         box=(*box[:6], _yaw(box[6], place)),
-        id=str(entry.get('id', '')),
-        track_id=str(entry.get('track_id', '')),
+        id=_text(entry, 'id'),
+        track_id=_text(entry, 'track_id'),
         score=None if score is None else number(score, 'score', place),
-        attributes=dict(attributes),
+        attributes=storable(attributes, place),
         where=place,
     )
+
+
+def _text(entry: Mapping[str, Any], key: str) -> str:
+    value = entry.get(key)
+    return '' if value is None else str(value)
 
 
 def _table(frame: LabelFrame) -> str:
@@ -159,6 +163,12 @@ def _table(frame: LabelFrame) -> str:
     if not frame.cuboids:
         writer.writerow((frame.frame_id, *[''] * (len(COLUMNS) - 1)))
     return text.getvalue()
+
+
+def _cuboids_of_rows(rows: Iterable[tuple[str, Mapping[str, str | None]]]) -> Iterator[Cuboid]:
+    for place, row in rows:
+        if any((row.get(name) or '').strip() for name in ('class', *BOX)):
+            yield _cuboid_of_row(row, place)
 
 
 def _cuboid_of_row(row: Mapping[str, str | None], place: str) -> Cuboid:
@@ -189,6 +199,6 @@ def _float(text: str, name: str, place: str) -> float:
 
 
 def _yaw(value: float, place: str) -> float:
-    if abs(value) > _FULL_TURNS:
+    if abs(value) > MOST_YAW:
         raise UserError(f'{place}: found yaw {value:g}, expected radians; divide degrees by 57.29578')
     return wrapped(value)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ssal3d.annotation.format import AnnotationFormat, Batch, Tolerance
-from ssal3d.annotation.formats.files import PALETTE, copy, dump, label_files, with_image
+from ssal3d.annotation.formats.files import PALETTE, copy, dump, label_files, storable, with_image
 from ssal3d.annotation.json_lines import listed, member, numbers, read_located_json, where
 from ssal3d.annotation.keys import FIGURE, FRAME, OBJECT, id_of, key_of
 from ssal3d.annotation.model import Cuboid, LabelFrame
@@ -178,7 +178,7 @@ def _cuboid(figure: Any, objects: dict[str, Any], source: str) -> Cuboid:
         id=id_of(str(key)),
         track_id='' if track is None else str(track),
         score=float(score) if score is not None and is_finite(score) else None,
-        attributes=tags,
+        attributes=storable(tags, place),
         tilt=tilt,
         where=place,
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ssal3d.annotation.format import AnnotationFormat, Batch
-from ssal3d.annotation.formats.files import copy, dump, label_files, with_image
+from ssal3d.annotation.formats.files import copy, dump, label_files, storable, with_image
 from ssal3d.annotation.json_lines import listed, member, numbers, read_located_json, where
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.rotations import from_euler
@@ -91,15 +91,16 @@ def _cuboid(entry: Any, source: str) -> Cuboid:
     yaw, tilt = from_euler(x, y, z)
     centre = numbers(entry, 'x y z', 'psr', 'position', source=source)
     size = numbers(entry, 'x y z', 'psr', 'scale', source=source)
-    identity = str(entry.get('obj_id', ''))
-    attribute = entry.get('obj_attr')
+    place = where(entry, source)
+    identity, attribute = entry.get('obj_id'), entry.get('obj_attr')
+    identity = '' if identity is None else str(identity)
     return Cuboid(
         class_name=str(member(entry, 'obj_type', source=source)),
         box=(*centre, *size, yaw),
         id=identity,
         track_id=identity,
-        attributes={'obj_attr': attribute} if attribute else {},
+        attributes=storable({'obj_attr': attribute} if attribute else {}, place),
         tilt=tilt,
         untouched=entry.get('annotator') == ANNOTATOR,
-        where=where(entry, source),
+        where=place,
     )

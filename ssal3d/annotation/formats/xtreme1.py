@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ssal3d.annotation.format import AnnotationFormat, Batch, Problem, Reading
-from ssal3d.annotation.formats.files import copy, dump, label_files, with_image
+from ssal3d.annotation.formats.files import copy, dump, label_files, storable, with_image
 from ssal3d.annotation.json_lines import listed, member, numbers, read_located_json, where
 from ssal3d.annotation.keys import id_of, key_of
 from ssal3d.annotation.model import Cuboid, LabelFrame
@@ -77,13 +77,14 @@ class Xtreme1Format(AnnotationFormat):
         frame_ids = {frame.frame_id for frame in reading.frames} | {problem.frame_id for problem in reading.problems}
         bare = [path for path in sorted(folder.glob('**/data/*.json')) if path.stem not in frame_ids]
         if self.empty_frames:
-            empty = tuple(LabelFrame(path.stem, origin=path) for path in bare)
+            empty = tuple(LabelFrame(path.stem, origin=path, is_finished=True) for path in bare)
             return Reading(reading.frames + empty, reading.problems)
         problems = tuple(
             Problem(
                 path.stem,
-                f'{path}: the frame has no result; finish it in the tool, or give --option empty_frames=True if such '
-                'frames hold no objects',
+                f'{path}: the frame has no result; finish it in the tool, list it as checked if it is right as it was '
+                'handed out, or give the option empty_frames=True if frames without result hold no objects',
+                is_absence=True,
             )
             for path in bare
         )
@@ -165,7 +166,7 @@ def _cuboid(entry: Any, source: str) -> Cuboid:
         id=id_of(track),
         track_id='' if id_of(track) else track,
         score=float(score) if is_finite(score) else None,
-        attributes={'classValues': entry['classValues']} if entry.get('classValues') else {},
+        attributes=storable({'classValues': entry['classValues']} if entry.get('classValues') else {}, place),
         tilt=tilt,
         where=place,
     )
