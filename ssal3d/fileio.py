@@ -106,6 +106,21 @@ def exclusive(folder: str | os.PathLike, option: str) -> Iterator[None]:
         yield
 
 
+def refuse_inputs(out: str | os.PathLike, *inputs: str | os.PathLike) -> None:
+    """Refuse to write over what a command reads.
+
+    Args:
+        out: What the command writes.
+        inputs: Files and folders that it reads.
+
+    Raises:
+        UserError: If ``out`` is one of them, by whatever name.
+    """
+    place = Path(out).resolve()
+    if any(Path(given).resolve() == place for given in inputs):
+        raise UserError(f'{out}: is an input of this command; give another --out')
+
+
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write ``content`` atomically as indented JSON."""
     with atomic_path(path) as temporary:

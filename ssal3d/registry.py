@@ -48,11 +48,13 @@ def build_checked(cfg: Mapping[str, Any], registry: Registry, default_args: Mapp
 def is_known(cfg: Mapping[str, Any], registry: Registry) -> bool:
     """Whether a config's type is registered, by this package or a plug-in; True for a config without one.
 
+    Also True for what is no config at all, which `build_checked` refuses.
+
     Args:
         cfg: ``dict(type=<registered name or class>, **options)``.
         registry: Where the name is registered.
     """
-    kind = cfg.get('type')
+    kind = cfg.get('type') if isinstance(cfg, Mapping) else None
     if not isinstance(kind, str):
         return True
     for location in registry._locations:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ssal3d.errors import UserError
-from ssal3d.fileio import atomic_open, exclusive
+from ssal3d.fileio import atomic_open, exclusive, refuse_inputs
 from tests.helpers.paths import ROOT
 
 HOLD = """
@@ -126,3 +126,11 @@ def test_what_killed_runs_left_goes_and_nothing_else(tmp_path):
     assert (tmp_path / 'deep' / '.y.json.6.tmp').exists()
     remove_leftovers(tmp_path, deep=True)
     assert sorted(path.name for path in tmp_path.rglob('*')) == ['.lock', 'deep', 'x.json', 'x.tmp']
+
+
+def test_what_a_command_reads_is_not_written_over_by_whatever_name(tmp_path):
+    (tmp_path / 'link').symlink_to(tmp_path / 'in.json')
+    refuse_inputs(tmp_path / 'out.json', tmp_path / 'in.json', tmp_path)
+    for out in ('in.json', 'link', 'folder/../in.json'):
+        with pytest.raises(UserError, match='is an input of this command; give another --out'):
+            refuse_inputs(tmp_path / out, tmp_path / 'other.json', tmp_path / 'in.json')

@@ -124,6 +124,8 @@ class ActiveSampler(ABC):
     A sampler keeps each of its options as an attribute of the same name and touches no data sets, models or files.
 
     Attributes:
+        uses_predictions: Whether it looks at predictions at all, be it at boxes, scores and labels only; one that does
+            not can choose among bare frame ids.
         required_fields: Columns of the prediction contract it needs beyond boxes, scores and labels.
         reference_fields: Columns it needs of the reference model's predictions.
         labelled_fields: Columns it needs of the predictions for the labelled frames.
@@ -136,6 +138,7 @@ class ActiveSampler(ABC):
         needs_labelled: Whether it cannot work without them once a frame is labelled.
     """
 
+    uses_predictions: bool = True
     required_fields: tuple[str, ...] = ()
     reference_fields: tuple[str, ...] = ()
     labelled_fields: tuple[str, ...] = ()

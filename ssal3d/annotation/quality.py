@@ -15,14 +15,15 @@ from ssal3d.ops.boxes import bev_iou, iou_3d
 from ssal3d.terminal import track
 
 KINDS = {
-    'missed': 'both models see an object where nobody drew a box',
-    'displaced': 'both models see the object somewhat elsewhere, in another size or direction',
-    'class': 'both models see another class',
+    'missed': 'the models see an object where nobody drew a box',
+    'displaced': 'the models see the object somewhat elsewhere, in another size or direction',
+    'class': 'the models see another class',
     'points': 'the box holds no point',
     'size': 'the size is unusual for the class or impossible',
     'duplicate': 'one object has two boxes, or two boxes are in one place',
     'wrong': 'the box cannot be right: class, range or tilt',
 }
+BOTH = 'both models'
 _OUTLIER = 4.0  # robust standard deviations of a class's log sizes from which a size is an outlier
 _LEAST_SPREAD = 0.06  # of a class's log sizes: 6 %; people agree no better
 _OVERLAP = 0.25  # BEV IoU from which two boxes cannot both be right; objects do not stand in each other
@@ -57,6 +58,7 @@ def suspicions(
     classes: Sequence[str],
     points: Callable[[str], NDArray[np.floating]] | None = None,
     seen: Mapping[str, Sequence[Cuboid]] | None = None,
+    viewer: str = BOTH,
 ) -> list[Suspicion]:
     """Rank labels by how likely they are wrong.
 
@@ -66,6 +68,7 @@ def suspicions(
         points: Gives a frame's scan by its id, to count points.
         seen: What both models agree on by frame id (`ssal3d.annotation.prelabels.prelabels`), for missed, displaced and
             mislabelled objects.
+        viewer: Who saw that, in words: `BOTH`, or ``'the model'`` if there is only one.
 
     Returns:
         The most suspicious first.
@@ -87,7 +90,7 @@ def suspicions(
                 )
             )
         if seen is not None:
-            found.extend(_against_models(frame, seen.get(frame.frame_id, ())))
+            found.extend(_against_models(frame, seen.get(frame.frame_id, ()), viewer))
     return sorted(found, key=lambda entry: (-entry.suspicion, entry.frame_id, entry.text))
 
 
@@ -154,26 +157,27 @@ def _place(cuboid: Cuboid, frame_id: str) -> str:
     return f"{cuboid.where or 'frame ' + frame_id}: box '{cuboid.class_name}'"
 
 
-def _against_models(frame: LabelFrame, seen: Sequence[Cuboid]) -> list[Suspicion]:
+def _against_models(frame: LabelFrame, seen: Sequence[Cuboid], viewer: str) -> list[Suspicion]:
     overlap = bev_iou(frame.boxes, boxes_of(seen))
     labels, predictions = matched(overlap, _TOUCHES)
+    sees = 'see' if viewer == BOTH else 'sees'
     result = []
     for prediction in np.setdiff1d(np.arange(len(seen)), predictions).tolist():
         cuboid = seen[prediction]
         score = cuboid.score or 0.0
         if len(frame.cuboids) and overlap[:, prediction].max() >= _TOUCHES:
             continue  # overlaps a label that another prediction fits better
-        text = f'frame {frame.frame_id}: no box where both models see a {_seen(cuboid)}'
+        text = f'frame {frame.frame_id}: no box where {viewer} {sees} a {_seen(cuboid)}'
         result.append(Suspicion(frame.frame_id, 'missed', score, text, cuboid.box))
     for label, prediction in zip(labels.tolist(), predictions.tolist()):
         drawn, cuboid, iou = frame.cuboids[label], seen[prediction], float(overlap[label, prediction])
         score = cuboid.score or 0.0
         place = _place(drawn, frame.frame_id)
         if drawn.class_name != cuboid.class_name:
-            text = f'{place} is a {_seen(cuboid)} for both models'
+            text = f'{place} is a {_seen(cuboid)} for {viewer}'
             result.append(Suspicion(frame.frame_id, 'class', score * iou, text, drawn.box))
         elif iou < _AGREES:
-            text = f'{place} overlaps the {_seen(cuboid)} of both models by {iou:.2f} only'
+            text = f'{place} overlaps the {_seen(cuboid)} of {viewer} by {iou:.2f} only'
             result.append(Suspicion(frame.frame_id, 'displaced', score * (1 - iou), text, drawn.box))
     return result
 

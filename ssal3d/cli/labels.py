@@ -19,15 +19,16 @@ from ssal3d.cli.labels_arguments import (
     FORMATS,
     add_plugin,
     add_source,
+    agreement_of,
     frames_of,
     lines_of,
     load_plugins,
     options_of,
     pairs,
-    thresholds_of,
 )
 from ssal3d.cli.labels_check import add_check
 from ssal3d.errors import ShortfallError, UserError, command
+from ssal3d.options import check_range
 from ssal3d.terminal import console, print_table
 
 
@@ -70,6 +71,7 @@ def _init(
     from ssal3d.data.label_state import LabelState
     from ssal3d.fileio import atomic_path
 
+    check_range('--seed', seed)
     frames = frames_of(scans, infos, images, load_dim)
     pool = sorted(frames)
     if sample is not None and not 0 < sample <= len(pool):
@@ -79,6 +81,8 @@ def _init(
         raise UserError(f'{path}: there is a pool already; choose another folder with --out')
     if len(set(classes)) < len(classes):
         raise UserError(f'--classes: found {" ".join(classes)}, expected every name once')
+    if not all(label.strip() for label in classes):
+        raise UserError('--classes: found an empty name, expected names such as car truck')
     state = LabelState.empty(classes, name or (infos or scans or out).stem, pool)
     state.write(path)
     console.print(f'{len(pool)} frames, none labelled; wrote {path}', highlight=False, soft_wrap=True)
@@ -103,7 +107,6 @@ def _add_export(steps: Any, parent: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--threshold',
         nargs='+',
-        default=['0.5'],
         metavar='[NAME=]SCORE',
         help='lowest score of a pre-label, for all classes and by class, e.g. 0.5 truck=0.3 (default: 0.5)',
     )
@@ -127,7 +130,7 @@ def _export(
     out: Path,
     predictions: Path | None,
     reference_predictions: Path | None,
-    threshold: list[str],
+    threshold: list[str] | None,
     iou: float,
     class_map: Path | None,
     plugin: list[str],
@@ -141,13 +144,13 @@ def _export(
     from ssal3d.fileio import read_json, sha256
     from ssal3d.predictions import read_predictions
 
+    thresholds = agreement_of(predictions, reference_predictions, threshold, iou)
     load_plugins(plugin)
     state = LabelState.read(labels)
     round_number, facts = _wanted(query, frames, state)
     everything = frames_of(scans, infos, images, load_dim)
     state.check_pool(sorted(everything))
     chosen = [replace(frame, facts=facts[frame.frame_id]) for frame in choose(everything, list(facts), query or frames)]
-    thresholds = thresholds_of(threshold)
     boxes: dict[str, tuple[Any, ...]] | None = None
     metadata: Mapping[str, Any] = {}
     if predictions is not None:
@@ -158,8 +161,6 @@ def _export(
             name: tuple(cuboid for cuboid in found if cuboid.class_name in state.classes)
             for name, found in boxes.items()
         }
-    elif reference_predictions is not None:
-        raise UserError('--reference-predictions: expected --predictions as well')
     export, notes = export_query(
         chosen,
         out,

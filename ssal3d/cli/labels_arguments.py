@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ssal3d.errors import UserError
+from ssal3d.options import check_range
 
 # The shipped formats, written down because importing them takes longer than showing the help.
 FORMATS = (
     *('csv', 'fiftyone', 'json', 'kitti', 'mcap', 'nuscenes', 'openlabel', 'sly', 'sustechpoints', 'tao', 'xtreme1'),
 )
+DEFAULT_THRESHOLD = '0.5'
 
 
 def add_source(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -34,6 +36,7 @@ def frames_of(scans: Path | None, infos: Path | None, images: Path | None, load_
     """Return the frames of the pool by id."""
     from ssal3d.annotation.sources import frames_of_folder, frames_of_infos
 
+    check_range('--load-dim', load_dim, low=3)  # x, y, z
     if scans is None:
         raise UserError('--scans is missing; name the folder of the scans')
     return frames_of_infos(infos, scans, images) if infos else frames_of_folder(scans, load_dim)
@@ -103,7 +106,7 @@ def thresholds_of(words: Sequence[str]) -> dict[str, float]:
     """Return ``SCORE`` and ``NAME=SCORE`` words as scores by class name, with 'default' for all others.
 
     Raises:
-        UserError: If a score is not a number.
+        UserError: If a score is not a number in [0, 1].
     """
     result: dict[str, float] = {}
     for word in words:
@@ -112,4 +115,27 @@ def thresholds_of(words: Sequence[str]) -> dict[str, float]:
             result[name if found else 'default'] = float(value)
         except ValueError:
             raise UserError(f"--threshold: found '{word}', expected SCORE or NAME=SCORE, e.g. 0.5 truck=0.3") from None
+        check_range('--threshold', result[name if found else 'default'], high=1)
     return result
+
+
+def agreement_of(
+    predictions: Path | None, reference_predictions: Path | None, threshold: Sequence[str] | None, iou: float
+) -> dict[str, float]:
+    """Return the lowest scores of `thresholds_of`, after checking all that says which predicted boxes count.
+
+    Args:
+        predictions: ``--predictions``.
+        reference_predictions: ``--reference-predictions``.
+        threshold: ``--threshold``; None if it is not given.
+        iou: ``--iou``.
+
+    Raises:
+        UserError: If a value is out of range, or an option needs ``--predictions``.
+    """
+    thresholds = thresholds_of((DEFAULT_THRESHOLD,) if threshold is None else threshold)
+    check_range('--iou', iou, high=1)
+    for option, given in (('--reference-predictions', reference_predictions), ('--threshold', threshold)):
+        if predictions is None and given is not None:
+            raise UserError(f'{option}: expected --predictions as well')
+    return thresholds

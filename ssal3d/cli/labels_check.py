@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from ssal3d.cli.arguments import add_kind
-from ssal3d.cli.labels_arguments import add_source, frames_of, thresholds_of
+from ssal3d.cli.labels_arguments import add_source, agreement_of, frames_of
+from ssal3d.errors import UserError
+from ssal3d.options import check_range
 from ssal3d.terminal import console, print_table, track
 
 SHOWN = 20  # lines to print
@@ -25,7 +27,7 @@ def add_check(steps: Any, parent: argparse.ArgumentParser) -> None:
     add_source(parser, required=False)
     parser.add_argument('--predictions', type=Path, help='folder with predictions of these frames')
     parser.add_argument('--reference-predictions', type=Path, help='of a second model; both must agree')
-    parser.add_argument('--threshold', nargs='+', default=['0.5'], metavar='[NAME=]SCORE', help='see export')
+    parser.add_argument('--threshold', nargs='+', metavar='[NAME=]SCORE', help='see export')
     parser.add_argument('--iou', type=float, default=0.5, help='see export')
     parser.add_argument('--top', type=int, default=SHOWN, help=f'lines to print (default: {SHOWN})')
     parser.add_argument(
@@ -47,7 +49,7 @@ def _check(
     load_dim: int,
     predictions: Path | None,
     reference_predictions: Path | None,
-    threshold: list[str],
+    threshold: list[str] | None,
     iou: float,
     top: int,
     out: Path | None,
@@ -61,6 +63,11 @@ def _check(
     from ssal3d.fileio import SCHEMA, write_json
     from ssal3d.predictions import read_predictions
 
+    thresholds = agreement_of(predictions, reference_predictions, threshold, iou)
+    check_range('--top', top)
+    check_range('--pictures', pictures)
+    if out is not None:
+        _refuse_inside(out, *boxes, predictions, reference_predictions)
     labelled = read_boxes(*boxes)
     points: Callable[[str], Any] | None = None
     if scans is not None or infos is not None:
@@ -76,18 +83,28 @@ def _check(
     seen = None
     if predictions is not None:
         reference = read_predictions(reference_predictions) if reference_predictions else None
-        seen = prelabels(list(labelled), read_predictions(predictions), reference, thresholds_of(threshold), iou)
-    ranked = suspicions(list(labelled.values()), classes, points, seen)
+        seen = prelabels(list(labelled), read_predictions(predictions), reference, thresholds, iou)
+    viewer = 'both models' if reference_predictions else 'the model'
+    ranked = suspicions(list(labelled.values()), classes, points, seen, viewer)
     if out is not None:
         alone = out.suffix == '.json'
         write_json(out if alone else out / 'check.json', {'schema': SCHEMA, 'suspicions': as_json(ranked)})
         if not alone:
-            _draw(ranked[:pictures], out, labelled, points, seen or {})
+            _draw(ranked[:pictures], out, labelled, points, seen or {}, viewer)
     print_table(
         f'{len(ranked)} suspicions in {len(labelled)} frames',
         ('rank', 'suspicion', 'kind', 'what'),
         [(rank, entry.suspicion, entry.kind, entry.text) for rank, entry in enumerate(ranked[:top])],
     )
+
+
+def _refuse_inside(out: Path, *folders: Path | None) -> None:
+    """Raise an error if the output is one of the folders that are read, or lies in one: it would count as labels."""
+    target = out.resolve()
+    for folder in folders:
+        if folder is not None and (own := folder.resolve()) in (target, *target.parents):
+            where = 'is' if own == target else 'lies in'
+            raise UserError(f'--out {out}: {where} {folder}, which is read; choose a place outside of it')
 
 
 def _draw(
@@ -96,6 +113,7 @@ def _draw(
     labelled: Mapping[str, Any],
     points: Callable[[str], Any] | None,
     seen: Mapping[str, Sequence[Any]],
+    viewer: str,
 ) -> None:
     """Write a picture of each suspicion; without scans there is nothing to draw."""
     from ssal3d.annotation.model import boxes_of
@@ -110,7 +128,7 @@ def _draw(
     for rank, entry in enumerate(track(found, 'drawing')):
         layers = [
             Layer('labels', labelled[entry.frame_id].boxes, TRUE),
-            Layer('both models', boxes_of(seen.get(entry.frame_id, ())), QUERY),
+            Layer(viewer, boxes_of(seen.get(entry.frame_id, ())), QUERY),
         ]
         title = f'{rank}: frame {entry.frame_id}, {entry.kind}, {entry.suspicion:.2f}'
         content = close_up(View(points(entry.frame_id), layers), entry.box, title)

@@ -6,7 +6,7 @@ Example:
 """
 
 from collections.abc import Sequence
-from math import isinf
+from math import inf, isinf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,15 +40,11 @@ def main(argv: Words = None) -> None:
     if not 0 < arguments.confidence < 1:
         raise UserError(f'--confidence: found {arguments.confidence:g}, expected a number between 0 and 1')
 
-    from ssal3d.planning.experience import effort_of, points_of, stages_of
+    from ssal3d.planning.experience import curve_points, effort_of, stages_of
     from ssal3d.planning.learning_curve import boxes_for, fit_curve
 
     stage = arguments.stage or next(iter(stages_of(arguments.work_dirs[0])), '')
-    points = [
-        point
-        for folder in arguments.work_dirs
-        for point in points_of(folder, stage, arguments.metric, arguments.class_name)
-    ]
+    points = curve_points(arguments.work_dirs, stage, arguments.metric, arguments.class_name)
     print_table(
         f'{arguments.class_name} AP of {stage}, in %',
         ('experiment', 'step', 'boxes', 'AP'),
@@ -65,10 +61,10 @@ def main(argv: Words = None) -> None:
 
 def _seconds_per_box(given: float | None, effort: 'Effort') -> float | None:
     if given is not None:
-        if given <= 0:
-            raise UserError(f'--seconds-per-box: found {given:g}, expected more than 0')
+        if not 0 < given < inf:  # NaN is neither
+            raise UserError(f'--seconds-per-box: found {given:g}, expected a finite number, more than 0')
         return given
-    if effort.seconds is None:
+    if effort.seconds is None or not effort.boxes:  # empty frames take time as well
         return None
     seconds = effort.seconds / effort.boxes
     console.print(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ssal3d.cli.arguments import Words, add_config, add_launcher, add_overrides, make_parser
 from ssal3d.errors import UserError, command
+from ssal3d.options import check_range
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -123,7 +124,7 @@ def plan_of(arguments: argparse.Namespace, config: 'Config', device: str | None 
 
 
 def check_engine(arguments: argparse.Namespace) -> None:
-    """Check before the work that the options go together.
+    """Check before the work that the options go together and are in range.
 
     Raises:
         UserError: If not.
@@ -137,6 +138,9 @@ def check_engine(arguments: argparse.Namespace) -> None:
     for option in ('ray_address', 'ray_actors'):
         if arguments.engine != 'ray' and getattr(arguments, option) is not None:
             raise UserError(f'--{option.replace("_", "-")} is for --engine ray; add that, or leave it out')
+    for option, low in (('batch_size', 1), ('num_workers', 0), ('frames_per_part', 1), ('ray_actors', 1)):
+        if (given := getattr(arguments, option)) is not None:
+            check_range(f'--{option.replace("_", "-")}', given, low)
 
 
 def parse_arguments(argv: Words) -> argparse.Namespace:

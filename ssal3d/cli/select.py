@@ -15,6 +15,7 @@ from ssal3d.cli.arguments import Words, add_config, add_overrides, make_parser
 from ssal3d.configs import find_config, read_config
 from ssal3d.errors import ShortfallError, UserError, command
 from ssal3d.fileio import read_json, read_text
+from ssal3d.options import check_range
 from ssal3d.plugins import import_custom
 from ssal3d.terminal import console, print_table
 
@@ -37,6 +38,7 @@ def main(argv: Words = None) -> None:
     config, sampler, settings = read_settings(arguments)
     labels = LabelState.read(arguments.labels)
     number = round_of(labels) if arguments.round is None else arguments.round
+    seed = seed_of(config, arguments.config) + number if arguments.seed is None else arguments.seed
     paths, tables = input_paths(arguments), {'predictions': read_pool(arguments, sampler, settings, labels)}
     for role, read in (
         ('reference_predictions', read_reference),
@@ -50,7 +52,7 @@ def main(argv: Words = None) -> None:
         tables['predictions'],
         labels,
         settings,
-        seed=config.get('randomness', {}).get('seed', 0) + number if arguments.seed is None else arguments.seed,
+        seed=seed,
         reference=tables.get('reference_predictions'),
         labelled=tables.get('labelled_predictions'),
         labelled_reference=tables.get('labelled_reference_predictions'),
@@ -104,7 +106,11 @@ def parse_arguments(argv: Words) -> argparse.Namespace:
     add_overrides(group, 'active_sampler.t_sim=0.8')
     group.add_argument('--out', required=True, help='query.json to write')
     group.add_argument('--force', action='store_true', help='write over a query that is there')
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    for option in ('seed', 'round'):
+        if (given := getattr(arguments, option)) is not None:
+            check_range(f'--{option}', given)
+    return arguments
 
 
 def number_of(word: str) -> float:
@@ -128,13 +134,44 @@ def check_out(arguments: argparse.Namespace) -> None:
     """Check before the work that the query can be written.
 
     Raises:
-        UserError: If a query is there already, with which people may be working.
+        UserError: If a query is there already, with which people may be working, or another file, with or without
+            ``--force``: it may be a label state or predictions.
     """
+    from ssal3d.active import Query
+
     out = Path(arguments.out)
     if out.is_dir():
         raise UserError(f'--out {out}: is a folder; name a file, e.g. {out}/query.json')
     if out.exists() and not arguments.force:
         raise UserError(f'--out {out}: there is a file already; choose another name, or add --force to write over it')
+    if out.exists():
+        try:
+            Query.read(out)
+        except UserError:
+            raise UserError(
+                f'--out {out}: this file is no query, and --force writes over queries only; choose another name'
+            ) from None
+
+
+def seed_of(config: Mapping[str, Any], path: str) -> int:
+    """Return the seed that a config gives; 0 where it gives none, as MMEngine's default, ``seed=None``, does.
+
+    Args:
+        config: With or without ``randomness=dict(seed=...)``.
+        path: Where it stands, for the message.
+
+    Raises:
+        UserError: If the seed is no whole number from 0.
+    """
+    randomness = config.get('randomness') or {}
+    if not isinstance(randomness, Mapping):
+        raise UserError(f'{path}: found randomness={randomness!r}, expected a dictionary, e.g. dict(seed=0)')
+    seed = randomness.get('seed')
+    if seed is None:
+        return 0
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UserError(f'{path}: found randomness.seed={seed!r}, expected a whole number from 0; or give --seed')
+    return seed
 
 
 def round_of(labels: 'LabelState') -> int:
@@ -195,8 +232,11 @@ def read_pool(
     with_dontcare = arguments.dontcare is not None
     if arguments.predictions:
         return inputs.read_pool(arguments.predictions, sampler, settings, with_dontcare)
-    if sampler.required_fields or (with_dontcare and settings.projection_fields):
-        raise UserError('--frames is for samplers that need no predictions; give --predictions')
+    if sampler.uses_predictions or (with_dontcare and settings.projection_fields):
+        reader = type(sampler).__name__ if sampler.uses_predictions else f'dontcare={settings.dontcare!r}'
+        raise UserError(
+            f'--frames is for samplers that need no predictions, but {reader} reads them; give --predictions'
+        )
     ids = read_text(arguments.frames, 'expected frame ids, one a line').split()
     if not ids:
         raise UserError(f'{arguments.frames}: found no frame id, expected one a line')

@@ -11,6 +11,7 @@ Example:
 
 from ssal3d.cli.arguments import Words, make_parser
 from ssal3d.errors import command
+from ssal3d.options import check_range
 from ssal3d.terminal import console
 
 
@@ -31,6 +32,8 @@ def main(argv: Words = None) -> None:
     group.add_argument('--points', help='folder of the scans')
     group.add_argument('--labels', help='label state: annotations of its frames are drawn, and of no others')
     arguments = parser.parse_args(argv)
+    check_range('--number', arguments.number, low=1)
+    check_range('--min-score', arguments.min_score, high=1)
 
     from ssal3d.cli.evaluate_calibration import named_folders
     from ssal3d.report.show import draw_frames, read_shown

@@ -68,12 +68,12 @@ def _simulate(arguments: argparse.Namespace) -> None:
         val = round(arguments.frames * arguments.val_share)
     how = {'preset': arguments.preset, 'val': val, 'workers': arguments.workers}
     if sensor_preset(arguments.preset).layout == 'waymo':
-        _print_summary(simulate_waymo(out, arguments.frames, arguments.seed, **how))
+        _print_summary(simulate_waymo(out, arguments.frames, arguments.seed, **how), val)
         name = 'ssal3d::ssal/pvrcnn_waymo.py'
         _print_next(f'{as_called("ssal3d train")} {name} --cfg-options data_root={shlex.quote(str(out))}')
         return
     summary = simulate_kitti(out, arguments.frames, arguments.seed, planes=not arguments.no_planes, **how)
-    _print_summary(summary)
+    _print_summary(summary, val)
     _print_next(f'{as_called("ssal3d create-data")} kitti --root-path {shlex.quote(str(out))}')
 
 
@@ -81,7 +81,7 @@ def _print_next(command: str) -> None:
     console.print(f'next: {command}', highlight=False, markup=False, soft_wrap=True)
 
 
-def _print_summary(summary: dict[str, Any]) -> None:
+def _print_summary(summary: dict[str, Any], val: int) -> None:
     splits = summary['splits']
     classes = sorted({name for totals in splits.values() for name in totals['objects']})
     print_table(
@@ -92,6 +92,15 @@ def _print_summary(summary: dict[str, Any]) -> None:
             for name, t in splits.items()
         ],
     )
+    written = splits.get('val', {}).get('frames', 0)
+    if written < val:  # the sequences that are left are longer than what is wanted
+        console.print(
+            f'warning: the validation split holds {written} frames, {val} were asked for: sequences stay whole; '
+            'simulate more --frames',
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _picture(arguments: argparse.Namespace) -> None:

@@ -53,15 +53,32 @@ def d_ece(matched: Matched, features: Array, bins: int, min_samples: int = 8) ->
     features = np.asarray(features, dtype=np.float64)
     if not len(features):
         return float('nan')
+    cell, count = _cells(features, bins)
+    gap = np.abs(np.bincount(cell, matched) - np.bincount(cell, features[:, 0]))  # times the count of the bin
+    return float(gap[count >= min_samples].sum() / len(features))
+
+
+def detections_that_count(features: Array, bins: int, min_samples: int) -> int:
+    """Return how many detections lie in bins that add to the error of `d_ece`; if none does, its 0 measures nothing.
+
+    Args:
+        features: ``(N, K)`` as `d_ece` takes them.
+        bins: Bins of equal width for every feature.
+        min_samples: Bins with fewer detections do not count.
+    """
+    _, count = _cells(np.asarray(features, dtype=np.float64), bins)
+    return int(count[count >= min_samples].sum())
+
+
+def _cells(features: Array, bins: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the bin of every detection, and the detections of every bin that has any."""
     edges = np.linspace(0, 1, bins + 1).tolist()
     cell = np.zeros(len(features), dtype=np.int64)
     for column in features.T:
         cell = cell * bins + bin_numbers(column, edges)
     # Only bins with detections are kept: 5 features of 5 bins each would be 3125.
     _, cell = np.unique(cell, return_inverse=True)
-    count = np.bincount(cell)
-    gap = np.abs(np.bincount(cell, matched) - np.bincount(cell, features[:, 0]))  # times the count of the bin
-    return float(gap[count >= min_samples].sum() / len(features))
+    return cell, np.bincount(cell)
 
 
 def reliability(scores: Array, matched: Matched, edges: Sequence[float]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ssal3d.columns import Columns
 from ssal3d.errors import UserError
 from ssal3d.evaluation.annotated_boxes import AnnotatedBoxes
-from ssal3d.evaluation.calibration import FIG7_EDGES, d_ece, reliability, scaled
+from ssal3d.evaluation.calibration import FIG7_EDGES, d_ece, detections_that_count, reliability, scaled
 from ssal3d.evaluation.right_detections import MATCHINGS, FrameDetections, class_thresholds, right_in_frames
 
 MEAN = 'mean'
@@ -171,9 +171,14 @@ def _measure(
         size = scaled(ours.boxes[:, 3:5], 0.0, np.array(sizes[name]))
         features = np.column_stack((ours.scores, position, size))
         binnings = ((1, settings.bins), (3, settings.position_bins), (5, settings.size_bins))
-        errors = [d_ece(ours.right, features[:, :width], bins, settings.min_samples) for width, bins in binnings]
+        errors = [
+            d_ece(ours.right, features[:, :width], bins, settings.min_samples)
+            if detections_that_count(features[:, :width], bins, settings.min_samples)
+            else None
+            for width, bins in binnings
+        ]
         by_class[name] = {
-            **{key: value if len(ours) else None for key, value in zip(MEASURES, errors, strict=True)},
+            **dict(zip(MEASURES, errors, strict=True)),
             'count': len(ours),
             'right': int(ours.right.sum()),
             'bins': reliability(ours.scores, ours.right, np.linspace(0, 1, settings.bins + 1).tolist()),
@@ -186,11 +191,10 @@ def _measure(
 
 
 def _mean(by_class: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    predicted = [figures for figures in by_class if figures['count']]
-    counts = [figures['count'] for figures in predicted]
     result: dict[str, float | None] = {}
     for key in MEASURES:
-        values = [figures[key] for figures in predicted]
+        measured = [(figures[key], figures['count']) for figures in by_class if figures[key] is not None]
+        values, counts = zip(*measured) if measured else ((), ())
         result[key] = float(np.mean(values)) if values else None
         result[f'{key}_weighted'] = float(np.average(values, weights=counts)) if values else None
     return result

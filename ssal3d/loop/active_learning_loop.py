@@ -1,5 +1,6 @@
 """The experiment as an mmengine loop: initial frames, rounds of pre-training and querying, final training."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -23,7 +24,7 @@ from ssal3d.fileio import exclusive, file_digest, remove_leftovers
 from ssal3d.log import tell
 from ssal3d.loop.abilities import check_abilities
 from ssal3d.loop.chains import Chains, StageNode, order_stages
-from ssal3d.loop.digests import neutral, own_code, training_content
+from ssal3d.loop.digests import differences, neutral, own_code, training_content
 from ssal3d.loop.guard import Guard
 from ssal3d.loop.hooks import loop_hooks, without_loop_hooks
 from ssal3d.loop.page_hooks import CurveHook, PageHook
@@ -145,6 +146,7 @@ class ActiveLearningLoop(BaseLoop):
         return self.runner.model
 
     def _run(self) -> None:
+        self._check_finished_queries()
         self.runner.call_hook('before_experiment')
         labels = self._query(0, self.initial)
         untrained = (
@@ -169,6 +171,25 @@ class ActiveLearningLoop(BaseLoop):
         trained += self._train_final('final', labels)
         barrier()
         self.runner.call_hook('after_experiment', labels=labels, models=trained)
+
+    def _check_finished_queries(self) -> None:
+        """Refuse the folder of another experiment before anything is written into it.
+
+        What queries are made of tells experiments apart, and is known before the first step.
+
+        Raises:
+            UserError: If a query is finished and was made with other settings.
+        """
+        finished = {step['step'] for step in self.steps.journal.steps}
+        for number, entry in enumerate((self.initial, *self.rounds)):
+            name = _query_step(number)
+            if name not in finished or not (before := self.steps.journal.begun(name)):
+                continue
+            now = query_reads(self.config, entry, number, self.annotator)
+            if number:  # where people drew boxes, the pool's annotation file is another one by then
+                del now['pool']
+            if any(differences({key: before.get(key) for key in now}, json.loads(json.dumps(now)))):
+                raise self.steps.journal.changed(name, before | now, 'is finished')
 
     def _begin(self, start: StartFrom, labels: Path) -> TrainedModel:
         """Bring the weights to begin with into the experiment, and measure them where the guard or a round needs it."""
@@ -202,7 +223,7 @@ class ActiveLearningLoop(BaseLoop):
         labels: Path | None = None,
     ) -> Path:
         """Buy frames and return the new label state."""
-        name = f'round_{number}/query' if number else 'initial'
+        name = _query_step(number)
         work = partial(self._buy, number, entry, models, labels) if labels else self._buy_initial
 
         def tell_hooks(step: Mapping[str, Any]) -> None:
@@ -371,3 +392,7 @@ class ActiveLearningLoop(BaseLoop):
                     raise unknown_name('stage', place.name, list(configs))
                 stages[place.name] = STAGES.build(dict(configs[place.name]))
         return stages
+
+
+def _query_step(number: int) -> str:
+    return f'round_{number}/query' if number else 'initial'

@@ -108,7 +108,7 @@ def check_entries(config: Config, initial: Mapping[str, Any], rounds: Sequence[M
         if not entry.get('labels'):
             settings = settings_of(config, entry, number)
             sampler = build_sampler(config, entry)
-            if number == 0 and (sampler.required_fields or sampler.needs_reference or settings.projection_fields):
+            if number == 0 and (sampler.uses_predictions or settings.projection_fields):
                 raise UserError(
                     f'{where}: {type(sampler).__name__} and dontcare={settings.dontcare!r} read predictions, but no model '
                     'is trained before the initial frames are bought; take RandomSampler without the DontCare rule'

@@ -7,7 +7,7 @@ straight line, fitted by least squares; intervals are Student's, of the line's s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf, isinf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,6 +129,9 @@ def boxes_for(curve: Curve, target: float) -> Need:
     ends = np.array([curve.predicted(float(n))[1:] for n in grid])
     above = [np.flatnonzero(column >= target) for column in ends.T]
     high, low = (float(grid[found[0]]) if len(found) else inf for found in above)
+    if isinf(low) and boxes < inf:  # beyond the grid: the better end gets there before the line does
+        farther = np.geomspace(float(grid[-1]), max(boxes, float(grid[-1])), 601)
+        low = next((float(n) for n in farther if curve.predicted(float(n))[2] >= target), boxes)
     return Need(boxes, 0.0 if low == grid[0] else min(low, boxes), max(high, boxes), boxes > FARTHEST * most)
 
 

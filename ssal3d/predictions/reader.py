@@ -248,7 +248,7 @@ def _per_frame(table: pa.Table, names: list[str]) -> dict[str, Any]:
 
 
 def check_values(predictions: PoolPredictions) -> None:
-    """Check that boxes are finite, scores in [0, 1] and labels known.
+    """Check that boxes are finite and have a size, scores in [0, 1] and labels known.
 
     Raises:
         UserError: If not; the message names the frame.
@@ -256,6 +256,8 @@ def check_values(predictions: PoolPredictions) -> None:
     with np.errstate(invalid='ignore'):
         checks = (
             (~np.isfinite(predictions.boxes).all(1), predictions.boxes, 'bboxes_3d', 'finite numbers'),
+            # What `PredictionWriter` refuses as well; other programs may write it.
+            (~(predictions.boxes[:, 3:6] > 0).all(1), predictions.boxes, 'bboxes_3d', 'sizes above 0'),
             (~((predictions.scores >= 0) & (predictions.scores <= 1)), predictions.scores, 'scores_3d', 'in [0, 1]'),
             (
                 (predictions.labels < 0) | (predictions.labels >= len(predictions.classes)),

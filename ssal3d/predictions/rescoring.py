@@ -1,7 +1,7 @@
 """Prediction folders with other scores, all else unchanged."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,15 @@ def rescore_predictions(source: str | Path, target: str | Path, rescore: Rescore
         facts: Added to the metadata of every part.
 
     Raises:
-        UserError: If the source has no parts or the target exists.
+        UserError: If the source has no parts or was rescored already, or the target exists.
     """
     parts = find_parts(source)
     if not parts:
         raise UserError(f'{source}: no part-*.parquet found; write predictions with tools/predict_pool.py first')
     if Path(target).exists():
         raise UserError(f'{target}: exists already; choose another folder, or delete it')
+    for part in parts:
+        refuse_rescored(read_metadata(part), part, facts)
     with atomic_path(target) as folder:
         folder.mkdir()
         for part in parts:
@@ -47,6 +49,25 @@ def rescore_predictions(source: str | Path, target: str | Path, rescore: Rescore
             table = table.set_column(table.schema.get_field_index('scores_3d'), 'scores_3d', column)
             schema = {METADATA_KEY: json.dumps({**metadata, **facts})}
             pq.write_table(table.replace_schema_metadata(schema), folder / part.name, use_dictionary=['frame_id'])
+
+
+def refuse_rescored(metadata: Mapping[str, Any], source: Any, facts: Iterable[str] = ('score_calibration',)) -> None:
+    """Check that scores are those of the model: a second correction would rest on what the first one made of them.
+
+    Args:
+        metadata: Of the predictions.
+        source: Their file or folder, for the message.
+        facts: Names of what the metadata may not tell yet.
+
+    Raises:
+        UserError: If the metadata tell it.
+    """
+    for name in facts:
+        if metadata.get(name) is not None:
+            raise UserError(
+                f'{source}: found {name}={metadata[name]!r}: these scores are calibrated already; give the folder that '
+                'ssal3d predict wrote'
+            )
 
 
 def _list(table: pa.Table, name: str) -> pa.ListArray:

@@ -79,8 +79,9 @@ def grouped_bars(rows: Mapping[str, Mapping[str, float]], unit: str) -> bytes:
         width = 0.8 / max(len(rows), 1)
         for number, (row, values) in enumerate(rows.items()):
             places = np.arange(len(groups)) + (number - (len(rows) - 1) / 2) * width
-            heights = [values.get(name, 0) for name in groups]
-            bars = axes.bar(places, heights, width, label=row, color=COLOURS[number % len(COLOURS)])
+            shown = [place for place, name in enumerate(groups) if name in values]  # what was not measured is not 0
+            heights = [values[groups[place]] for place in shown]
+            bars = axes.bar(places[shown], heights, width, label=row, color=COLOURS[number % len(COLOURS)])
             if len(rows) <= MANY_BARS:
                 axes.bar_label(bars, fmt='%.0f', fontsize=6)
         axes.set_xticks(range(len(groups)), groups)

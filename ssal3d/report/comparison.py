@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
 from ssal3d.report.charts import COLOURS, Curve
 from ssal3d.report.experiment import MEASURES, Experiment, Measure
 
 SEEDS = ('seed', 'randomness')
+UNMEASURED = 'no AP that this page knows'  # only metrics of another evaluation
 
 
 @dataclass(frozen=True)
@@ -38,15 +40,35 @@ class Group:
 
 
 def group(experiments: Sequence[Experiment]) -> list[Group]:
-    """Group experiments by their settings, in the order of the first of each."""
+    """Group experiments by their settings, in the order of the first of each.
+
+    Raises:
+        UserError: If two of one group have the same seed: they are one run, and a band over them means nothing.
+    """
     found: dict[str, list[Experiment]] = {}
     for experiment in experiments:
         found.setdefault(settings(experiment), []).append(experiment)
+    for runs in found.values():
+        _refuse_equal_seeds(runs)
     names = [_name(runs[0]) for runs in found.values()]
     for position, (name, runs) in enumerate(zip(list(names), found.values())):
         if names.count(name) > 1 or name in names[:position]:
             names[position] = f'{name} ({runs[0].folder.name})'
     return [Group(name, tuple(runs)) for name, runs in zip(names, found.values())]
+
+
+def _refuse_equal_seeds(runs: Sequence[Experiment]) -> None:
+    seen: dict[int, Experiment] = {}
+    for run in runs:
+        seed = run.card.get('seed')
+        if seed is None:  # drawn anew by every run
+            continue
+        if seed in seen:
+            raise UserError(
+                f'{run.folder}: found the settings and the seed {seed} of {seen[seed].folder}, expected another seed or '
+                'other settings (experiments that share their first steps differ later); name one of the two'
+            )
+        seen[seed] = run
 
 
 def settings(experiment: Experiment) -> str:
@@ -136,5 +158,17 @@ def spread(values: Iterable[float]) -> str:
     '32.0 (30.0 to 34.0)'
     """
     numbers = list(values)
+    if not numbers:
+        return UNMEASURED
     mean = f'{np.mean(numbers):.1f}'
     return mean if len(numbers) == 1 else f'{mean} ({min(numbers):.1f} to {max(numbers):.1f})'
+
+
+def difference(values: Sequence[float], others: Sequence[float]) -> float:
+    """Return how much greater the mean of values is, as a reader finds it by subtracting what `spread` shows.
+
+    >>> round(difference([57.84], [56.36]), 1)
+    1.4
+    """
+    mean, other = (round(float(np.mean(numbers)), 1) for numbers in (values, others))
+    return round(mean - other, 1)

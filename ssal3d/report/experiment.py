@@ -22,7 +22,7 @@ from ssal3d.journal_steps import read_steps
 from ssal3d.predictions import PoolPredictions, read_predictions
 from ssal3d.predictions.reader import find_parts
 from ssal3d.report.pool import Pool
-from ssal3d.typed import check_fields
+from ssal3d.typed import check_fields, is_finite
 
 CARD = 'experiment.json'  # written by the loop when it starts
 KINDS = ('predictions_', 'calibrated_')  # of folders of predictions, before the stage
@@ -171,11 +171,21 @@ class Experiment:
 
         Args:
             stage: Step name.
+
+        Raises:
+            UserError: If a line is damaged; the last one may be half written, by a run that goes on or was killed.
         """
         for path in sorted((self.folder / stage).glob('*/vis_data/scalars.json')):
-            for line in path.read_text(encoding='utf-8').splitlines():
-                if line.strip():
-                    yield json.loads(line)
+            yield from _logged(path)
+
+    def training_steps(self, stage: str) -> int | None:
+        """Return the iterations that a stage's training logged, None where it logged none.
+
+        Args:
+            stage: Step name.
+        """
+        lines = (line for line in self.scalars(stage) if 'loss' in line)  # those of the val split count epochs
+        return max((int(line['step']) for line in lines if is_finite(line.get('step'))), default=None)
 
     def banks(self, stage: str) -> list[Generation]:
         """Return the generations of a stage's box bank that are still there, oldest first.
@@ -195,6 +205,23 @@ class Experiment:
             step['annotations'] for step in self.steps.values() if 'annotations' in step
         ]  # people labelled in it
         return Pool(self.folder / annotations[-1] if annotations else root / card['ann_file'], root / card['points'])
+
+
+def _logged(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a log without a last one that is half written."""
+    lines = [line for line in enumerate(path.read_bytes().split(b'\n'), 1) if line[1].strip()]
+    for number, line in lines:
+        try:
+            content = json.loads(line)
+        except ValueError as error:  # also of bytes that are no text
+            if (number, line) == lines[-1]:
+                return
+            raise UserError(f'{path}: line {number}: not valid JSON ({error}); remove the line') from None
+        if not isinstance(content, dict):
+            if (number, line) == lines[-1]:
+                return
+            raise UserError(f'{path}: line {number}: found {content!r:.40}, expected an object; remove the line')
+        yield content
 
 
 class _Card(TypedDict):

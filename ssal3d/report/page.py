@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from ssal3d.errors import UserError
-from ssal3d.fileio import atomic_path
+from ssal3d.fileio import atomic_path, refuse_inputs
 from ssal3d.report.banks import bank_section
 from ssal3d.report.chosen import Choice, query_section
 from ssal3d.report.comparison import Group, group
@@ -17,7 +17,9 @@ from ssal3d.report.resources import cost_section, repeat_section
 from ssal3d.report.story import story
 from ssal3d.report.trust import trust_section
 from ssal3d.report.viewer import script_hash, viewer_section
+from ssal3d.report.work_dirs import refuse_twice
 
+PAGES = ('.html', '.htm')  # endings of what a page may take the place of
 TITLES = re.compile(r'<section id="([^"]*)"><h2>(.*?)</h2>')
 
 
@@ -34,8 +36,14 @@ def write_report(folders: Sequence[str | Path], out: str | Path) -> Path:
         Its path.
 
     Raises:
-        UserError: If a folder holds no experiment, or one with other classes.
+        UserError: If a folder is named twice, holds no experiment or one with other classes, or if ``out`` is a file
+            that is no page.
     """
+    out = Path(out)
+    refuse_inputs(out, *folders)
+    if out.exists() and out.suffix.lower() not in PAGES:  # e.g. the journal of the experiment
+        raise UserError(f'{out}: is there and no HTML file, expected a page to write over; give another --out')
+    refuse_twice(folders)
     experiments = [read_experiment(folder) for folder in folders]
     for other in experiments[1:]:
         if other.classes != experiments[0].classes:
@@ -43,7 +51,6 @@ def write_report(folders: Sequence[str | Path], out: str | Path) -> Path:
                 f'{other.folder}: found the classes {", ".join(other.classes)}, expected {", ".join(experiments[0].classes)} '
                 f'as in {experiments[0].folder}; compare experiments with the same classes'
             )
-    out = Path(out)
     with atomic_path(out) as temporary:
         temporary.write_text(page(group(experiments)), encoding='utf-8')
     return out

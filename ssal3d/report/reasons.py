@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,10 +35,19 @@ class Judgement:
     detections: Detections
     uncertainty: Mapping[str, float]
 
+    @cached_property
+    def entropies(self) -> NDArray[np.float64]:
+        """The ``(F,)`` values of ``uncertainty``."""
+        return np.array(list(self.uncertainty.values()), dtype=np.float64)
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return self.detections.predictions.index()
+
     def doubtful(self, frame: str) -> NDArray[np.floating]:
         """Return the ``(K, 7)`` boxes of a frame that the models are least sure of."""
         predictions = self.detections.predictions
-        span = predictions.boxes_of(predictions.index()[frame])
+        span = predictions.boxes_of(self._position[frame])
         return predictions.boxes[span][binary_entropy(predictions.scores[span]) >= DOUBTFUL]
 
 
@@ -168,7 +178,7 @@ def _unsure(query: Query, frame: SelectedFrame, judgement: Judgement | None) -> 
     line = f'Utility {frame.utility:.2f}, by which {query.sampler["type"]} ranks'
     if judgement is None or not np.isfinite(judgement.uncertainty.get(frame.frame_id, np.nan)):
         return f'{line}.'
-    entropy, values = judgement.uncertainty[frame.frame_id], np.array(list(judgement.uncertainty.values()))
+    entropy, values = judgement.uncertainty[frame.frame_id], judgement.entropies
     place, doubtful = int((values > entropy).sum()) + 1, len(judgement.doubtful(frame.frame_id))
     return (
         f'{line}. The boxes of the frame have {entropy:.2f} bits of entropy on average, place {place} of {len(values)} in the '

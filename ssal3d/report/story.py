@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ssal3d.report.comparison import Group, detectors, first_measure, is_final, spread
+from ssal3d.report.comparison import UNMEASURED, Group, detectors, difference, first_measure, is_final, spread
 from ssal3d.report.experiment import Experiment, sampler_name
 from ssal3d.report.html import counts_of, words_of
+from ssal3d.report.work_dirs import val_set
 
 CLOSE = 1.0  # points of AP that are called "about the same"
 
@@ -61,14 +62,28 @@ def _did_it_help(some: Group) -> str:
     if not stages:
         return 'No detector is measured yet.'
     before, end = stages[0], stages[-1]
-    start = f'the first detector ({before}, {some.first.boxes_of_stage[before]} boxes) has {spread(some.values(before, measure))}'
+    begun, ended = some.values(before, measure), some.values(end, measure)
+    if not begun or not ended:
+        return f'Nobody can say: {end if begun else before} has {UNMEASURED}.'
+    start = f'the first detector ({before}, {some.first.boxes_of_stage[before]} boxes) has {spread(begun)}'
     if not is_final(end) or end == before:
         return f'Nobody can say yet: {start} mean AP ({measure.title}), and no final detector is measured.'
     finals = [f'{stage} {spread(some.values(stage, measure))}' for stage in list(names.values())[-1]]
-    change = float(np.mean(some.values(end, measure)) - np.mean(some.values(before, measure)))
     return (
         f'In mean AP ({measure.title}) {start}; with {some.first.boxes_of_stage[end]} boxes the final ones have: '
-        f'{words_of(finals)}. From the first to the last one that is {_change(change)}. {_by_class(some, before, end)}'
+        f'{words_of(finals)}. From the first to the last one that is {_change(difference(ended, begun))}.'
+        f'{_longer(some.first, before, end)} {_by_class(some, before, end)}'
+    )
+
+
+def _longer(first: Experiment, before: str, end: str) -> str:
+    """Return that the last detector was trained longer, which helps as well; nothing if it was not or nobody knows."""
+    begun, ended = first.training_steps(before), first.training_steps(end)
+    if begun is None or ended is None or ended <= begun:
+        return ''
+    return (
+        f' The last one was trained longer, too, {ended} steps against {begun}: not all of the difference need come from '
+        'the labels.'
     )
 
 
@@ -100,11 +115,25 @@ def _against(ours: Group, rival: Group) -> str:
         return 'One of them has no final detector yet.'
     values, rival_values = (some.values(stage, measure) for some, (stage,) in zip((ours, rival), last))
     boxes = [some.first.boxes_of_stage[stage] for some, (stage,) in zip((ours, rival), last)]
-    change = float(np.mean(values) - np.mean(rival_values))
+    warnings, comparable = _unlike(ours.first, rival.first, *(stage for (stage,) in last))
+    verdict = f' Ours is {_change(difference(values, rival_values))}.' if comparable and values and rival_values else ''
     return (
-        f'Its last detector has {spread(rival_values)} with {boxes[1]} boxes, ours {spread(values)} with '
-        f'{boxes[0]}. Ours is {_change(change)}.'
+        f'{warnings}Its last detector has {spread(rival_values)} with {boxes[1]} boxes, ours {spread(values)} with '
+        f'{boxes[0]}.{verdict}'
     )
+
+
+def _unlike(ours: Experiment, rival: Experiment, stage: str, rival_stage: str) -> tuple[str, bool]:
+    """Return warnings of what two experiments do not share, and whether their AP can be compared at all."""
+    val_sets = val_set(ours.folder, stage), val_set(rival.folder, rival_stage)
+    comparable = None in val_sets or val_sets[0] == val_sets[1]
+    warnings = ''
+    if not comparable:
+        warnings += 'Warning: their val sets differ, so the numbers cannot be compared. '
+    if ours.purchases and rival.purchases and ours.labels.pool_sha256 != rival.labels.pool_sha256:
+        sizes = ours.labels.pool_size, rival.labels.pool_size
+        warnings += f'Warning: their pools differ (ours has {sizes[0]} frames, the other one {sizes[1]}). '
+    return warnings, comparable
 
 
 def _change(points: float) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from ssal3d.errors import UserError
 from ssal3d.loop.journal import Journal
 from ssal3d.loop.summary import METRICS
 from ssal3d.reproduce.experiments import Experiment
@@ -30,6 +31,9 @@ class Jobs:
         at_once: Processes side by side.
         tell: Called with one line when something starts or ends.
         after: Called when an experiment has ended well.
+
+    Raises:
+        UserError: If no process may run.
     """
 
     def __init__(
@@ -42,6 +46,8 @@ class Jobs:
     ) -> None:
         self.waiting = list(experiments)
         self.settings = settings
+        if at_once < 1:
+            raise UserError(f'--jobs: found {at_once}, expected 1 or more')
         self.at_once = at_once
         self.tell = tell
         self.after = after

@@ -1,6 +1,8 @@
 """Numbers of finished experiments: one line per row, seed and class, in a CSV that grows."""
 
 import csv
+import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -8,9 +10,10 @@ from typing import Any, NamedTuple, TypedDict
 import numpy as np
 from mmengine.config import Config
 
+from ssal3d.errors import UserError
 from ssal3d.evaluation.annotated_boxes import read_annotated_boxes
 from ssal3d.evaluation.calibration_report import MEAN, evaluate_calibration
-from ssal3d.fileio import atomic_open, read_json
+from ssal3d.fileio import atomic_open, read_json, read_text
 from ssal3d.loop.card import NAME as CARD
 from ssal3d.loop.journal import Journal
 from ssal3d.loop.summary import METRICS
@@ -195,12 +198,38 @@ def _text(value: float) -> str:
 
 
 def read(path: Path) -> list[Result]:
-    """Read a CSV file of results; a file that does not exist holds none."""
+    """Read a CSV file of results; a file that does not exist holds none.
+
+    Raises:
+        UserError: If it is no text, lacks a column, or a row is short or holds no number; names file and line.
+    """
     if not path.exists():
         return []
-    with path.open(newline='') as file:
-        return [
-            Result(row['dataset'], row['experiment'], int(row['seed']), row['metric'], float(row['value']), *about)
-            for row in csv.DictReader(file)
-            if (about := (row['version'], row['machine']))
-        ]
+    lines = csv.DictReader(io.StringIO(read_text(path), newline=''))
+    try:
+        for name in Result._fields:
+            if name not in (lines.fieldnames or ()):
+                raise UserError(f"{path}: the column '{name}' is missing, expected {','.join(Result._fields)}")
+        return [_result(row, f'{path}, line {lines.line_num}') for row in lines]
+    except csv.Error as error:
+        raise UserError(
+            f'{path}, line {lines.line_num}: not CSV ({error}); expected what ssal3d reproduce writes'
+        ) from None
+
+
+def _result(row: Mapping[str, str | None], where: str) -> Result:
+    fields = {name: row[name] for name in Result._fields}
+    short = [name for name, text in fields.items() if text is None]
+    if short:
+        raise UserError(f"{where}: the row ends before the column '{short[0]}'; complete or remove it")
+    texts = {name: text or '' for name, text in fields.items()}
+    try:
+        seed, value = int(texts['seed']), float(texts['value'])
+        if not math.isfinite(value):
+            raise ValueError(value)
+    except ValueError:
+        raise UserError(
+            f"{where}: found seed '{texts['seed']}' and value '{texts['value']}', expected a whole number and a number"
+        ) from None
+    numbers: dict[str, Any] = {'seed': seed, 'value': value}
+    return Result(**{**texts, **numbers})

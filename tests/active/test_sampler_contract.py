@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssal3d.active import ActiveSampler, QuerySettings, select
+from ssal3d.active import ActiveSampler, QuerySettings, pool_of_ids, select
 from ssal3d.errors import UserError
 from ssal3d.predictions import read_predictions
 from ssal3d.predictions.schema import COLUMNS
@@ -126,6 +126,18 @@ def test_required_fields_exist_in_the_contract_and_are_asked_for_by_name(name):
         del pool.fields[field]
         with pytest.raises(UserError, match=field):
             run(name, pool)
+
+
+@every_sampler
+def test_it_says_whether_it_looks_at_predictions(name):
+    sampler, pool = build(name), make(name, 12)
+    assert isinstance(sampler.uses_predictions, bool)
+    if sampler.uses_predictions:
+        return
+    assert not any((sampler.required_fields, sampler.optional_fields, sampler.uses_reference, sampler.uses_labelled))
+    bare, settings = pool_of_ids(pool.frame_ids.tolist(), pool.classes), QuerySettings(5, unit='frames')
+    queries = [select(sampler, frames, unlabelled(pool), settings, seed=3) for frames in (pool, bare)]
+    assert queries[0].frame_ids == queries[1].frame_ids
 
 
 @every_sampler

@@ -173,6 +173,12 @@ def test_provenance_names_query_checkpoint_and_versions(run, pool, tmp_path):
         (['export', '--frames', 'few.txt', '--threshold', 'Car:0.5'], "--threshold: found 'Car:0.5'"),
         (['export', '--frames', 'few.txt', '--predictions', 'query_model', '--threshold', 'Cra=1'], "did you mean 'Car'"),
         (['export', '--frames', 'few.txt', '--reference-predictions', 'query_model'], 'expected --predictions as well'),
+        (['export', '--frames', 'few.txt', '--threshold', '0.5'], '--threshold: expected --predictions as well'),
+        (['export', '--frames', 'few.txt', '--predictions', 'query_model', '--threshold', '7'], '--threshold: found 7'),
+        (['export', '--frames', 'few.txt', '--predictions', 'query_model', '--threshold', 'nan'], '--threshold: found nan'),
+        (['export', '--frames', 'few.txt', '--predictions', 'query_model', '--iou', '7'], '--iou: found 7'),
+        (['export', '--frames', 'few.txt', '--predictions', 'query_model', '--iou', 'nan'], '--iou: found nan'),
+        (['export', '--frames', 'few.txt', '--load-dim', '-4'], '--load-dim: found -4'),
         (['export', '--frames', 'few.txt', '--scans', 'labels'], 'found no scan'),
         (['export', '--frames', 'few.txt', '--out', 'scans'], 'there is something already'),
         (['export', '--frames', 'few.txt', '--class-map', 'map.json'], "did you mean 'Car'"),
@@ -244,6 +250,9 @@ def test_corrections_of_an_earlier_round_are_carried_on_by_hand_and_said(run, po
 def test_mistakes_at_init_leave_nothing(run, pool, tmp_path):
     words = ['labels', 'init', '--scans', 'scans', '--classes', *CLASSES, '--sample']
     assert '--sample: found 99, expected 1 to 40' in run(*words, 99, code=2)
+    assert '--seed: found -1' in run(*words, 3, '--seed', -1, code=2)
+    empty = run('labels', 'init', '--scans', 'scans', '--classes', 'Car', '', code=2)
+    assert '--classes: found an empty name' in empty
     run(*words, 3)
 
 
@@ -351,3 +360,39 @@ def test_check_ranks_planted_errors_above_everything_else(run, pool, tmp_path):
     assert [entry['suspicion'] for entry in found] == sorted((entry['suspicion'] for entry in found), reverse=True)
     innocent = [entry for entry in found if entry['frame_id'] not in ('000003', '000004', '000005', '000006')]
     assert len(innocent) <= 3, innocent
+
+
+@pytest.fixture
+def boxes(tmp_path):
+    """One labelled frame without the boxes that models see."""
+    from ssal3d.annotation import LabelFrame
+    from ssal3d.annotation.formats.plain import write_frame_json
+
+    write_frame_json(tmp_path / 'boxes' / '000003.json', LabelFrame('000003', ()))
+    return tmp_path / 'boxes'
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (('--out', 'boxes/000003.json'), '--out boxes/000003.json: lies in boxes, which is read'),
+        (('--out', 'boxes'), '--out boxes: is boxes, which is read'),
+        (('--predictions', 'query_model', '--out', 'query_model/check'), 'lies in query_model'),
+        (('--predictions', 'query_model', '--threshold', '5'), '--threshold: found 5'),
+        (('--predictions', 'query_model', '--iou', '-3'), '--iou: found -3'),
+        (('--top', '-1'), '--top: found -1'),
+        (('--reference-predictions', 'query_model'), '--reference-predictions: expected --predictions as well'),
+    ],
+)
+def test_mistakes_at_check_are_one_line_and_leave_the_labels(run, boxes, words, message):
+    before = (boxes / '000003.json').read_bytes()
+    assert message in run('labels', 'check', 'boxes', '--classes', *CLASSES, *words, code=2)
+    assert [path.read_bytes() for path in boxes.iterdir()] == [before]
+
+
+def test_a_check_says_how_many_models_see_an_object(run, pool, boxes, tmp_path):
+    words = ['labels', 'check', 'boxes', '--classes', *CLASSES, '--out', 'check.json', '--predictions', 'query_model']
+    run(*words)
+    assert 'no box where the model sees a' in (tmp_path / 'check.json').read_text()
+    run(*words, '--reference-predictions', 'reference_model')
+    assert 'no box where both models see a' in (tmp_path / 'check.json').read_text()

@@ -13,11 +13,11 @@ LABELLED, POOL = [f'{k:03d}' for k in range(40)], [f'{k:03d}' for k in range(40,
 CAR = np.array([10.0, 0, 0, 4, 2, 1.5, 0])
 
 
-def predict(folder, frames, seed):
+def predict(folder, frames, seed, **metadata):
     """Four detections a frame; the last two are wrong, whatever they claim."""
     random = np.random.default_rng(seed)
     boxes = CAR + np.outer(range(4), np.eye(7)[1]) * 10 + np.outer([0, 0, 5, 5], np.eye(7)[0])
-    with PredictionWriter(folder, ['Car']) as writer:
+    with PredictionWriter(folder, ['Car'], metadata=metadata) as writer:
         for frame in frames:
             scores = np.concatenate((random.uniform(0.5, 1, 2), random.uniform(0.3, 1, 2)))
             writer.add(frame, bboxes_3d=boxes, scores_3d=scores, labels_3d=[0] * 4)
@@ -83,3 +83,21 @@ def test_what_is_missing_is_named(capsys, folder):
     assert '--labelled-predictions is missing' in run(capsys, folder, code=2)
     assert 'exists already' in run(capsys, folder, *fit(folder), out='labelled', code=2)
     assert "did you mean 'isotonic'" in run(capsys, folder, *fit(folder, method='isotnic'), code=2)
+
+
+def test_only_raw_scores_of_one_model_are_calibrated(capsys, folder):
+    predict(folder / 'done', LABELLED, 0, score_calibration='isotonic')
+    error = run(capsys, folder, *fit(folder, labelled='done'), code=2)
+    assert "done: found score_calibration='isotonic'" in error
+    predict(folder / 'ours', POOL, 1, checkpoint_sha256='a' * 64)
+    predict(folder / 'theirs', LABELLED, 0, checkpoint_sha256='b' * 64)
+    error = run(capsys, folder, '--predictions', str(folder / 'ours'), *fit(folder, labelled='theirs'), code=2)
+    assert f'theirs: found checkpoint_sha256 {"b" * 12}, expected {"a" * 12} as in' in error
+    assert error.count('\n') == 1
+    assert not (folder / 'calibrated').exists()
+
+
+@pytest.mark.parametrize('words', [('--labels', 'infos.pkl'), ('--method', 'temperature'), ('--iou', 'Car=0.5')])
+def test_what_is_for_fitting_is_refused_beside_a_fitted_calibration(capsys, folder, words):
+    error = run(capsys, folder, '--calibration', 'calibration.json', *words, code=2)
+    assert f'{words[0]} is for fitting' in error

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ssal3d.evaluation.calibration import FIG7_EDGES, bin_numbers, d_ece, reliability, scaled
+from ssal3d.evaluation.calibration import FIG7_EDGES, bin_numbers, d_ece, detections_that_count, reliability, scaled
 
 # The worked example: three confident detections, three doubtful ones and a weak one.
 SCORES = np.array([0.95, 0.92, 0.85, 0.35, 0.33, 0.31, 0.15])
@@ -85,6 +85,13 @@ def test_bins_with_few_detections_add_nothing_but_count():
     features = np.concatenate((np.full(30, 0.55), np.full(5, 0.95)))[:, None]
     matched = np.arange(35) < 15
     assert d_ece(matched, features, 10, 8) == pytest.approx(30 / 35 * 0.05)
+
+
+def test_nothing_is_measured_where_no_bin_has_enough_detections():
+    features = np.linspace(0.05, 0.95, 10)[:, None]
+    assert d_ece(np.ones(10, bool), features, 10, min_samples=8) == 0  # as published
+    assert detections_that_count(features, 10, 8) == detections_that_count(features[:0], 10, 1) == 0
+    assert detections_that_count(features, 1, 8) == detections_that_count(features, 10, 1) == 10
 
 
 def test_position_separates_what_confidence_alone_averages_out():

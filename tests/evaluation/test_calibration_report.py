@@ -60,7 +60,9 @@ def test_the_worked_example_from_boxes_to_numbers(bins, expected):
 
 def test_the_default_needs_eight_detections_in_a_bin():
     pool, truth = example()
-    assert evaluate_calibration({'normal': pool}, truth)['methods']['normal']['Car']['d_ece'] == 0
+    assert (
+        evaluate_calibration({'normal': pool}, truth)['methods']['normal']['Car']['d_ece'] is None
+    )  # nothing is measured
 
 
 def test_a_class_without_detections_is_undefined_and_not_averaged():

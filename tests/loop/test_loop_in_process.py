@@ -232,3 +232,14 @@ def test_metrics_json_is_there_when_everything_is_done_and_complete(experiment, 
     monkeypatch.setattr(report_hooks, 'measure_predictions', lambda *_: measured)
     experiment(FELL, resume=True, rounds=ROUNDS[:1], held_out_report=True)
     assert read_json(metrics)['held_out'] == measured
+
+
+def test_the_folder_of_another_experiment_is_refused_before_anything_is_written(experiment, tmp_path):
+    experiment(FELL, rounds=ROUNDS[:1])
+    before = {path: path.read_bytes() for path in (tmp_path / 'run').rglob('*') if path.is_file()}
+    with pytest.raises(UserError, match=r'step round_1/query is finished with sampler.type = .EntropySampler'):
+        experiment(FELL, resume=True, rounds=ROUNDS[:1], sampler=dict(type='ConfidenceSampler'))
+    after = {path: path.read_bytes() for path in (tmp_path / 'run').rglob('*') if path.is_file()}
+    changed = [path for path in before if after.get(path) != before[path]]
+    assert [path.name for path in changed if path.suffix not in ('.log', '.py')] == []
+    assert (tmp_path / 'run' / 'metrics.json').exists()

@@ -9,7 +9,7 @@ from scipy import stats
 from ssal3d.data.label_state import LabelState
 from ssal3d.errors import UserError
 from ssal3d.planning import boxes_for, fit_curve
-from ssal3d.planning.experience import effort_of, points_of, stages_of
+from ssal3d.planning.experience import curve_points, effort_of, points_of, stages_of
 
 
 def law(boxes, noise=0.0, seed=0):
@@ -144,3 +144,90 @@ def test_two_rounds_are_too_few(tmp_path, capsys):
     code, shown = run(capsys, experiment(tmp_path, [50.0, 52.0]))
     assert code == 2
     assert 'expected at least 3; run more rounds, or name further work dirs' in shown
+
+
+def test_the_fewest_boxes_for_a_far_target_are_fewer_than_the_line_says():
+    boxes = [100, 200, 400, 800]
+    curve = fit_curve(boxes, law(boxes, 0.01))
+    need = boxes_for(curve, 99.99)
+    assert need.boxes > 1000 * 800
+    assert need.low < 0.95 * need.boxes
+    assert curve.predicted(need.low)[2] == pytest.approx(99.99, abs=1e-3)
+
+
+def test_a_work_dir_counts_once_by_whatever_name(tmp_path, capsys):
+    folder = experiment(tmp_path / 'run', [30.0, 40.0, 45.0])
+    (tmp_path / 'link').symlink_to(folder)
+    code, shown = run(capsys, folder, tmp_path / 'link')
+    assert code == 2
+    assert f'is the same work dir as {folder}' in ' '.join(shown.split())
+
+
+def change_journal(folder, change):
+    path = folder / 'journal.json'
+    content = json.loads(path.read_text())
+    for step in content['steps']:
+        change(step)
+    path.write_text(json.dumps(content))
+
+
+def test_a_step_that_was_taken_over_is_one_detector(tmp_path):
+    folders = [experiment(tmp_path / name, [30.0, 40.0, 45.0]) for name in 'ab']
+    assert len(curve_points(folders, 'normal')) == 6
+    change_journal(folders[0], lambda step: step.update(digest=f'a {step["step"]}'))
+    change_journal(
+        folders[1], lambda step: step.update(digest=f'{"a" if "round_1" in step["step"] else "b"} {step["step"]}')
+    )
+    assert len(curve_points(folders, 'normal')) == 5
+
+
+def test_points_of_several_val_sets_are_no_curve(tmp_path):
+    folders = [experiment(tmp_path / name, [30.0, 40.0, 45.0]) for name in 'ab']
+    for folder, val in zip(folders, ('sha256:1', 'sha256:2')):
+        (folder / 'reads' / 'round_1').mkdir(parents=True)
+        training = {'val_dataloader': {'dataset': {'ann_file': val}}}
+        (folder / 'reads' / 'round_1' / 'normal.json').write_text(json.dumps({'training': training}))
+    assert len(curve_points(folders[:1], 'normal')) == 3
+    with pytest.raises(UserError, match='b: step round_1/normal was measured on another val set than round_1/normal'):
+        curve_points(folders, 'normal')
+
+
+def test_a_time_without_boxes_tells_no_time_of_a_box(tmp_path, capsys):
+    folder = experiment(tmp_path, [30.0, 40.0, 45.0])
+    report = {'schema': 1, 'cost': {'accepted': 0}, 'seconds': 60.0}
+    for path in (folder / 'labels').glob('*_import.json'):
+        path.write_text(json.dumps(report))
+    code, shown = run(capsys, folder)
+    assert code == 0
+    assert 's a box' not in shown
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('journal.json', {'steps': 3}, 'journal.json: found steps int'),
+        ('journal.json', {'steps': [3]}, 'journal.json: step 1'),
+        ('journal.json', {'steps': [{'step': 'initial', 'spent_per_class': {'Car': 1}}]}, "initial has no 'labels'"),
+        ('labels/round_0_import.json', {'cost': [1]}, 'round_0_import.json'),
+        ('labels/round_0_import.json', {'cost': {'added': 'x'}}, 'round_0_import.json'),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, capsys, name, content, message):
+    folder = experiment(tmp_path, [30.0, 40.0, 45.0])
+    (folder / name).write_text(json.dumps({'schema': 1, **content}))
+    code, shown = run(capsys, folder, '--stage', 'normal')
+    assert code == 2
+    assert message.replace(' ', '') in shown.replace(' ', '')
+
+
+@pytest.mark.parametrize('value', ['nan', 'inf', '0'])
+def test_seconds_of_a_box_are_a_number(tmp_path, capsys, value):
+    code, shown = run(capsys, experiment(tmp_path, [30.0, 40.0, 45.0]), '--seconds-per-box', value)
+    assert code == 2
+    assert f'--seconds-per-box: found {value}' in shown
+
+
+def test_an_unknown_stage_is_told_with_those_that_are_there(tmp_path, capsys):
+    code, shown = run(capsys, experiment(tmp_path, [30.0, 40.0, 45.0]), '--stage', 'foo')
+    assert code == 2
+    assert "unknown stage 'foo': expected one of normal, supervised" in shown

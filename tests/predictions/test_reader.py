@@ -157,6 +157,13 @@ def test_values_out_of_range_name_the_frame(tmp_path, frames, column, value, mes
         read_predictions(write_unchecked(tmp_path, frames))
 
 
+@pytest.mark.parametrize('size', [-4.0, 0.0])
+def test_a_box_without_a_size_names_the_frame(tmp_path, frames, size):
+    frames['000003']['bboxes_3d'][1, 3] = size
+    with pytest.raises(UserError, match=r'frame 000003 has bboxes_3d .*expected sizes above 0'):
+        read_predictions(write_unchecked(tmp_path, frames))
+
+
 def test_unequal_lengths_name_the_frame(tmp_path, frames):
     frames['000003']['box_features'] = frames['000003']['box_features'][:-1]
     with pytest.raises(UserError, match="frame 000003 has 4 rows of 'box_features', expected 5"):

@@ -45,6 +45,14 @@ def test_only_the_scores_change(folder, tmp_path):
     assert {path.name for path in (tmp_path / 'halved').iterdir()} == {path.name for path in folder.iterdir()}
 
 
+def test_scores_are_not_corrected_twice(folder, tmp_path):
+    facts = {'score_calibration': 'temperature'}
+    rescore_predictions(folder, tmp_path / 'once', halve_cars, facts)
+    with pytest.raises(UserError, match=r"part-.*found score_calibration='temperature'.*calibrated already"):
+        rescore_predictions(tmp_path / 'once', tmp_path / 'twice', halve_cars, facts)
+    assert not (tmp_path / 'twice').exists()
+
+
 def test_a_folder_appears_whole_or_not_at_all(folder, tmp_path):
     calls = []
 

@@ -3,6 +3,7 @@
 import base64
 import html
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -169,3 +170,69 @@ def test_bank_and_pseudo_labels_are_shown(page, experiment):
 def test_cost_names_time_and_memory(page):
     assert f'<td>round_1/normal</td><td>{duration(61.0)}</td><td>2.0 GiB</td>' in page
     assert 'loading 0.5 s, detector 1.5 s' in words(page)
+
+
+def test_the_page_takes_the_place_of_pages_alone(tmp_path, data):
+    folder = write_experiment(tmp_path / 'run', data)
+    before = (folder / 'journal.json').read_bytes()
+    with pytest.raises(UserError, match=r'journal\.json: is there and no HTML file, .*give another --out'):
+        write_report([folder], folder / 'journal.json')
+    with pytest.raises(UserError, match='run: is an input of this command; give another --out'):
+        write_report([folder], folder)
+    assert (folder / 'journal.json').read_bytes() == before
+
+
+def test_one_run_is_not_counted_as_two(tmp_path, data):
+    folder = write_experiment(tmp_path / 'run', data)
+    with pytest.raises(UserError, match='is the same work dir as'):
+        write_report([folder, folder.parent / 'run' / '..' / 'run'], tmp_path / 'report.html')
+    shutil.copytree(folder, tmp_path / 'copy')
+    with pytest.raises(UserError, match=r'copy: found the settings and the seed 1 of .*run'):
+        write_report([folder, tmp_path / 'copy'], tmp_path / 'report.html')
+    assert not (tmp_path / 'report.html').exists()
+
+
+def measured_on(folder, val, stage='final/supervised'):
+    path = folder / 'reads' / f'{stage}.json'
+    reads = read_json(path, schema=False)
+    reads['training']['val_dataloader'] = {'dataset': {'dataset': {'ann_file': val}}}
+    write_json(path, reads)
+
+
+def test_other_val_sets_and_pools_are_told_first(tmp_path, data):
+    ours, same = (write_experiment(tmp_path / name, data, gain=5.0, name=name) for name in ('run', 'same'))
+    other = write_experiment(tmp_path / 'other', Data(tmp_path / 'data', frames=16), name='other')
+    for folder, val in ((ours, 'sha256:1'), (same, 'sha256:1'), (other, 'sha256:2')):
+        measured_on(folder, val)
+    shown = words(write_report([ours, same, other], tmp_path / 'report.html').read_text())
+    assert 'Against same (CAL)? Its last detector' in shown
+    assert 'Ours is about the same (+0.0 points)' in shown
+    assert (
+        'Against other (CAL)? Warning: their val sets differ, so the numbers cannot be compared. Warning: their'
+        in shown
+    )
+    assert 'their pools differ (ours has 14 frames, the other one 16). Its last detector' in shown
+    assert shown.count('Ours is') == 1
+
+
+def test_metrics_that_the_page_does_not_know_are_not_measured(tmp_path, data):
+    folders = [write_experiment(tmp_path / name, data, name=name) for name in ('run', 'other')]
+    for folder in folders:
+        journal = read_json(folder / 'journal.json')
+        for step in journal['steps']:
+            if 'metrics' in step:
+                step['metrics'] = {'mine/score': 3.0}
+        write_json(folder / 'journal.json', journal)
+        shown = words(write_report([folder], tmp_path / 'report.html').read_text())
+        assert 'Nobody can say: round_1/normal has no AP that this page knows.' in shown
+    shown = words(write_report(folders, tmp_path / 'report.html').read_text())
+    assert 'Its last detector has no AP that this page knows' in shown
+    assert 'Ours is' not in shown
+
+
+def test_a_final_detector_that_was_trained_longer_is_told(tmp_path, data):
+    folder = write_experiment(tmp_path / 'run', data)
+    for stage, step in (('round_1/normal', 100), ('final/supervised', 400)):
+        (folder / stage / 'run/vis_data/scalars.json').write_text(f'{{"loss": 1.0, "step": {step}}}\n{{"lo')
+    shown = words(write_report([folder], tmp_path / 'report.html').read_text())
+    assert '2.0 points better. The last one was trained longer, too, 400 steps against 100: not all' in shown

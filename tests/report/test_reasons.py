@@ -9,6 +9,7 @@ from ssal3d.active import CALSampler, RandomSampler
 from ssal3d.active.functional import Limits, binary_entropy, frame_mean
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json, write_json
+from ssal3d.predictions import PoolPredictions
 from ssal3d.report.chosen import Choice, query_section
 from ssal3d.report.experiment import read_experiment
 from ssal3d.report.reasons import class_needs, reasons
@@ -91,3 +92,14 @@ def test_a_query_of_another_version_is_shown_without_what_only_its_sampler_knew(
     for frame, need in zip(choice.query.frames, choice.needs, strict=True):
         assert f'Utility {frame.utility:.2f}, by which CALSampler ranks.' in reasons(choice.query, frame, None, need)
     assert 'What the query saw is not known' in query_section(choice)
+
+
+def test_the_reasons_of_all_frames_look_the_pool_through_once(tmp_path, data, monkeypatch):
+    choice = Choice.of(read_experiment(write_experiment(tmp_path, data)), 'round_1/query')
+    calls, index = [], PoolPredictions.index
+    monkeypatch.setattr(PoolPredictions, 'index', lambda pool: calls.append(1) or index(pool))
+    for frame in choice.query.frames:
+        reasons(choice.query, frame, choice.judgement, None)
+    assert len(choice.query.frames) > 1
+    assert len(calls) <= 1
+    assert choice.judgement.entropies is choice.judgement.entropies

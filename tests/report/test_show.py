@@ -92,6 +92,14 @@ def test_files_outside_an_experiment_need_their_data_named(folder, data, tmp_pat
     assert not any(has_colour(path, TRUE) for path in drawn)
 
 
+@pytest.mark.parametrize(
+    'words', [('--number', '-3'), ('--number', '0'), ('--min-score', '7'), ('--min-score', 'nan')], ids=' '.join
+)
+def test_numbers_out_of_range_are_refused(tmp_path, words, capsys):
+    assert run(tmp_path / 'query.json', '--out', tmp_path, *words) == 2
+    assert f'{words[0]}: found {words[1]}' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('content', ['{"schema": 1}', '[]'])
 def test_another_file_is_told_what_it_should_be(tmp_path, content, capsys):
     path = tmp_path / 'other.json'

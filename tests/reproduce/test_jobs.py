@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from ssal3d.errors import UserError
 from ssal3d.reproduce import read_rows
 from ssal3d.reproduce.data_sets import DATA_SETS
 from ssal3d.reproduce.experiments import Experiment, is_finished
@@ -92,6 +93,8 @@ def test_a_plain_kill_ends_the_experiments_too(tmp_path, monkeypatch):
     monkeypatch.setattr('ssal3d.reproduce.jobs.sys.executable', str(python))
     monkeypatch.setattr('ssal3d.reproduce.jobs.PAUSE', 0.01)
     experiments = [Experiment(row, 0, tmp_path / row.experiment, DATA_SETS['sim']) for row in read_rows('1', (1,))]
+    with pytest.raises(UserError, match='--jobs: found 0, expected 1 or more'):
+        Jobs(experiments, lambda e: [], 0, lambda line: None, lambda: None)
     jobs = Jobs(experiments, lambda e: [], 1, lambda line: None, lambda: None)
 
     def kill_when_it_runs():

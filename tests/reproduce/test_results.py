@@ -217,6 +217,26 @@ def test_a_file_that_is_shown_is_read_alone_and_not_written(tmp_path, capsys):
     )
 
 
+ROW = 'sim,Normal,0,Avg_mod_mAP,65.5,1,abacus'
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        ('dataset,experiment,seed,metric,value,version\n', "the column 'machine' is missing"),
+        ('', "the column 'dataset' is missing"),
+        (f'{{head}}\n{ROW}\n{ROW.replace(",0,", ",x,")}\n', "line 3: found seed 'x' and value '65.5'"),
+        (f'{{head}}\n{ROW.replace("65.5", "nan")}\n', "line 2: found seed '0' and value 'nan'"),
+        ('{head}\nsim,Normal,0\n', "line 2: the row ends before the column 'metric'"),
+    ],
+)
+def test_a_damaged_file_of_results_is_named_with_the_line(tmp_path, content, message):
+    path = tmp_path / 'results.csv'
+    path.write_text(content.format(head=','.join(Result._fields)))
+    with pytest.raises(UserError, match=rf'results\.csv.*{message}'):
+        read(path)
+
+
 def test_real_data_that_nobody_converted_is_named_with_the_remedy(tmp_path, monkeypatch):
     for name in ('KITTI', 'WAYMO'):
         monkeypatch.setenv(f'SSAL3D_{name}', str(tmp_path))

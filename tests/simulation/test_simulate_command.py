@@ -39,6 +39,16 @@ def test_it_simulates_and_says_what_it_did(tmp_path):
     assert not (tmp_path / 'training' / 'planes').exists()
 
 
+def test_a_validation_split_that_whole_sequences_cannot_fill_is_told(main, tmp_path, monkeypatch, capsys):
+    totals = {'frames': 4, 'sequences': 1, 'points': 9, 'objects': {}}
+    summary = {'preset': 'kitti', 'seed': 0, 'splits': {'train': totals, 'trainval': totals}}
+    monkeypatch.setattr('ssal3d.simulation.writer.simulate_kitti', lambda *words, **options: summary)
+    monkeypatch.setattr(sys, 'argv', ['simulate.py', '--out', str(tmp_path), '--frames', '4', '--val', '2'])
+    with pytest.raises(SystemExit, match='0'):
+        main()
+    assert 'the validation split holds 0 frames, 2 were asked for' in capsys.readouterr().out
+
+
 def test_it_draws_a_frame(tmp_path):
     result = run('--picture', tmp_path / 'frame.png', '--frame', 2, '--preset', '128-beam')
     assert result.returncode == 0, result.stderr

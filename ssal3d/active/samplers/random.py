@@ -14,6 +14,8 @@ class RandomSampler(ActiveSampler):
     One `random.Random(seed).shuffle` of the pool's order, as the released code does; needs nothing but frame ids.
     """
 
+    uses_predictions = False
+
     def order(self, pool: PoolPredictions, context: QueryContext) -> Iterator[Candidate]:
         """Yield the shuffled frames."""
         frames = list(range(len(pool)))
