@@ -9,6 +9,7 @@ from ssal3d.fileio import read_json
 from ssal3d.typed import check_fields
 
 NAME = 'journal.json'
+READS = 'reads'  # folder of what each step reads, beside the journal
 
 
 class Step(TypedDict):

@@ -48,7 +48,7 @@ def build_checked(cfg: Mapping[str, Any], registry: Registry, default_args: Mapp
 def is_known(cfg: Mapping[str, Any], registry: Registry) -> bool:
     """Whether a config's type is registered, by this package or a plug-in; True for a config without one.
 
-    Also True for what is no config at all, which `build_checked` refuses.
+    Something other than a dictionary passes here, too; `build_checked` refuses it.
 
     Args:
         cfg: ``dict(type=<registered name or class>, **options)``.

@@ -119,24 +119,36 @@ class AnnotationFormat(ABC):
         return path.stem
 
     def read(self, folder: Path) -> Reading:
-        """Read the labels in a folder; files with mistakes become problems.
+        """Read the labels in a folder; what has mistakes becomes a problem.
 
         Raises:
             UserError: If the folder holds nothing of this format.
         """
-        frames: list[LabelFrame] = []
-        problems: list[Problem] = []
-        for path in self.label_files(folder):
-            try:
-                read = self.parse_file(path)
-                for frame in read:
-                    if not is_file_name(frame.frame_id):
-                        raise UserError(f'{path}: found the frame id {frame.frame_id!r}, expected a file name')
-            except UserError as error:
-                problems.append(Problem(self.frame_of_file(path), one_line(error)))
-            else:
-                frames.extend(read)
-        return Reading(tuple(frames), tuple(problems))
+        readings = [self.read_file(path) for path in self.label_files(folder)]
+        return Reading(
+            tuple(frame for reading in readings for frame in reading.frames),
+            tuple(problem for reading in readings for problem in reading.problems),
+        )
+
+    def read_file(self, path: Path) -> Reading:
+        """Read one such file; a mistake keeps all of its frames out."""
+        try:
+            frames = self.parse_file(path)
+            for frame in frames:
+                check_name(frame.frame_id, path)
+        except UserError as error:
+            return Reading(problems=(Problem(self.frame_of_file(path), one_line(error)),))
+        return Reading(tuple(frames))
+
+
+def check_name(frame_id: str, path: Path) -> None:
+    """Check that the id of a frame that a file names can be the name of files.
+
+    Raises:
+        UserError: If it cannot.
+    """
+    if not is_file_name(frame_id):
+        raise UserError(f'{path}: found the frame id {frame_id!r}, expected a file name')
 
 
 def format_names(*, readable: bool = False) -> list[str]:

@@ -9,12 +9,13 @@ from typing import Any, TypedDict
 import numpy as np
 
 from ssal3d.annotation.model import Cuboid
+from ssal3d.data.folder.layout import EXPORT
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, is_file_name, read_json, write_json
 from ssal3d.typed import check_fields, check_value, record
 from ssal3d.version import __version__
 
-NAME = 'ssal3d_export.json'
+NAME = EXPORT
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ssal3d.annotation.exporting import export_query, tool_names
 from ssal3d.annotation.format import build_format
+from ssal3d.annotation.fronts import FRONTS
 from ssal3d.annotation.importing import ImportSettings, Labels, read_labels
 from ssal3d.annotation.model import Cuboid, LabelFrame
 from ssal3d.annotation.prelabels import prelabels
@@ -22,7 +23,6 @@ HANDED_OUT = 'to_label'  # what the annotators get, in the folder of the query
 RETURNED = 'labelled'  # what they give back, if their tool does not work on the exported files
 ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz')
 CHECKED = 'checked.txt'  # ids of frames that are right as they were handed out, one a line
-FRONTS = ('auto', '+x', '+y')
 PRELABELS = ('thresholds', 'iou')
 
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import SCHEMA, atomic_path, digest, read_json, remove, sha256, write_json
-from ssal3d.journal_steps import NAME, read_steps
+from ssal3d.journal_steps import NAME, READS, read_steps
 from ssal3d.log import tell
 from ssal3d.loop.digests import differences
 
-READS = 'reads'  # folder of what each step reads, beside the journal
 CONFIG = 'config.py'  # of a stage; it names the folders of its experiment
 MACHINE_MADE = frozenset(('checkpoint', 'predictions'))  # roles of steps whose folders hold nothing that people made
 SHOWN = 80  # characters of a value in a message

@@ -6,8 +6,8 @@ from typing import Any
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import digest, read_json
+from ssal3d.journal_steps import READS
 
-READS = 'reads'  # folder of what each step read, beside the journal
 NARROWING = ('ann_file', 'indices')  # what tells a val set from others
 
 

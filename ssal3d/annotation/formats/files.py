@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ssal3d.annotation.format import AnnotationFormat, Problem, Reading
+from ssal3d.annotation.format import AnnotationFormat, Problem, Reading, check_name
 from ssal3d.annotation.model import Camera, Cuboid, LabelFrame
 from ssal3d.annotation.provenance import NAME
 from ssal3d.errors import UserError, one_line
@@ -32,29 +32,22 @@ class SharedFileFormat(AnnotationFormat):
             UserError: Names file and line.
         """
 
-    def read(self, folder: Path) -> Reading:
-        """Read the labels in a folder; frames with mistakes become problems.
-
-        Raises:
-            UserError: If the folder holds nothing of this format.
-        """
+    def read_file(self, path: Path) -> Reading:
+        """Read one file; a mistake keeps its frame out."""
+        try:
+            found = list(self.parse_frames(path))
+        except UserError as error:
+            return Reading(problems=(Problem(self.frame_of_file(path), one_line(error)),))
         frames: list[LabelFrame] = []
         problems: list[Problem] = []
-        for path in self.label_files(folder):
+        for name, cuboids in found:
             try:
-                found = list(self.parse_frames(path))
+                frame = LabelFrame(name, tuple(cuboids), origin=path)
+                check_name(name, path)
             except UserError as error:
-                problems.append(Problem(self.frame_of_file(path), one_line(error)))
-                continue
-            for name, cuboids in found:
-                try:
-                    frame = LabelFrame(name, tuple(cuboids), origin=path)
-                    if not is_file_name(name):
-                        raise UserError(f'{path}: found the frame id {name!r}, expected a file name')
-                except UserError as error:
-                    problems.append(self._problem(path, name, one_line(error)))
-                else:
-                    frames.append(frame)
+                problems.append(self._problem(path, name, one_line(error)))
+            else:
+                frames.append(frame)
         return Reading(tuple(frames), tuple(problems))
 
     def _problem(self, path: Path, name: str, text: str) -> Problem:
