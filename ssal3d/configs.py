@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssal3d.errors import UserError
+from ssal3d.errors import UserError, lacks_extra, raised_by
 from ssal3d.plugins import import_custom
 from ssal3d.resolving import resolve
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).resolve().parent / '.mim' / 'configs'
 _VARIABLES = 'SSAL3D_'
 _SCOPE = 'ssal3d::'
-_MISTAKES = (OSError, SyntaxError, NameError, KeyError, TypeError, ValueError, AttributeError)
 
 
 def find_config(name: str | Path) -> Path:
@@ -70,14 +69,37 @@ def read_config(name: str | Path, overrides: Mapping[str, Any] | None = None, cu
         _read_samplers(config)
         config.merge_from_dict(changes)
         _read_samplers(config)
-    except _MISTAKES as error:
-        raise UserError(f'{name}: not readable as a config ({type(error).__name__}: {error})') from None
+    except UserError:
+        raise
+    except Exception as error:  # a config is a program, in which anything can go wrong
+        if lacks_extra(error):
+            raise
+        raise UserError(f'{name}: not readable as a config ({raised_by(error)})') from None
     if not config._imported_names:  # classes instead of names: MMEngine's new style, which has no bases to follow
         for key, value in resolve(config.to_dict()).items():
             config[key] = value
     if custom_imports:
         import_custom(config, path)
     return config
+
+
+def require_parts(config: 'Config', name: str | Path, *keys: str) -> None:
+    """Refuse a config that lacks what a command builds, e.g. a sampler's config where a training is expected.
+
+    Args:
+        config: As `read_config` returns it.
+        name: As the user gave it.
+        keys: Top-level keys that must be there.
+
+    Raises:
+        UserError: If one is missing or None.
+    """
+    missing = [key for key in keys if config.get(key) is None]
+    if missing:
+        raise UserError(
+            f'{name}: has no {missing[0]}, expected the config of an experiment, a stage or a training of '
+            'MMDetection3D; give another one, or inherit from one that has it'
+        )
 
 
 def load_file(path: str | Path) -> 'Config':

@@ -5,6 +5,7 @@ import functools
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -136,6 +137,24 @@ def reason(error: OSError) -> str:
         return ' '.join(own_text(str(error)).split())  # a process of a data loader sends no more than text
     remedy = REMEDIES.get(error.errno, 'check the path')
     return f'{path}: {error.strerror}; {remedy}' if path else f'{error.strerror}; {remedy}'
+
+
+def raised_by(error: Exception) -> str:
+    """Return what went wrong in a user's own module or config, and in which line of it.
+
+    Args:
+        error: Caught around the import or the reading of the file.
+    """
+    if isinstance(error, SyntaxError):  # says it itself
+        return f'{type(error).__name__}: {error}'
+    modules = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.name == '<module>']
+    where = f', {modules[-1].filename}, line {modules[-1].lineno}' if modules else ''
+    return f'{type(error).__name__}: {error}{where}'
+
+
+def lacks_extra(error: Exception) -> bool:
+    """Return whether an error says that a package is missing which an extra of ours brings; `command` tells which."""
+    return isinstance(error, ModuleNotFoundError) and (error.name or '').partition('.')[0] in EXTRAS
 
 
 def one_line(error: object) -> str:

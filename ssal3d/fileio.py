@@ -106,19 +106,24 @@ def exclusive(folder: str | os.PathLike, option: str) -> Iterator[None]:
         yield
 
 
-def refuse_inputs(out: str | os.PathLike, *inputs: str | os.PathLike) -> None:
+def refuse_inputs(out: str | os.PathLike, *inputs: str | os.PathLike, inside: bool = False) -> None:
     """Refuse to write over what a command reads.
 
     Args:
         out: What the command writes.
         inputs: Files and folders that it reads.
+        inside: Whether to refuse what lies in one of these folders, too: it would be read the next time.
 
     Raises:
-        UserError: If ``out`` is one of them, by whatever name.
+        UserError: If ``out`` is one of them, by whatever name, or lies in one.
     """
     place = Path(out).resolve()
-    if any(Path(given).resolve() == place for given in inputs):
-        raise UserError(f'{out}: is an input of this command; give another --out')
+    for given in inputs:
+        own = Path(given).resolve()
+        if own == place:
+            raise UserError(f'{out}: is an input of this command; give another --out')
+        if inside and own in place.parents:
+            raise UserError(f'{out}: lies in {given}, which this command reads; give another --out')
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

@@ -10,16 +10,21 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from ssal3d import compat
-from ssal3d.configs import read_config
+from ssal3d.configs import read_config, require_parts
 from ssal3d.devices import require_usable_gpu
 from ssal3d.log import quieten
 
 
-def load_config(arguments: argparse.Namespace) -> Config:
+def load_config(arguments: argparse.Namespace, *parts: str) -> Config:
     """Read the config of a command and apply its options.
 
+    Args:
+        arguments: Of the command.
+        parts: Top-level keys that the command needs.
+
     Raises:
-        UserError: If the file is missing or is not a config, or if torch sees a GPU that mmcv or spconv cannot use.
+        UserError: If the file is missing, is not a config or lacks a part, or if torch sees a GPU that mmcv or spconv
+            cannot use.
     """
     compat.apply_preferences()
     quieten(MMLogger.get_instance('mmengine'))  # what MMEngine says before there is a runner
@@ -27,6 +32,7 @@ def load_config(arguments: argparse.Namespace) -> Config:
     require_usable_gpu()
     import_module('ssal3d.register')  # a child config's own custom_imports take the place of those that name it
     config = read_config(arguments.config, arguments.cfg_options)
+    require_parts(config, arguments.config, *parts)
     config.launcher = arguments.launcher
     if not torch.cuda.is_available():
         config.merge_from_dict({'env_cfg.dist_cfg': {'backend': 'gloo'}})

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from ssal3d.errors import UserError
+from ssal3d.errors import UserError, lacks_extra, raised_by
 
 GROUP = 'ssal3d.plugins'
 
@@ -39,7 +39,7 @@ def load_plugins() -> tuple[str, ...]:
 def _broken(point: Any, error: Exception) -> UserError:
     package = point.dist.name if point.dist else 'an installed package'
     return UserError(
-        f"plug-in '{point.name}' of {package}: {point.value} cannot be imported ({type(error).__name__}: {error}); "
+        f"plug-in '{point.name}' of {package}: {point.value} cannot be imported ({raised_by(error)}); "
         'correct or uninstall it'
     )
 
@@ -67,12 +67,15 @@ def import_custom(config: Mapping[str, Any], config_path: Path | None = None, wi
             continue
         try:
             import_module(name)
-        except ImportError as error:
-            if imports.get('allow_failed_imports'):
+        except UserError:
+            raise
+        except Exception as error:
+            if isinstance(error, ImportError) and imports.get('allow_failed_imports'):
                 continue
-            if isinstance(error, ModuleNotFoundError) and error.name != name.partition('.')[0] and error.name != name:
-                raise  # the module is there, but lacks another one
-            raise UserError(
-                f"{config_path or 'config'}: custom_imports: '{name}' cannot be imported ({error}); it is looked for on "
-                'PYTHONPATH, beside the config and in the working directory'
-            ) from None
+            if lacks_extra(error):
+                raise
+            start = f"{config_path or 'config'}: custom_imports: '{name}' cannot be imported"
+            if isinstance(error, ModuleNotFoundError) and error.name in (name, name.partition('.')[0]):
+                places = 'it is looked for on PYTHONPATH, beside the config and in the working directory'
+                raise UserError(f'{start} ({error}); {places}') from None
+            raise UserError(f'{start} ({raised_by(error)}); correct the module') from None  # it is there, and fails

@@ -40,6 +40,9 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.stage:
         return run_stage(arguments)
+    if arguments.device == 'cuda' and (trouble := without_gpu(arguments)):
+        print(f'error: {trouble}; --device cpu --small rehearses the checks', file=sys.stderr)
+        return 2
     start = time.monotonic()
     deadline = start + 60 * arguments.minutes
     report = {'schema': 1, 'device': device_name(arguments), 'small': arguments.small, 'seconds': 0.0, 'results': []}
@@ -167,6 +170,16 @@ def run_stage(arguments: argparse.Namespace) -> int:
     }
     actions[arguments.stage]()
     return 0
+
+
+def without_gpu(arguments: argparse.Namespace) -> str:
+    """Return why there is no GPU to check, in one line; nothing where torch sees one."""
+    command = [sys.executable, '-c', 'import torch; print(torch.cuda.is_available())']
+    asked = subprocess.run(command, env=environment(arguments), capture_output=True, text=True, check=False)
+    if asked.returncode:
+        last = (asked.stderr.strip().splitlines() or [f'exit status {asked.returncode}'])[-1]
+        return f'torch cannot be imported ({last}); give its folder with --site, or run in the environment that has it'
+    return '' if asked.stdout.split()[-1:] == ['True'] else 'torch sees no GPU, expected one; see nvidia-smi'
 
 
 def device_name(arguments: argparse.Namespace) -> str:

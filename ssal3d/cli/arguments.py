@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ssal3d.commands import as_called
+from ssal3d.errors import UserError
+from ssal3d.fileio import is_file_name
 
 Words = Sequence[str] | None  # of a command line; None: those of the process
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -83,6 +85,17 @@ def add_config(parser: argparse._ActionsContainer, text: str) -> None:
         text: What the config must hold.
     """
     parser.add_argument('config', help=f'{text}; a path, or ssal3d::PATH below the shipped configs')
+
+
+def extra_tag(word: str) -> str:
+    """Return the value of ``--extra-tag``, which file names begin with.
+
+    Raises:
+        UserError: If it would lead to another folder.
+    """
+    if not is_file_name(word):
+        raise UserError(f"--extra-tag: found '{word}', expected what a file name may begin with, e.g. kitti")
+    return word
 
 
 def add_launcher(parser: argparse._ActionsContainer) -> None:

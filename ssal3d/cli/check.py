@@ -31,10 +31,12 @@ def main(argv: Words = None) -> None:
     arguments = parser.parse_args(argv)
 
     from ssal3d import compat
-    from ssal3d.configs import read_config
+    from ssal3d.configs import read_config, require_parts
 
     compat.apply_all()
-    show(read_config(arguments.config, arguments.cfg_options), arguments)
+    config = read_config(arguments.config, arguments.cfg_options)
+    require_parts(config, arguments.config, 'model')
+    show(config, arguments)
 
 
 def show(config: 'Config', arguments: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ssal3d.cli.arguments import extra_tag
 from ssal3d.errors import UserError
 
 
@@ -67,7 +68,9 @@ def writing(parser: argparse.ArgumentParser, tag: str, default: str | None = Non
     group = parser.add_argument_group('what is written')
     where = 'where to write' if default is None else f'where to write (default: {default})'
     group.add_argument('--out-dir', type=Path, required=default is None, help=where)
-    group.add_argument('--extra-tag', default=tag, help=f'prefix of the annotation files (default: {tag})')
+    group.add_argument(
+        '--extra-tag', type=extra_tag, default=tag, help=f'prefix of the annotation files (default: {tag})'
+    )
     group.add_argument('--workers', type=int, help='number of processes (default: one for each core)')
     return group
 

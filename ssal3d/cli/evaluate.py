@@ -78,6 +78,8 @@ def _evaluate_kitti(
     from ssal3d.data.kitti_objects import read_frames
     from ssal3d.evaluation.kitti_ap import IOU_THRESHOLDS, SUMMARY_HEADER, evaluate_kitti, summary, without_image_boxes
 
+    if detections.resolve() == labels.resolve():
+        raise UserError(f'--detections {detections}: is the folder of --labels, expected results of a detector')
     thresholds = _iou_thresholds(iou)
     frames = read_split(split)
     both = read_frames(labels, frames), read_frames(detections, frames, detections=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ssal3d.cli.arguments import Words, add_kind, make_parser
 from ssal3d.cli.labels_arguments import (
+    DEFAULT_IOU,
     FORMATS,
     add_plugin,
     add_source,
@@ -110,7 +111,7 @@ def _add_export(steps: Any, parent: argparse.ArgumentParser) -> None:
         metavar='[NAME=]SCORE',
         help='lowest score of a pre-label, for all classes and by class, e.g. 0.5 truck=0.3 (default: 0.5)',
     )
-    parser.add_argument('--iou', type=float, default=0.5, help='BEV IoU from which two models agree (default: 0.5)')
+    parser.add_argument('--iou', type=float, help=f'BEV IoU from which two models agree (default: {DEFAULT_IOU:g})')
     parser.add_argument('--class-map', type=Path, metavar='FILE', help='JSON: our class names to those in the tool')
     add_plugin(parser)
     parser.set_defaults(run=_export)
@@ -131,7 +132,7 @@ def _export(
     predictions: Path | None,
     reference_predictions: Path | None,
     threshold: list[str] | None,
-    iou: float,
+    iou: float | None,
     class_map: Path | None,
     plugin: list[str],
 ) -> None:
@@ -144,7 +145,7 @@ def _export(
     from ssal3d.fileio import read_json, sha256
     from ssal3d.predictions import read_predictions
 
-    thresholds = agreement_of(predictions, reference_predictions, threshold, iou)
+    thresholds, iou = agreement_of(predictions, reference_predictions, threshold, iou)
     load_plugins(plugin)
     state = LabelState.read(labels)
     round_number, facts = _wanted(query, frames, state)

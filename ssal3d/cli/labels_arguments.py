@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssal3d.errors import UserError
+from ssal3d.errors import UserError, raised_by
 from ssal3d.options import check_range
 
 # The shipped formats, written down because importing them takes longer than showing the help.
@@ -13,6 +13,7 @@ FORMATS = (
     *('csv', 'fiftyone', 'json', 'kitti', 'mcap', 'nuscenes', 'openlabel', 'sly', 'sustechpoints', 'tao', 'xtreme1'),
 )
 DEFAULT_THRESHOLD = '0.5'
+DEFAULT_IOU = 0.5
 
 
 def add_source(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -57,8 +58,10 @@ def load_plugins(names: Sequence[str]) -> None:
                 runpy.run_path(name)
             else:
                 import_module(name)
-        except (ImportError, OSError, SyntaxError) as error:
-            raise UserError(f'--plugin {name}: not importable ({type(error).__name__}: {error})') from None
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f'--plugin {name}: not importable ({raised_by(error)})') from None
 
 
 def lines_of(path: Path) -> list[str]:
@@ -120,22 +123,23 @@ def thresholds_of(words: Sequence[str]) -> dict[str, float]:
 
 
 def agreement_of(
-    predictions: Path | None, reference_predictions: Path | None, threshold: Sequence[str] | None, iou: float
-) -> dict[str, float]:
-    """Return the lowest scores of `thresholds_of`, after checking all that says which predicted boxes count.
+    predictions: Path | None, reference_predictions: Path | None, threshold: Sequence[str] | None, iou: float | None
+) -> tuple[dict[str, float], float]:
+    """Return the lowest scores of `thresholds_of` and the IoU, after checking what says which predictions count.
 
     Args:
         predictions: ``--predictions``.
         reference_predictions: ``--reference-predictions``.
         threshold: ``--threshold``; None if it is not given.
-        iou: ``--iou``.
+        iou: ``--iou``; None if it is not given.
 
     Raises:
-        UserError: If a value is out of range, or an option needs ``--predictions``.
+        UserError: If a value is out of range, or an option needs ``--predictions`` or ``--reference-predictions``.
     """
     thresholds = thresholds_of((DEFAULT_THRESHOLD,) if threshold is None else threshold)
-    check_range('--iou', iou, high=1)
     for option, given in (('--reference-predictions', reference_predictions), ('--threshold', threshold)):
         if predictions is None and given is not None:
             raise UserError(f'{option}: expected --predictions as well')
-    return thresholds
+    if iou is not None and reference_predictions is None:
+        raise UserError('--iou: expected --reference-predictions as well; it tells from which overlap two models agree')
+    return thresholds, check_range('--iou', DEFAULT_IOU if iou is None else iou, high=1)

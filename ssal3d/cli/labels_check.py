@@ -28,7 +28,7 @@ def add_check(steps: Any, parent: argparse.ArgumentParser) -> None:
     parser.add_argument('--predictions', type=Path, help='folder with predictions of these frames')
     parser.add_argument('--reference-predictions', type=Path, help='of a second model; both must agree')
     parser.add_argument('--threshold', nargs='+', metavar='[NAME=]SCORE', help='see export')
-    parser.add_argument('--iou', type=float, default=0.5, help='see export')
+    parser.add_argument('--iou', type=float, help='see export')
     parser.add_argument('--top', type=int, default=SHOWN, help=f'lines to print (default: {SHOWN})')
     parser.add_argument(
         '--out',
@@ -50,7 +50,7 @@ def _check(
     predictions: Path | None,
     reference_predictions: Path | None,
     threshold: list[str] | None,
-    iou: float,
+    iou: float | None,
     top: int,
     out: Path | None,
     pictures: int,
@@ -60,14 +60,17 @@ def _check(
     from ssal3d.annotation.scans import frame_points
     from ssal3d.annotation.sources import choose
     from ssal3d.annotation.store import read_boxes
-    from ssal3d.fileio import SCHEMA, write_json
+    from ssal3d.fileio import SCHEMA, refuse_inputs, write_json
     from ssal3d.predictions import read_predictions
 
-    thresholds = agreement_of(predictions, reference_predictions, threshold, iou)
+    thresholds, iou = agreement_of(predictions, reference_predictions, threshold, iou)
     check_range('--top', top)
     check_range('--pictures', pictures)
+    alone = out is not None and out.suffix == '.json'
     if out is not None:
-        _refuse_inside(out, *boxes, predictions, reference_predictions)
+        refuse_inputs(out, *boxes, *filter(None, (predictions, reference_predictions)), inside=True)
+    if out is not None and alone and out.exists() and not _is_list(out):
+        raise UserError(f'{out}: is there and no list of this command; give another --out')
     labelled = read_boxes(*boxes)
     points: Callable[[str], Any] | None = None
     if scans is not None or infos is not None:
@@ -87,7 +90,6 @@ def _check(
     viewer = 'both models' if reference_predictions else 'the model'
     ranked = suspicions(list(labelled.values()), classes, points, seen, viewer)
     if out is not None:
-        alone = out.suffix == '.json'
         write_json(out if alone else out / 'check.json', {'schema': SCHEMA, 'suspicions': as_json(ranked)})
         if not alone:
             _draw(ranked[:pictures], out, labelled, points, seen or {}, viewer)
@@ -98,13 +100,15 @@ def _check(
     )
 
 
-def _refuse_inside(out: Path, *folders: Path | None) -> None:
-    """Raise an error if the output is one of the folders that are read, or lies in one: it would count as labels."""
-    target = out.resolve()
-    for folder in folders:
-        if folder is not None and (own := folder.resolve()) in (target, *target.parents):
-            where = 'is' if own == target else 'lies in'
-            raise UserError(f'--out {out}: {where} {folder}, which is read; choose a place outside of it')
+def _is_list(path: Path) -> bool:
+    """Return whether a file is a list of suspicions, which another one may take the place of."""
+    from ssal3d.fileio import read_json
+
+    try:
+        read_json(path, required=('suspicions',))
+    except UserError:
+        return False
+    return True
 
 
 def _draw(

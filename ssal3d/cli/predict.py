@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ssal3d.predictions.part_prediction import PassTiming
     from ssal3d.predictions.pool_inference import PassPlan
 
+PARTS = ('model', 'pool_dataset', 'test_pipeline')  # what a config must have
+LOADING = {'batch_size': 1, 'num_workers': 0, 'frames_per_part': 1}  # options of loading, with their lowest values
+
 
 @command
 def main(argv: Words = None) -> None:
@@ -47,7 +50,7 @@ def predict_here(arguments: argparse.Namespace) -> 'PassTiming':
     from ssal3d.launch import load_config
     from ssal3d.predictions.pool_inference import predict_pool
 
-    config = load_config(arguments)
+    config = load_config(arguments, *PARTS)
     if arguments.launcher != 'none':
         set_multi_processing(**config.env_cfg.get('mp_cfg', {}), distributed=True)  # else the loader's processes spawn
         dist.init_dist(arguments.launcher, **config.env_cfg.dist_cfg)
@@ -71,7 +74,7 @@ def prepare(arguments: argparse.Namespace, device: str | None = None) -> 'PassPl
     """
     from ssal3d.launch import load_config
 
-    return plan_of(arguments, load_config(arguments), device)
+    return plan_of(arguments, load_config(arguments, *PARTS), device)
 
 
 def plan_of(arguments: argparse.Namespace, config: 'Config', device: str | None = None) -> 'PassPlan':
@@ -95,11 +98,9 @@ def plan_of(arguments: argparse.Namespace, config: 'Config', device: str | None 
     from ssal3d.predictions.pool_inference import PassPlan, usual_fields
     from ssal3d.registry import ACTIVE_SAMPLERS
 
+    for key, low in LOADING.items():
+        check_range(f'{arguments.config}: pool_dataloader.{key}', config.get('pool_dataloader', {}).get(key, low), low)
     init_default_scope(config.get('default_scope', 'mmdet3d'))
-    if 'pool_dataset' not in config or 'test_pipeline' not in config:
-        raise UserError(
-            f'{arguments.config}: lacks pool_dataset or test_pipeline; inherit from configs/_base_/datasets'
-        )
     dataset = dict(config.pool_dataset, pipeline=config.test_pipeline)
     labels = str(arguments.labels) if arguments.labels else None
     if arguments.labelled:
@@ -112,7 +113,7 @@ def plan_of(arguments: argparse.Namespace, config: 'Config', device: str | None 
     projection = query_settings(config).projection_fields if 'query' in config else ()
     usual = (*usual_fields(model), *sampler.required_fields, *projection)
     usual = sampler.labelled_fields if arguments.labelled else usual
-    loader = {key: getattr(arguments, key) for key in ('batch_size', 'num_workers', 'frames_per_part')}
+    loader = {key: getattr(arguments, key) for key in LOADING}
     options = {
         'fields': arguments.fields.split(',') if arguments.fields else tuple(dict.fromkeys(usual)),
         'extraction': sampler.extraction,
@@ -138,7 +139,7 @@ def check_engine(arguments: argparse.Namespace) -> None:
     for option in ('ray_address', 'ray_actors'):
         if arguments.engine != 'ray' and getattr(arguments, option) is not None:
             raise UserError(f'--{option.replace("_", "-")} is for --engine ray; add that, or leave it out')
-    for option, low in (('batch_size', 1), ('num_workers', 0), ('frames_per_part', 1), ('ray_actors', 1)):
+    for option, low in {**LOADING, 'ray_actors': 1}.items():
         if (given := getattr(arguments, option)) is not None:
             check_range(f'--{option.replace("_", "-")}', given, low)
 

@@ -18,9 +18,11 @@ def main(argv: Words = None) -> None:
     parser = make_parser('report', __doc__)
     parser.add_argument('work_dirs', nargs='+', help='work dirs of experiments; the first is shown in full')
     parser.add_argument('--out', help='HTML file to write (default: report.html in the first work dir)')
+    parser.add_argument('--data-root', metavar='FOLDER', help='where the data of the pool lie now, if they moved')
     arguments = parser.parse_args(argv)
 
     from ssal3d.report import write_report
 
-    path = write_report(arguments.work_dirs, arguments.out or Path(arguments.work_dirs[0]) / 'report.html')
+    out = arguments.out or Path(arguments.work_dirs[0]) / 'report.html'
+    path = write_report(arguments.work_dirs, out, arguments.data_root)
     console.print(f'written to {path}', highlight=False, markup=False)

@@ -7,7 +7,7 @@ Example:
 
 from pathlib import Path
 
-from ssal3d.cli.arguments import Words, make_parser
+from ssal3d.cli.arguments import Words, extra_tag, make_parser
 from ssal3d.errors import UserError, command
 from ssal3d.fileio import atomic_path
 from ssal3d.terminal import console, print_table
@@ -20,7 +20,9 @@ def main(argv: Words = None) -> None:
     """Parse the arguments, print the suggestion and write the config."""
     parser = make_parser('suggest', __doc__)
     parser.add_argument('folder', type=Path, help='what `ssal3d create-data folder` wrote')
-    parser.add_argument('--extra-tag', default='folder', help='prefix of the annotation files (default: folder)')
+    parser.add_argument(
+        '--extra-tag', type=extra_tag, default='folder', help='prefix of the annotation files (default: folder)'
+    )
     parser.add_argument('--out', type=Path, help='config to write, a copy of configs/ssal/pvrcnn_folder.py')
     parser.add_argument('--force', action='store_true', help='replace the config if it is there')
     arguments = parser.parse_args(argv)

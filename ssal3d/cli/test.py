@@ -24,7 +24,7 @@ def main(argv: Words = None) -> None:
     from ssal3d.models.loading import require_checkpoint
     from ssal3d.runner import QuietRunner
 
-    config = load_config(arguments)
+    config = load_config(arguments, 'model', 'test_cfg', 'test_dataloader', 'test_evaluator')
     config.work_dir = default_work_dir(arguments, config)
     if '://' not in arguments.checkpoint:
         require_checkpoint(arguments.checkpoint)

@@ -34,7 +34,7 @@ def main(argv: Words = None) -> None:
     from ssal3d.models.mixed_precision import in_mixed_precision
     from ssal3d.runner import QuietRunner
 
-    config = load_config(arguments)
+    config = load_config(arguments, 'model', 'train_cfg', 'train_dataloader', 'optim_wrapper')
     if not arguments.no_check:
         refuse_contradictions(config)
     config.work_dir = default_work_dir(arguments, config)

@@ -1,5 +1,6 @@
 """Defects of MMEngine in loading, writing and keeping checkpoints."""
 
+import re
 from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
@@ -13,6 +14,7 @@ from ssal3d.errors import UserError, one_line
 from ssal3d.fileio import atomic_open
 from ssal3d.plain_pickle import load_plain
 
+_NAMED = re.compile(r'\bGLOBAL (\S+)')  # in PyTorch's refusal
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
@@ -68,14 +70,21 @@ class _WeightsOnlyTorch:
             return torch.load(file, *args, **{'weights_only': True, **kwargs})
         except Exception as error:
             name = getattr(file, 'name', None) or (file if isinstance(file, str | Path) else 'the checkpoint')
-            reason = one_line(error).partition(' This file can still be loaded')[0]
             raise UserError(
-                f'{name}: not readable as a checkpoint: it is damaged or holds more than weights ({reason}); copy it again, '
-                'from a source that you trust'
+                f'{name}: not readable as a checkpoint: it is damaged or holds more than weights ({_reason(error)}); copy '
+                'it again, from a source that you trust'
             ) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
+
+
+def _reason(error: Exception) -> str:
+    """Return why a checkpoint does not load, without PyTorch's advice to load it unsafely."""
+    if not str(error).startswith('Weights only load failed'):
+        return one_line(error)
+    named = _NAMED.search(str(error))
+    return f'it names {named[1]}' if named else 'PyTorch loads no such data'
 
 
 def _weights_only(load_url: Callable) -> Callable:

@@ -152,16 +152,23 @@ def _without_seeds(content: Any) -> Any:
 
 
 def spread(values: Iterable[float]) -> str:
-    """Return a mean in words, with the range of several values.
+    """Return a mean AP in words, with the range of several values, or that nothing is measured.
 
     >>> spread([30.0, 34.0])
     '32.0 (30.0 to 34.0)'
     """
     numbers = list(values)
-    if not numbers:
-        return UNMEASURED
-    mean = f'{np.mean(numbers):.1f}'
-    return mean if len(numbers) == 1 else f'{mean} ({min(numbers):.1f} to {max(numbers):.1f})'
+    return mean_and_range(numbers) if numbers else UNMEASURED
+
+
+def mean_and_range(values: Sequence[float], decimals: int = 1) -> str:
+    """Return the mean of values, with their range where they differ.
+
+    >>> mean_and_range([30.0, 34.0]), mean_and_range([351, 351], decimals=0)
+    ('32.0 (30.0 to 34.0)', '351')
+    """
+    mean, low, high = (f'{value:.{decimals}f}' for value in (np.mean(values), min(values), max(values)))
+    return mean if low == high else f'{mean} ({low} to {high})'
 
 
 def difference(values: Sequence[float], others: Sequence[float]) -> float:

@@ -65,11 +65,13 @@ class Experiment:
         folder: Work dir of an experiment.
         card: Content of ``experiment.json``: name, classes, pool, versions.
         steps: Finished steps of the journal by name, in their order.
+        data_root: Where the data of the pool lie now; None where the card says.
     """
 
     folder: Path
     card: Mapping[str, Any]
     steps: Mapping[str, Mapping[str, Any]]
+    data_root: Path | None = None
 
     @property
     def name(self) -> str:
@@ -200,11 +202,18 @@ class Experiment:
     def pool(self) -> Pool:
         """The frames, their scans and the annotations of those that were bought."""
         card = self.card['pool']
-        root = Path(card['data_root'])
+        root = self.data_root or Path(card['data_root'])
         annotations = [
             step['annotations'] for step in self.steps.values() if 'annotations' in step
         ]  # people labelled in it
-        return Pool(self.folder / annotations[-1] if annotations else root / card['ann_file'], root / card['points'])
+        pool = Pool(self.folder / annotations[-1] if annotations else root / card['ann_file'], root / card['points'])
+        gone = [path for path in (pool.annotations, pool.scans) if not path.exists()]
+        if gone:
+            raise UserError(
+                f'{gone[0]}: no such file or folder, but {self.folder} was trained on it; if the data moved, tell where: '
+                '`ssal3d report` takes --data-root, `ssal3d show` --annotations and --points'
+            )
+        return pool
 
 
 def _logged(path: Path) -> Iterator[dict[str, Any]]:
@@ -240,11 +249,12 @@ def sampler_name(query: Query) -> str:
     return str(query.sampler['type']).removesuffix('Sampler')
 
 
-def read_experiment(folder: str | Path) -> Experiment:
+def read_experiment(folder: str | Path, data_root: str | Path | None = None) -> Experiment:
     """Read an experiment's folder.
 
     Args:
         folder: A work dir of ``ssal3d train``.
+        data_root: Where the data of the pool lie now, if they moved.
 
     Raises:
         UserError: If it holds no experiment.
@@ -253,7 +263,8 @@ def read_experiment(folder: str | Path) -> Experiment:
     steps = read_steps(folder / RECORD)
     card = read_json(folder / CARD, required=('classes', 'pool'))
     check_fields(_Card, card, str(folder / CARD))
-    return Experiment(folder, card, {step['step']: step for step in steps})
+    moved = None if data_root is None else Path(data_root)
+    return Experiment(folder, card, {step['step']: step for step in steps}, moved)
 
 
 def experiment_of(path: str | Path) -> Experiment:

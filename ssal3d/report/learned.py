@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from ssal3d.report.charts import grouped_bars, learning_curve
-from ssal3d.report.comparison import Group, curves, first_measure, is_final
-from ssal3d.report.experiment import MEANING, MEASURES, Experiment
+from ssal3d.report.comparison import Group, curves, first_measure, is_final, mean_and_range
+from ssal3d.report.experiment import MEANING, MEASURES, Experiment, Measure
 from ssal3d.report.html import picture, section, table, text
 
 
@@ -67,15 +69,15 @@ def promotion_section(experiment: Experiment) -> str:
     return section('promotions', 'Which model goes on?', [table(header, rows)] if rows else [])
 
 
-def stage_rows(groups: Sequence[Group]) -> dict[str, tuple[Experiment, str]]:
+def stage_rows(groups: Sequence[Group]) -> dict[str, tuple[Group, str]]:
     """Return the stages of experiments by what they are called where several are compared.
 
     A stage that an experiment took over from another one is named once.
 
     Args:
-        groups: The experiments; the first run of each is shown.
+        groups: The experiments; the first run of each tells its stages.
     """
-    rows: dict[str, tuple[Experiment, str]] = {}
+    rows: dict[str, tuple[Group, str]] = {}
     seen: set[str] = set()
     for some in groups:
         for stage, step in some.first.stages.items():
@@ -84,19 +86,33 @@ def stage_rows(groups: Sequence[Group]) -> dict[str, tuple[Experiment, str]]:
                 continue
             seen.add(key)
             label = f'{stage}, {some.first.sampler or some.name}' if len(groups) > 1 and is_final(stage) else stage
-            rows[label if label not in rows else f'{stage}, {some.first.folder.name}'] = some.first, stage
+            rows[label if label not in rows else f'{stage}, {some.first.folder.name}'] = some, stage
     return rows
 
 
 def _by_class(groups: Sequence[Group]) -> list[str]:
     measures = MEASURES[groups[0].first.metric]
     names, rows, bars = [*groups[0].first.classes, 'mean'], [], {}
-    for label, (experiment, stage) in stage_rows(groups).items():
-        precisions = [experiment.average_precision(stage, measure) for measure in measures]
-        values = [by_class.get(name) for by_class in precisions for name in names]
-        rows.append((label, experiment.boxes_of_stage[stage], *values))
-        bars[label] = precisions[0]
+    for label, (some, stage) in stage_rows(groups).items():
+        runs = [run for run in some.runs if stage in run.stages]  # one that goes on may lack it
+        values = [_of_class(runs, stage, measure) for measure in measures]
+        boxes = mean_and_range([run.boxes_of_stage[stage] for run in runs], 0)
+        rows.append((label, boxes, *(_shown(by_class[name]) for by_class in values for name in names)))
+        bars[label] = {name: float(np.mean(found)) for name, found in values[0].items() if found}
     header = ('stage', 'boxes', *(f'{name} {measure.title}' for measure in measures for name in names))
     chart = picture(grouped_bars(bars, f'AP ({measures[0].title}), %'), f'AP ({measures[0].title}) by class and stage')
-    several = [text('Of each setting its first run is shown.')] if any(len(some.runs) > 1 for some in groups) else []
+    words = 'Means over the runs of a setting, in brackets the lowest and the highest run where they differ.'
+    several = [text(words)] if any(len(some.runs) > 1 for some in groups) else []
     return [chart, table(header, rows), *several]
+
+
+def _of_class(runs: Sequence[Experiment], stage: str, measure: Measure) -> dict[str, list[float]]:
+    """Return the AP of a stage in every run by class, %."""
+    precisions = [run.average_precision(stage, measure) for run in runs]
+    return {
+        name: [by_class[name] for by_class in precisions if name in by_class] for name in (*runs[0].classes, 'mean')
+    }
+
+
+def _shown(values: Sequence[float]) -> str | float | None:
+    return mean_and_range(values) if len(values) > 1 else next(iter(values), None)

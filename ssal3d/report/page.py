@@ -23,7 +23,7 @@ PAGES = ('.html', '.htm')  # endings of what a page may take the place of
 TITLES = re.compile(r'<section id="([^"]*)"><h2>(.*?)</h2>')
 
 
-def write_report(folders: Sequence[str | Path], out: str | Path) -> Path:
+def write_report(folders: Sequence[str | Path], out: str | Path, data_root: str | Path | None = None) -> Path:
     """Write the page of experiments; the first one is shown in full, the others are compared with it.
 
     Experiments that differ in their seed alone are one line with a band.
@@ -31,20 +31,21 @@ def write_report(folders: Sequence[str | Path], out: str | Path) -> Path:
     Args:
         folders: Work dirs of experiments, finished or running.
         out: The HTML file.
+        data_root: Where the data of the pool lie now, if they moved.
 
     Returns:
         Its path.
 
     Raises:
-        UserError: If a folder is named twice, holds no experiment or one with other classes, or if ``out`` is a file
-            that is no page.
+        UserError: If a folder is named twice, holds no experiment or one with other classes, if the data that are
+            shown are gone, or if ``out`` is a file that is no page.
     """
     out = Path(out)
     refuse_inputs(out, *folders)
     if out.exists() and out.suffix.lower() not in PAGES:  # e.g. the journal of the experiment
         raise UserError(f'{out}: is there and no HTML file, expected a page to write over; give another --out')
     refuse_twice(folders)
-    experiments = [read_experiment(folder) for folder in folders]
+    experiments = [read_experiment(folder, data_root) for folder in folders]
     for other in experiments[1:]:
         if other.classes != experiments[0].classes:
             raise UserError(

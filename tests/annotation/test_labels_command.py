@@ -14,6 +14,7 @@ from ssal3d.fileio import write_json
 from ssal3d.predictions.synthetic import CLASSES, second_model, synthetic_pool, write_predictions, write_scans
 
 ROOT = Path(__file__).resolve().parents[2]
+TWO_MODELS = ('--predictions', 'query_model', '--reference-predictions', 'reference_model')
 
 
 @pytest.fixture
@@ -176,8 +177,9 @@ def test_provenance_names_query_checkpoint_and_versions(run, pool, tmp_path):
         (['export', '--frames', 'few.txt', '--threshold', '0.5'], '--threshold: expected --predictions as well'),
         (['export', '--frames', 'few.txt', '--predictions', 'query_model', '--threshold', '7'], '--threshold: found 7'),
         (['export', '--frames', 'few.txt', '--predictions', 'query_model', '--threshold', 'nan'], '--threshold: found nan'),
-        (['export', '--frames', 'few.txt', '--predictions', 'query_model', '--iou', '7'], '--iou: found 7'),
-        (['export', '--frames', 'few.txt', '--predictions', 'query_model', '--iou', 'nan'], '--iou: found nan'),
+        (['export', '--frames', 'few.txt', *TWO_MODELS, '--iou', '7'], '--iou: found 7'),
+        (['export', '--frames', 'few.txt', *TWO_MODELS, '--iou', 'nan'], '--iou: found nan'),
+        (['export', '--frames', 'few.txt', *TWO_MODELS[:2], '--iou', '0.5'], '--iou: expected --reference-predictions'),
         (['export', '--frames', 'few.txt', '--load-dim', '-4'], '--load-dim: found -4'),
         (['export', '--frames', 'few.txt', '--scans', 'labels'], 'found no scan'),
         (['export', '--frames', 'few.txt', '--out', 'scans'], 'there is something already'),
@@ -375,19 +377,23 @@ def boxes(tmp_path):
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (('--out', 'boxes/000003.json'), '--out boxes/000003.json: lies in boxes, which is read'),
-        (('--out', 'boxes'), '--out boxes: is boxes, which is read'),
+        (('--out', 'boxes/000003.json'), 'boxes/000003.json: lies in boxes, which this command reads'),
+        (('--out', 'boxes'), 'boxes: is an input of this command'),
         (('--predictions', 'query_model', '--out', 'query_model/check'), 'lies in query_model'),
         (('--predictions', 'query_model', '--threshold', '5'), '--threshold: found 5'),
-        (('--predictions', 'query_model', '--iou', '-3'), '--iou: found -3'),
+        ((*TWO_MODELS, '--iou', '-3'), '--iou: found -3'),
+        (('--predictions', 'query_model', '--iou', '0.5'), '--iou: expected --reference-predictions as well'),
+        (('--out', 'mine.json'), 'mine.json: is there and no list of this command'),
         (('--top', '-1'), '--top: found -1'),
         (('--reference-predictions', 'query_model'), '--reference-predictions: expected --predictions as well'),
     ],
 )
 def test_mistakes_at_check_are_one_line_and_leave_the_labels(run, boxes, words, message):
     before = (boxes / '000003.json').read_bytes()
+    (boxes.parent / 'mine.json').write_text('{"schema": 1}')
     assert message in run('labels', 'check', 'boxes', '--classes', *CLASSES, *words, code=2)
     assert [path.read_bytes() for path in boxes.iterdir()] == [before]
+    assert (boxes.parent / 'mine.json').read_text() == '{"schema": 1}'
 
 
 def test_a_check_says_how_many_models_see_an_object(run, pool, boxes, tmp_path):

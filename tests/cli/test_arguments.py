@@ -38,6 +38,40 @@ def test_values_are_those_of_mmengine():
     }
 
 
+@pytest.mark.parametrize(
+    ('words', 'key'),
+    [
+        (['train'], 'model'),
+        (['test', 'epoch_1.pth'], 'model'),
+        (['check'], 'model'),
+        (['predict', 'epoch_1.pth', '--out', 'predictions'], 'model'),
+        (['train', '--cfg-options', 'model.type=VoxelNet'], 'train_cfg'),
+        (['test', 'epoch_1.pth', '--cfg-options', 'model.type=VoxelNet'], 'test_cfg'),
+    ],
+    ids=str,
+)
+def test_a_config_that_trains_nothing_is_refused(tmp_path, monkeypatch, capsys, words, key):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    (tmp_path / 'sampler.py').write_text("active_sampler = dict(type='CALSampler')\n")
+    with pytest.raises(SystemExit) as ended:
+        main([words[0], 'sampler.py', *words[1:]])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f'error: sampler.py: has no {key}, expected the config of an experiment')
+    assert [path.name for path in tmp_path.iterdir()] == ['sampler.py']
+
+
+@pytest.mark.parametrize('command', ['create-data kitti --root-path .', 'suggest .'])
+@pytest.mark.parametrize('tag', ['../x', '', 'a/b'])
+def test_a_prefix_of_files_leads_to_no_other_folder(tmp_path, monkeypatch, capsys, command, tag):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), '--extra-tag', tag])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: --extra-tag: found '{tag}', expected what a file name may")
+
+
 @pytest.mark.parametrize('command', ['train', 'check', 'predict', 'test', 'select'])
 def test_an_option_that_no_command_has_is_refused(capsys, command):
     with pytest.raises(SystemExit) as ended:

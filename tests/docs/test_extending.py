@@ -62,6 +62,16 @@ def test_a_module_that_is_missing_or_broken_is_one_line(folder):
     error = al_select(folder, 'importing', code=2)
     assert "custom_imports: 'few_points' cannot be imported (No module named 'few_points')" in error
     assert error.count('\n') == 1
+    broken = folder / 'mine' / 'few_points.py'
+    for code, said in {
+        'enough = 1 / 0': f'(ZeroDivisionError: division by zero, {broken}, line 1)',
+        'import no_such_module': f"(ModuleNotFoundError: No module named 'no_such_module', {broken}, line 1)",
+        'enough =': '(SyntaxError: invalid syntax (few_points.py, line 1))',
+    }.items():
+        broken.write_text(f'{code}\n')
+        error = al_select(folder, 'importing', code=2)
+        assert f"custom_imports: 'few_points' cannot be imported {said}; correct the module" in error
+        assert error.count('\n') == 1
 
 
 def test_an_installed_package(folder):
@@ -77,8 +87,8 @@ def test_an_installed_package(folder):
     (site / 'my_package' / 'few_points.py').write_text('raise ValueError("out of order")\n')
     error = al_select(folder, 'plain', [site], code=2)
     assert (
-        "plug-in 'few_points' of my-package: my_package.few_points cannot be imported (ValueError: out of order)"
-        in error
+        "plug-in 'few_points' of my-package: my_package.few_points cannot be imported (ValueError: out of order, "
+        f'{site}/my_package/few_points.py, line 1)' in error
     )
     assert error.count('\n') == 1
 

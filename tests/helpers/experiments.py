@@ -27,12 +27,18 @@ def train(street, work_dir, *options, kill_at=None, config=str(TINY), launcher=(
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60 * MINUTES)
 
 
-def run_warm(script, arguments, environment):
+def run_command(words, folder):
+    """Run ``ssal3d <words>`` in a folder, as `run_warm` does."""
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+    return run_warm(str(ROOT / 'tests' / 'helpers' / 'command.py'), list(map(str, words)), environment, folder)
+
+
+def run_warm(script, arguments, environment, folder=ROOT):
     """Run a script of ours in a process that has imported everything, and return what `subprocess.run` would."""
     server = _server()
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = (Path(folder) / name for name in ('out', 'err'))
-        request = {'script': script, 'arguments': arguments, 'environment': environment}
+    with tempfile.TemporaryDirectory() as answers:
+        out, err = (Path(answers) / name for name in ('out', 'err'))
+        request = {'script': script, 'arguments': arguments, 'environment': environment, 'folder': str(folder)}
         server.stdin.write(json.dumps({**request, 'out': str(out), 'err': str(err)}) + '\n')
         server.stdin.flush()
         answer = server.stdout.readline() if _answers(server) else ''

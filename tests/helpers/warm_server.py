@@ -17,13 +17,14 @@ import ssal3d.register
 import ssal3d.runner  # noqa: F401
 
 
-def run(script: str, arguments: list[str], environment: dict[str, str], out: str, err: str) -> int:
+def run(script: str, arguments: list[str], environment: dict[str, str], folder: str, out: str, err: str) -> int:
     """Run a script in this process as the interpreter would, and return its exit status."""
     for path, descriptor in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.clear()
     os.environ.update(environment)
+    os.chdir(folder)
     sys.argv = [script, *arguments]
     sys.path.insert(0, os.path.dirname(os.path.abspath(script)))
     try:

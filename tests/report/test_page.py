@@ -8,11 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
+from ssal3d.cli.report import main
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json, write_json
 from ssal3d.report import write_report
 from ssal3d.report.chosen import Choice
-from ssal3d.report.experiment import read_experiment
+from ssal3d.report.experiment import MEASURES, read_experiment
 from ssal3d.terminal import duration
 from tests.helpers.experiment_folder import Data, write_experiment
 
@@ -131,10 +132,42 @@ def test_runs_that_differ_in_their_seed_become_one_line_with_a_band(tmp_path, da
     assert 'Ours is 2.5 points worse.' in shown
 
 
+def test_the_table_of_ap_has_means_and_ranges_over_seeds(tmp_path, data):
+    folders = [write_experiment(tmp_path / f'run_{seed}', data, seed=seed) for seed in (1, 2, 5)]
+    page = write_report(folders, tmp_path / 'report.html').read_text()
+    runs = [read_experiment(folder) for folder in folders]
+    for stage in runs[0].stages:
+        row = re.search(rf'<tr><td>{stage}</td>(.*?)</tr>', page)[1]
+        cells = re.findall(r'<td>(.*?)</td>', row)
+        boxes = [run.boxes_of_stage[stage] for run in runs]
+        assert cells[0].startswith(f'{sum(boxes) / 3:.0f}')
+        found = [run.average_precision(stage, MEASURES['kitti'][1])['mean'] for run in runs]
+        assert len(set(found)) == 3
+        assert cells[-1] == f'{sum(found) / 3:.1f} ({min(found):.1f} to {max(found):.1f})'
+    assert 'in brackets the lowest and the highest run' in words(page)
+
+
 def test_experiments_with_other_classes_are_refused(tmp_path, experiment):
     other = write_experiment(tmp_path / 'run', Data(tmp_path / 'data', classes=('Van', 'Person', 'Bike')))
     with pytest.raises(UserError, match='found the classes Van, Person, Bike'):
         write_report([experiment, other], tmp_path / 'report.html')
+
+
+def test_a_page_is_written_where_the_data_moved(tmp_path, capsys):
+    data = Data(tmp_path / 'data')
+    folder = write_experiment(tmp_path / 'run', data)
+    before = write_report([folder], tmp_path / 'report.html').read_bytes()
+    moved = data.root.rename(tmp_path / 'moved')
+    with pytest.raises(SystemExit) as stopped:
+        main([str(folder), '--out', str(tmp_path / 'other.html')])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.startswith(f'error: {tmp_path / "data" / "infos.pkl"}: no such file or folder')
+    assert '--data-root' in error
+    with pytest.raises(SystemExit) as done:
+        main([str(folder), '--out', str(tmp_path / 'other.html'), '--data-root', str(moved)])
+    assert done.value.code == 0
+    assert (tmp_path / 'other.html').read_bytes() == before
 
 
 def test_a_running_experiment_has_a_page_after_every_step(tmp_path, data):

@@ -295,6 +295,11 @@ def test_config_without_budget_or_sampler(al_select, tmp_path):
     assert 'active_sampler is missing' in al_select(tmp_path / 'b.py', code=2)
     (tmp_path / 'c.py').write_text('query = \n')
     assert 'c.py: not readable as a config' in al_select(tmp_path / 'c.py', code=2)
+    (tmp_path / 'base.py').write_text('\nquery = dict(budget=1 // 0)\n')
+    (tmp_path / 'e.py').write_text("_base_ = 'base.py'\n")
+    place = f'{tmp_path / "base.py"}, line 2'
+    error = al_select(tmp_path / 'e.py', code=2)
+    assert f'e.py: not readable as a config (ZeroDivisionError: integer division or modulo by zero, {place})' in error
     (tmp_path / 'd.py').write_text(
         "_base_ = 'a.py'\nquery = dict(budget=2)\ncustom_imports = dict(imports=['no_such_module'])\n"
     )

@@ -177,12 +177,13 @@ def remove_folder(folder):
         (None, ('--iou', 'Car'), ["found 'Car'", 'NAME=IOU']),
         (None, ('--iou', 'Car:bve=0.5'), ["'bve'", "did you mean 'bev'"]),
         (None, ('--iou', 'Car=70'), ['found 70.0', 'expected a number in [0, 1)']),
+        (None, ('--labels', '{folder}/detections'), ['detections: is the folder of --labels', 'results of a detector']),
     ],
 )
 def test_user_errors_are_one_line(folder, monkeypatch, capsys, damage, options, expected):
     if damage is not None:
         damage(folder)
-    code, _, errors = run(monkeypatch, capsys, arguments(folder, *options))
+    code, _, errors = run(monkeypatch, capsys, arguments(folder, *(word.format(folder=folder) for word in options)))
     assert code == 2
     assert errors.startswith('error: ')
     assert errors.count('\n') == 1

@@ -198,6 +198,26 @@ def test_the_report_is_there_before_a_stage_ends(load, driver, tmp_path, monkeyp
     assert seen[:2] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ('torch_module', 'said'),
+    [
+        ('class cuda:\n    is_available = staticmethod(lambda: False)\n', 'torch sees no GPU, expected one'),
+        ('import no_such_module', "torch cannot be imported (ModuleNotFoundError: No module named 'no_such_module')"),
+    ],
+)
+def test_without_a_gpu_nothing_is_checked(load, monkeypatch, tmp_path, capfd, torch_module, said):
+    module = load('gpu_check')
+    (tmp_path / 'torch.py').write_text(torch_module)
+    monkeypatch.setattr(module, 'environment', lambda _: {**os.environ, 'PYTHONPATH': str(tmp_path)})
+    monkeypatch.setattr(sys, 'argv', ['gpu_check.py', '--out', str(tmp_path / 'out')])
+    assert module.main() == 2
+    error = capfd.readouterr().err
+    assert error.startswith('error: ')
+    assert said in error
+    assert error.count('\n') == 1
+    assert not (tmp_path / 'out' / 'gpu_check.json').exists()
+
+
 def test_the_stages_leave_time_on_a_gpu(load):
     module = load('gpu_check')
     limits = [seconds for seconds in module.STAGES.values() if seconds is not None]
@@ -224,6 +244,7 @@ def test_on_a_gpu_kernels_are_compiled_before_the_stages_and_cannot_fail_a_check
         (folder / '__init__.py').touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, 'KERNELS', 1)
+    monkeypatch.setattr(module, 'without_gpu', lambda _: '')
     monkeypatch.setattr(module, 'environment', lambda _: {**os.environ, 'PYTHONPATH': str(tmp_path)})
     status, report = driver('', '--only', 'model', '--device', 'cuda')
     assert status == 0

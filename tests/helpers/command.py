@@ -1,0 +1,5 @@
+"""``ssal3d <command> ...`` as a file, for the process that starts commands warm."""
+
+from ssal3d.cli.main import main
+
+main()
