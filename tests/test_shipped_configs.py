@@ -72,7 +72,7 @@ def test_custom_imports_happen_when_they_are_wanted(elsewhere, monkeypatch):
     (elsewhere / 'of_mine.py').write_text("raise RuntimeError('imported')\n")
     (elsewhere / 'mine.py').write_text("custom_imports = dict(imports=['of_mine'])\nquery = dict(budget=1)\n")
     assert read_config('mine.py', custom_imports=False).query.budget == 1
-    with pytest.raises(RuntimeError, match='imported'):
+    with pytest.raises(UserError, match=r'RuntimeError: imported, .*of_mine\.py, line 1'):
         read_config('mine.py')
 
 
