@@ -23,7 +23,6 @@ from ssal3d.report import read_experiment, write_report
 from ssal3d.report.comparison import group
 from ssal3d.report.experiment import MEASURES
 from ssal3d.report.learned import stage_rows
-from ssal3d.reproduce.experiments import settings_digest
 from ssal3d.terminal import console, print_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,7 +85,7 @@ def main() -> int:
         _finish(run)
         folders = [work / 'run', *([work / 'rival'] if rival else [])]
         write_report(folders, work / 'report.html')
-        made = {'folders': [folder.name for folder in folders], 'settings': settings_digest(config)}
+        made = {'folders': [folder.name for folder in folders], 'settings': _settings(config)}
         write_json(work / 'demo.json', {'schema': 1, **done, **made})
     _show(work)
     return 0
@@ -104,7 +103,13 @@ def _is_done(work: Path, wanted: dict) -> bool:
         return False
     found = read_json(work / 'demo.json')
     same = all(found.get(key) == value for key, value in wanted.items())
-    return same and found.get('settings') == settings_digest(wanted['config'])
+    return same and found.get('settings') == _settings(wanted['config'])
+
+
+def _settings(config: str) -> str:
+    from ssal3d.reproduce.experiments import settings_digest  # imports MMDetection3D: seconds
+
+    return settings_digest(config)
 
 
 def _get_data(demo: Demo, real: str | None, data: Path) -> dict[str, str]:
@@ -181,7 +186,8 @@ def _show(work: Path) -> None:
     measures = MEASURES[groups[0].first.metric]
     names = [*groups[0].first.classes, 'mean']
     rows = []
-    for label, (experiment, stage) in stage_rows(groups).items():
+    for label, (some, stage) in stage_rows(groups).items():
+        experiment = some.first  # the only one: a demo has one seed
         found = [experiment.average_precision(stage, measure) for measure in measures]
         rows.append(
             (label, experiment.boxes_of_stage[stage], *(values.get(name) for values in found for name in names))

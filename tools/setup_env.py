@@ -116,7 +116,7 @@ class Environment:
         wider = [requirement for requirement in WIDER if not (self.oldest and requirement.startswith('numpy'))]
         self.installer.install(*lowest, '-e', f'{ROOT}[{",".join(extras)}]', wider=wider)
         step('CPU kernels')
-        command = [self.python, '-m', 'ssal3d.ops.warm_up', '--jobs', str(cores())]
+        command = [str(self.python), '-m', 'ssal3d.ops.warm_up', '--jobs', str(cores())]
         if subprocess.run(command, cwd=ROOT).returncode:
             raise InstallError('the CPU kernels do not compile; see above')
         self.stamp.write_text(json.dumps(self.wanted, indent=1))

@@ -78,13 +78,13 @@ def stage_rows(groups: Sequence[Group]) -> dict[str, tuple[Group, str]]:
         groups: The experiments; the first run of each tells its stages.
     """
     rows: dict[str, tuple[Group, str]] = {}
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for some in groups:
         for stage, step in some.first.stages.items():
-            key = f'{stage} {step.get("digest")}'
-            if key in seen:
+            digest = step.get('digest')  # journals of other versions have none
+            if digest is not None and (stage, digest) in seen:
                 continue
-            seen.add(key)
+            seen.add((stage, digest or ''))
             label = f'{stage}, {some.first.sampler or some.name}' if len(groups) > 1 and is_final(stage) else stage
             rows[label if label not in rows else f'{stage}, {some.first.folder.name}'] = some, stage
     return rows

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ssal3d.fileio import write_json
 from ssal3d.reproduce.experiments import settings_digest
+from tests.helpers.experiment_folder import Data, write_experiment
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,3 +50,20 @@ def test_a_demo_that_ended_with_other_settings_is_not_shown_as_this_one(tmp_path
     config.write_text("_base_ = 'ssal3d::ssal/pillars_sim_demo.py'\nquery = dict(budget=7)\n")
     settings_digest.cache_clear()
     assert not demo._is_done(tmp_path, wanted)
+
+
+def test_the_end_is_one_table_of_both_experiments(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    monkeypatch.setenv('COLUMNS', '200')
+    data = Data(tmp_path / 'data')
+    for name, gain in (('run', 2.0), ('rival', 3.0)):
+        write_experiment(tmp_path / name, data, gain=gain, name=name)
+    write_json(tmp_path / 'demo.json', {'schema': 1, 'folders': ['run', 'rival']})
+    importlib.import_module('demo')._show(tmp_path)
+    printed = capsys.readouterr().out
+    (header,) = [line for line in printed.splitlines() if 'detector' in line]
+    assert all(f'{name} {kind}' in header for name in (*data.classes, 'mean') for kind in ('BEV', '3D'))
+    finals = [line for line in printed.splitlines() if 'final/supervised' in line]
+    assert len(finals) == 2
+    assert [('43.00' in line, '44.00' in line) for line in finals] == [(True, False), (False, True)]
+    assert f'the page about it: {tmp_path / "report.html"}' in printed
