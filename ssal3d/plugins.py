@@ -27,11 +27,9 @@ def load_plugins() -> tuple[str, ...]:
     for point in plugins:
         try:
             point.load()
-        except ModuleNotFoundError as error:
-            if not error.name or error.name.partition('.')[0] == point.value.partition(':')[0].partition('.')[0]:
-                raise _broken(point, error) from None
-            raise  # of another package, which the error handling of commands may know
         except Exception as error:
+            if lacks_extra(error):
+                raise
             raise _broken(point, error) from error
     return tuple(point.name for point in plugins)
 

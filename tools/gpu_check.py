@@ -40,10 +40,10 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.stage:
         return run_stage(arguments)
+    start = time.monotonic()
     if arguments.device == 'cuda' and (trouble := without_gpu(arguments)):
         print(f'error: {trouble}; --device cpu --small rehearses the checks', file=sys.stderr)
         return 2
-    start = time.monotonic()
     deadline = start + 60 * arguments.minutes
     report = {'schema': 1, 'device': device_name(arguments), 'small': arguments.small, 'seconds': 0.0, 'results': []}
     if arguments.device == 'cuda':

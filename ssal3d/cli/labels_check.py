@@ -56,7 +56,7 @@ def _check(
     pictures: int,
 ) -> None:
     from ssal3d.annotation.prelabels import prelabels
-    from ssal3d.annotation.quality import as_json, suspicions
+    from ssal3d.annotation.quality import BOTH, as_json, suspicions
     from ssal3d.annotation.scans import frame_points
     from ssal3d.annotation.sources import choose
     from ssal3d.annotation.store import read_boxes
@@ -69,8 +69,8 @@ def _check(
     alone = out is not None and out.suffix == '.json'
     if out is not None:
         refuse_inputs(out, *boxes, *filter(None, (predictions, reference_predictions)), inside=True)
-    if out is not None and alone and out.exists() and not _is_list(out):
-        raise UserError(f'{out}: is there and no list of this command; give another --out')
+        if alone and out.exists() and not _is_list(out):
+            raise UserError(f'{out}: is there and no list of this command; give another --out')
     labelled = read_boxes(*boxes)
     points: Callable[[str], Any] | None = None
     if scans is not None or infos is not None:
@@ -87,7 +87,7 @@ def _check(
     if predictions is not None:
         reference = read_predictions(reference_predictions) if reference_predictions else None
         seen = prelabels(list(labelled), read_predictions(predictions), reference, thresholds, iou)
-    viewer = 'both models' if reference_predictions else 'the model'
+    viewer = BOTH if reference_predictions else 'the model'
     ranked = suspicions(list(labelled.values()), classes, points, seen, viewer)
     if out is not None:
         write_json(out if alone else out / 'check.json', {'schema': SCHEMA, 'suspicions': as_json(ranked)})

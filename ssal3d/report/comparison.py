@@ -9,6 +9,7 @@ import numpy as np
 
 from ssal3d.errors import UserError
 from ssal3d.fileio import read_json
+from ssal3d.journal_steps import READS
 from ssal3d.report.charts import COLOURS, Curve
 from ssal3d.report.experiment import MEASURES, Experiment, Measure
 
@@ -78,7 +79,7 @@ def settings(experiment: Experiment) -> str:
     """
     found: dict[str, Any] = {'name': experiment.name}
     for name in experiment.steps:
-        path = experiment.folder / 'reads' / f'{name}.json'
+        path = experiment.folder / READS / f'{name}.json'
         if path.is_file():
             reads = read_json(path, schema=False)
             found[name] = {
