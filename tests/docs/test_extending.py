@@ -91,6 +91,10 @@ def test_an_installed_package(folder):
         f'{site}/my_package/few_points.py, line 1)' in error
     )
     assert error.count('\n') == 1
+    (site / 'my_package' / 'few_points.py').write_text('import no_such_module\n')
+    error = al_select(folder, 'plain', [site], code=2)
+    assert "plug-in 'few_points' of my-package: my_package.few_points cannot be imported (ModuleNotFoundError" in error
+    assert error.count('\n') == 1
 
 
 def test_the_sampler_from_python():
